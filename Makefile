@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# blkship: `make help` lists the targets.
+#
+# SAN=1 builds everything with ASan and UBSan under build/san; WERROR=1, which CI
+# sets, makes warnings errors.
+
+.DEFAULT_GOAL := all
+BUILD_ROOT ?= build
+BUILD := $(BUILD_ROOT)$(if $(SAN),/san)
+PACKAGES := liburing openssl libnl-genl-3.0 devmapper blkid liblz4 libisal inih jansson
+
+CC := gcc
+CFLAGS := -std=gnu11 -O2 -g -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
+	-Wvla -Wno-unused-parameter -fno-strict-aliasing -fstack-protector-strong \
+	-D_GNU_SOURCE -D_FORTIFY_SOURCE=2 -MMD -MP \
+	$(if $(WERROR),-Werror) \
+	$(if $(SAN),-fsanitize=address$(comma)undefined -fno-sanitize-recover=undefined -U_FORTIFY_SOURCE)
+comma := ,
+CFLAGS += $(shell pkg-config --cflags $(PACKAGES))
+LDFLAGS := $(if $(SAN),-fsanitize=address$(comma)undefined)
+LDLIBS := $(shell pkg-config --libs $(PACKAGES)) -lpthread
+
+objs = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
+
+# One library of everything that is not a main(); each program takes what it needs.
+LIB_SRC := $(wildcard userspace/lib/*.c userspace/store/*.c) \
+	$(filter-out %/main.c,$(wildcard userspace/shipper/*.c userspace/target/*.c))
+LIB := $(BUILD)/libblkship.a
+# The module's arithmetic, built for the host.
+CORE_SRC := kmod/ring_core.c kmod/dirty_core.c
+CORE := $(BUILD)/libcore.a
+
+CLI_SRC := $(wildcard tools/blkship/*.c)
+PROGRAMS := $(BUILD)/blkship $(BUILD)/blkshipd $(BUILD)/blkship-targetd
+
+# tests/host: helpers that several test programs share (simulated files, generator).
+TEST_LIB_SRC := $(wildcard tests/host/*.c)
+TEST_LIB := $(BUILD)/libtest.a
+UNIT := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c))
+SIM := $(if $(wildcard tests/sim/*.c),$(BUILD)/tests/order_sim)
+BENCH := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c))
+
+.PHONY: all programs tests module demo check check-long bench lint deb help clean unit sim
+all: programs module ## build userspace and module
+programs: $(PROGRAMS)
+tests: $(UNIT) $(SIM) $(BENCH)
+
+$(BUILD)/obj/kmod/%.o: kmod/%.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -Itests/hostkernel -Wno-missing-prototypes -c $< -o $@
+$(BUILD)/obj/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -Iuapi -c $< -o $@
+
+$(LIB): $(call objs,$(LIB_SRC))
+$(CORE): $(call objs,$(CORE_SRC))
+$(TEST_LIB): $(call objs,$(TEST_LIB_SRC))
+$(LIB) $(CORE) $(TEST_LIB):
+	@rm -f $@
+	ar rcs $@ $^
+
+$(BUILD)/blkship: $(call objs,$(CLI_SRC)) $(LIB)
+$(BUILD)/blkshipd: $(call objs,userspace/shipper/main.c) $(LIB)
+$(BUILD)/blkship-targetd: $(call objs,userspace/target/main.c) $(LIB)
+$(PROGRAMS):
+	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+$(BUILD)/tests/test_%: $(BUILD)/obj/tests/unit/test_%.o $(TEST_LIB) $(LIB) $(CORE)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LDLIBS)
+$(BUILD)/tests/order_sim: $(call objs,$(wildcard tests/sim/*.c)) $(TEST_LIB) $(LIB) $(CORE)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+$(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(TEST_LIB) $(LIB) $(CORE)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+unit: $(UNIT) ## run the unit tests
+	tests/run-unit $(UNIT)
+
+clean: ## remove what was built
+	rm -rf $(BUILD_ROOT)
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+-include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
+.SECONDARY:

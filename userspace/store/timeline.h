@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * timeline - a group's history at the target: segments, manifest, points.
+ *
+ * Stage [7 timeline store]. Fed by the target's session (or a tool that only
+ * reads); feeds recovery points and views.
+ *
+ * Promises (DESIGN 1.7, 4, 5):
+ *  - an ordinal is durable only after its bytes and all before were synced;
+ *  - what no commit record follows is void: a crash at any moment leaves
+ *    exactly the durable commits, plus perhaps whole later ones;
+ *  - a failed write or sync makes the open segment read-only; nothing is
+ *    retried on it as if nothing had happened;
+ *  - a commit that was listed as a point stays listed and never changes.
+ *
+ * One directory, docs/SEGMENT.md has the files:
+ *	manifest		identity, volumes, incarnations: records with CRCs
+ *	SSSSSSSSSSSSSSSS.seg	segments, hexadecimal number, dense from 1
+ *	lock			held by the writer
+ *
+ * One thread. Writing is asynchronous through env->submit; everything else
+ * is synchronous.
+ */
+#ifndef BLKSHIP_TIMELINE_H
+#define BLKSHIP_TIMELINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../lib/env.h"
+#include "../lib/segment_format.h"
+
+struct timeline;
+
+#define TIMELINE_NAME_BYTES	32
+#define TIMELINE_IDENTITY_BYTES	64
+#define TIMELINE_OWNER_BYTES	64
+#define TIMELINE_TEXT_BYTES	256
+
+struct timeline_volume {
+	uint16_t id;		/* in extents; dense from 0, never reused */
+	bool has_data;		/* some committed extent names it */
+	uint64_t size_bytes;	/* newest known */
+	char name[TIMELINE_NAME_BYTES];
+	char identity[TIMELINE_IDENTITY_BYTES];
+};
+
+/* What the commits so far say; the answer to HELLO is made of this. */
+struct timeline_state {
+	uint64_t cut_seq;	/* of the newest commit received, 0: none */
+	uint64_t ordinal;
+	uint64_t time_ns;
+	uint64_t readback_no;	/* highest used in a committed unit */
+	uint64_t hold_id;	/* highest used */
+	uint64_t last_gap_seq;	/* highest to_seq of any gap */
+	uint64_t repaired_t0;	/* highest t0 of any repair */
+	uint32_t incarnation;	/* newest granted */
+	uint8_t instance[16];	/* to whom */
+	uint32_t epoch;
+	uint64_t durable_ordinal;
+	bool failed;		/* a write or sync failed since the last timeline_void_tail */
+	int error;		/* -errno of that */
+};
+
+/* A batch as the timeline knows it; stays valid until the next append or close. */
+struct timeline_commit {
+	uint64_t ordinal;
+	uint64_t cut_seq;
+	uint64_t time_ns;
+	uint64_t current_to_ns;
+	uint64_t target_time_ns;
+	uint64_t batch_bytes;
+	uint64_t written_bytes;
+	uint64_t nr_records;
+	uint16_t flags;		/* COMMIT_* */
+	bool listed;		/* a recovery point, by DESIGN 1.7 */
+	bool degraded;		/* its view holds unreadable sectors */
+	const char *unlisted_why; /* "hold", "gap", or NULL */
+};
+
+#define TIMELINE_READ_ONLY	(1u << 0)
+#define TIMELINE_CREATE		(1u << 1)	/* make it when it is not there */
+
+/**
+ * timeline_open - open, and after a crash recover, a timeline
+ * @env: borrowed until timeline_close
+ * @dir: absolute path; with TIMELINE_CREATE it is made (its parent exists)
+ * @flags: TIMELINE_*
+ * @owner: with TIMELINE_CREATE, who may append; kept in the manifest
+ * @out: out
+ * @why: out on failure, at least TIMELINE_TEXT_BYTES: what is wrong, with
+ *	file and offset
+ *
+ * Recovery: sealed segments are trusted by trailer and footer CRC (a damaged
+ * footer: scanned); the last one is scanned from its start, with ENV_DIRECT, and
+ * a writer cuts off what no valid commit closes. A missing or damaged segment
+ * in the middle refuses a writer (-EUCLEAN): nothing is appended to a history
+ * with a hole. A reader gets it with damage noted (timeline_damage).
+ *
+ * Return: 0; -ENOENT; -EBUSY another writer has it; -EUCLEAN; -EBADMSG manifest
+ * damaged; other -errno.
+ */
+int timeline_open(struct env *env, const char *dir, unsigned int flags, const char *owner,
+		  struct timeline **out, char *why);
+
+/**
+ * timeline_close - free it; what is not durable is not waited for
+ * The caller makes sure that no write is in flight (timeline_idle).
+ */
+void timeline_close(struct timeline *tl);
+
+const char *timeline_owner(const struct timeline *tl);
+const uint8_t *timeline_id(const struct timeline *tl);	/* 16 bytes */
+void timeline_state(const struct timeline *tl, struct timeline_state *state);
+
+/** timeline_damage - NULL, or what recovery found damaged (a reader's view) */
+const char *timeline_damage(const struct timeline *tl);
+
+/* -- manifest -- */
+
+/**
+ * timeline_volume - find or add a volume by name; durable when it returns
+ * A changed size is recorded. Return: 0; -ENOSPC past 65535 volumes; -errno.
+ */
+int timeline_volume(struct timeline *tl, const char *name, uint64_t size_bytes,
+		    const char *identity, const struct timeline_volume **out);
+
+/** timeline_volumes - all of them, by id */
+size_t timeline_volumes(const struct timeline *tl, const struct timeline_volume **out);
+
+/**
+ * timeline_grant - the next incarnation, for this instance; durable on return
+ * Return: 0; -EOVERFLOW when all are spent; -errno.
+ */
+int timeline_grant(struct timeline *tl, const uint8_t instance[16], uint32_t *incarnation);
+
+/** timeline_open_holds - holds nobody closed; *out is valid until the next commit */
+size_t timeline_open_holds(const struct timeline *tl, const struct commit_hold **out);
+
+/* -- writing: the session's side -- */
+
+/**
+ * timeline_append_unit - take one unit of the open batch
+ * @unit: borrowed for the call; checked (header, extents, known volumes, label not
+ *	beyond the rules, ordinal is the open batch's)
+ *
+ * Copies into the tail; full buffers are submitted for writing as they fill.
+ * Return: 0; -EBADMSG not valid; -EPROTO valid, but not what comes next; -E2BIG
+ * the batch is over BATCH_MAX_BYTES; -EIO after a failure (see state.error).
+ */
+int timeline_append_unit(struct timeline *tl, const void *unit, size_t bytes);
+
+/**
+ * timeline_append_commit - close the open batch
+ * Checked: CRC, ordinal = last + 1, cut not below the last, counts and units_crc
+ * equal to what was appended, hold and gap rules (docs/SEGMENT.md). The target's
+ * time is stamped in. Return: as timeline_append_unit.
+ */
+int timeline_append_commit(struct timeline *tl, const void *record, size_t bytes);
+
+/**
+ * timeline_flush - make everything committed so far durable
+ * Starts writing and syncing if nothing is in flight; otherwise remembers to do so
+ * afterwards. timeline_state().durable_ordinal moves when a sync has ended; the
+ * callback of timeline_on_progress tells.
+ */
+void timeline_flush(struct timeline *tl);
+
+/** timeline_on_progress - call @fn after every completed write or sync, or failure */
+void timeline_on_progress(struct timeline *tl, void (*fn)(void *arg), void *arg);
+
+/** timeline_idle - nothing is in flight */
+bool timeline_idle(const struct timeline *tl);
+
+/** timeline_unflushed_bytes - bytes appended and not yet written; for credits */
+uint64_t timeline_unflushed_bytes(const struct timeline *tl);
+
+/**
+ * timeline_void_tail - forget the batch that has no commit
+ * Only while timeline_idle() and after a timeline_flush() that left nothing to do.
+ * After a failure this also gives up the open segment at its durable end and goes
+ * on in a new one; then ordinals that were received but not durable are gone.
+ * Return: 0; -errno (the timeline stays failed).
+ */
+int timeline_void_tail(struct timeline *tl);
+
+/* -- reading -- */
+
+/**
+ * timeline_commits - all durable commits by ordinal, with what 1.7 says of each
+ * *out is valid until the next append, flush or close.
+ */
+size_t timeline_commits(struct timeline *tl, const struct timeline_commit **out);
+
+/** A gap, as a person wants it: between which points the seconds are missing. */
+struct timeline_gap {
+	uint64_t from_time_ns;	/* last listed point before, 0: none */
+	uint64_t to_time_ns;	/* first listed point after, 0: still open */
+};
+
+/**
+ * timeline_gaps - stretches without listed points because of gaps or holds
+ * Return: how many; *out is valid until the next append, flush or close.
+ */
+size_t timeline_gaps(struct timeline *tl, const struct timeline_gap **out);
+
+#endif

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * view - the content of the volumes at a recovery point.
+ *
+ * Stage [9 view]. Fed by the segments of a timeline; feeds restore and export.
+ * Promises: the newest version of each block at or below the cut by (stamp,
+ * record before read-back, read-back number), DESIGN 1.5; every byte handed
+ * out has been checked against the CRC of capture time.
+ */
+#ifndef BLKSHIP_VIEW_H
+#define BLKSHIP_VIEW_H
+
+#include "timeline.h"
+
+struct view;
+
+/**
+ * view_open - build the index of one point
+ * @tl: borrowed until view_close; only its durable commits are looked at
+ * @cut_seq: of a commit; the caller has checked that it is listed
+ * Return: 0; -EBADMSG a segment is damaged (@why says where); -ENOMEM; -errno.
+ */
+int view_open(struct timeline *tl, uint64_t cut_seq, struct view **out, char *why);
+void view_close(struct view *v);
+
+/* One stretch of a volume, all of the same kind. */
+struct view_extent {
+	uint64_t offset_bytes;
+	uint64_t length_bytes;
+	uint8_t kind;		/* enum extent_kind; EXTENT_ZERO also where nothing was ever
+				 * shipped; EXTENT_DISCARD reads as zeroes */
+};
+
+/**
+ * view_next - the stretch that holds @offset_bytes, cut to begin there
+ * Ends at the volume's size as of the point. Return: 0; -ENOENT past the end.
+ */
+int view_next(struct view *v, uint16_t volume, uint64_t offset_bytes, struct view_extent *out);
+
+/** view_size - of a volume at this point; 0: not a member */
+uint64_t view_size(const struct view *v, uint16_t volume);
+
+/**
+ * view_read - content at the point; multiples of 512
+ * Return: 0; -EIO touches unreadable sectors; -EBADMSG a checksum is wrong or a
+ * segment damaged; -ERANGE past the end; -errno.
+ */
+int view_read(struct view *v, uint16_t volume, uint64_t offset_bytes, void *buf, size_t bytes);
+
+#endif
