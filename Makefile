@@ -48,6 +48,10 @@ tests: $(UNIT) $(SIM) $(BENCH)
 $(BUILD)/obj/kmod/%.o: kmod/%.c
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -Itests/hostkernel -Wno-missing-prototypes -c $< -o $@
+# Tests see the module's headers as the host builds them.
+$(BUILD)/obj/tests/%.o: tests/%.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -Itests/hostkernel -c $< -o $@
 $(BUILD)/obj/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -Iuapi -c $< -o $@

@@ -45,6 +45,7 @@ struct blkship_ring {
 	u64 newest_seq;
 	u64 desc_head;
 	u64 watermark_pos;
+	u64 watermark_payload;	/* payload position that has ended */
 	u64 desc_tail;
 	u64 payload_head;
 	u64 payload_tail;

@@ -50,7 +50,7 @@ struct blkship_desc {
 	__u64 offset_bytes;	/* in the volume, multiple of 512 */
 	__u64 payload_pos;	/* monotonic; modulo payload_bytes is the place */
 	__u32 length_bytes;	/* multiple of 512 */
-	__u32 crc32c;		/* of the payload; 0 without payload */
+	__u32 crc32c;		/* of the payload: from ~0, inverted at the end; else 0 */
 	__u16 volume;		/* index in the group */
 	__u8  op;		/* enum blkship_op */
 	__u8  state;		/* enum blkship_state */

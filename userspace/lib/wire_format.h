@@ -160,6 +160,7 @@ static_assert(sizeof(struct wire_enroll_answer) == 16, "on the wire");
 /**
  * wire_encode - put a header in front of a payload
  * @frame: 32 bytes for the header, directly followed by the payload
+ * @payload_bytes: multiple of 8; pad with zeroes
  * @seq: frame number of this direction
  * Return: bytes of the frame.
  */
