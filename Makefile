@@ -14,10 +14,9 @@ CFLAGS := -std=gnu11 -O2 -g -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing
 	-Wvla -Wno-unused-parameter -fno-strict-aliasing -fstack-protector-strong \
 	-D_GNU_SOURCE -D_FORTIFY_SOURCE=2 -MMD -MP \
 	$(if $(WERROR),-Werror) \
-	$(if $(SAN),-fsanitize=address$(comma)undefined -fno-sanitize-recover=undefined -U_FORTIFY_SOURCE)
-comma := ,
+	$(if $(SAN),-fsanitize=address -fsanitize=undefined -fno-sanitize-recover=undefined -U_FORTIFY_SOURCE)
 CFLAGS += $(shell pkg-config --cflags $(PACKAGES))
-LDFLAGS := $(if $(SAN),-fsanitize=address$(comma)undefined)
+LDFLAGS := $(if $(SAN),-fsanitize=address -fsanitize=undefined)
 LDLIBS := $(shell pkg-config --libs $(PACKAGES)) -lpthread
 
 objs = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
