@@ -1,0 +1,269 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Throw-away QEMU guests for the tests and the demo.
+
+    with Guest(script='uname -r', kernel='6.12') as guest:
+        result = guest.wait(timeout_s=60)
+    assert result.ok, result.reason
+
+Everything of a guest is in one temporary directory and one process; both go
+with the object, and the process also when this one dies.
+"""
+
+import ctypes
+import dataclasses
+import functools
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tarfile
+import tempfile
+import threading
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, HERE)
+import initramfs    # noqa: E402
+
+CACHE = os.environ.get('BLKSHIP_CACHE', '/var/cache/blkship')
+
+# What the kernel prints when it found a bug. Only lines of the kernel count:
+# programs print warnings of their own.
+SPLAT = re.compile(
+    r'\[ *\d+\.\d{6}\](?:\[ *[TC]\d+\])? .*?'
+    r'(WARNING: |BUG: |Oops|KASAN: |KCSAN: |UBSAN: |kmemleak: \d+ new|'
+    r'INFO: (?:task|possible|trying|rcu)|possible .* locking|suspicious RCU|'
+    r'general protection fault|refcount_t: |self-detected stall|'
+    r'Kernel panic|unable to handle|list_(?:add|del) corruption)')
+
+
+@dataclasses.dataclass
+class Result:
+    status: int | None      # of the script; None when it did not get to its end
+    splats: list            # kernel lines that must not be there
+    timed_out: bool
+    seconds: float
+
+    @property
+    def ok(self):
+        return self.status == 0 and not self.splats and not self.timed_out
+
+    @property
+    def reason(self):
+        if self.timed_out:
+            return f'timed out after {self.seconds:.0f} s'
+        if self.splats:
+            return f'the kernel complained: {self.splats[0]}'
+        if self.status is None:
+            return 'the guest ended before its script did'
+        return f'exit status {self.status}' if self.status else 'ok'
+
+
+@functools.cache
+def kernel_dir(kernel):
+    """Directory of a kernel: "6.12", or a directory of the same layout."""
+    if '/' in kernel:
+        return os.path.abspath(kernel)
+    return subprocess.run([f'{HERE}/kernel-cache', kernel], check=True,
+                          stdout=subprocess.PIPE, text=True).stdout.strip()
+
+
+@functools.cache
+def kvm_works():
+    """Whether a guest really runs with KVM; asked once per boot of this machine."""
+    if not os.access('/dev/kvm', os.R_OK | os.W_OK):
+        return False
+    with open('/proc/sys/kernel/random/boot_id') as f:
+        note = f'{CACHE}/kvm-{f.read().strip()}'
+    try:
+        with open(note) as f:
+            return f.read() == 'yes'
+    except FileNotFoundError:
+        pass
+    with Guest(script='exit 0', accel='kvm', mem_mib=256) as guest:
+        works = guest.wait(timeout_s=20).ok
+    with open(note, 'w') as f:
+        f.write('yes' if works else 'no')
+    return works
+
+
+def _accel_args(accel, icount):
+    if icount:
+        return ['-accel', 'tcg,thread=single', '-cpu', 'max',
+                '-icount', 'shift=0,sleep=off']
+    if accel == 'auto':
+        accel = 'kvm' if kvm_works() else 'tcg'
+    if accel == 'kvm':
+        return ['-accel', 'kvm', '-cpu', 'host']
+    thread = 'single' if accel == 'tcg-single' else 'multi'
+    return ['-accel', f'tcg,thread={thread}', '-cpu', 'max']
+
+
+def _die_with_parent():
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)    # PR_SET_PDEATHSIG
+
+
+class Guest:
+    """One guest; boots when it is made, and is gone after close().
+
+    script     sh script to run; its exit status is the guest's
+    kernel     "6.1", "6.12" or a directory like those of kernel-cache
+    programs   programs of this machine to take along, with their libraries
+    files      {path in the guest: path here}
+    modules    kernel modules to take along, for modprobe in the script
+    disks      raw images (/dev/vda, vdb ...); an int is an empty one, in MiB
+    channels   names; /dev/virtio-ports/NAME there, channel(NAME) here
+    out_dir    gets what the script leaves in /out
+    network    10.0.2.2 there is this machine's loopback
+    icount     one virtual nanosecond per instruction (one CPU, no KVM)
+    accel      "auto", "kvm", "tcg", "tcg-single"
+    append     more kernel parameters
+    on_line    called with each console line, in a thread
+    """
+
+    def __init__(self, script, kernel='6.12', *, programs=(), files=None,
+                 modules=(), disks=(), channels=(), out_dir=None, network=False,
+                 smp=2, mem_mib=1024, icount=False, accel='auto', append='',
+                 on_line=None):
+        self._tmp = tempfile.TemporaryDirectory(prefix='blkship-guest-')
+        self._sockets = {}
+        self._threads = []
+        self.splats = []
+        self.status = None
+        self.proc = None
+        self._on_line = on_line
+        try:
+            kdir = kernel_dir(kernel)
+            initrd = f'{self._tmp.name}/initrd'
+            channels = list(channels) + (['out'] if out_dir else [])
+            initramfs.write(initrd, initramfs.base(CACHE, kdir, modules), script,
+                            programs, files or {}, channels, network)
+            args = ['qemu-system-x86_64', '-M', 'q35', '-nodefaults', '-no-reboot',
+                    '-display', 'none', *_accel_args(accel, icount),
+                    '-smp', '1' if icount else str(smp), '-m', str(mem_mib),
+                    '-kernel', f'{kdir}/vmlinuz', '-initrd', initrd, '-append',
+                    'console=ttyS0 loglevel=5 printk.time=1 panic=-1 '
+                    'mitigations=off oops=panic '
+                    + ('nokaslr ' if icount else '') + append,
+                    '-serial', self._chardev('console'),
+                    '-serial', self._chardev('status'),
+                    *self._disk_args(disks)]
+            if network:
+                args += ['-netdev', 'user,id=net', '-device',
+                         'virtio-net-pci,netdev=net,romfile=']
+            if channels:
+                args += ['-device', 'virtio-serial-pci']
+            for name in channels:
+                args += ['-device', f'virtserialport,chardev={name},name={name}']
+            for name in self._sockets | dict.fromkeys(channels):
+                args += ['-chardev', f'socket,id={name},fd={self._fd(name)}']
+            self._start(args, out_dir)
+        except BaseException:
+            self.close()
+            raise
+
+    def _fd(self, name):
+        """Our end of a new socket pair is kept, the guest's end is inherited."""
+        if name not in self._sockets:
+            self._sockets[name] = socket.socketpair()
+        return self._sockets[name][1].fileno()
+
+    def _chardev(self, name):
+        self._fd(name)
+        return f'chardev:{name}'
+
+    def _disk_args(self, disks):
+        args = []
+        for i, disk in enumerate(disks):
+            if isinstance(disk, int):
+                path = f'{self._tmp.name}/disk{i}'
+                with open(path, 'wb') as f:
+                    f.truncate(disk << 20)
+            else:
+                path = os.path.abspath(disk)
+            args += ['-drive', f'if=none,id=d{i},format=raw,cache=unsafe,'
+                     f'discard=unmap,file={path}',
+                     '-device', f'virtio-blk-pci,drive=d{i},serial=disk{i}']
+        return args
+
+    def _start(self, args, out_dir):
+        theirs = [pair[1] for pair in self._sockets.values()]
+        self.started = time.monotonic()
+        self.proc = subprocess.Popen(
+            args, stdin=subprocess.DEVNULL, stdout=theirs[0], stderr=theirs[0],
+            pass_fds=[s.fileno() for s in theirs], preexec_fn=_die_with_parent)
+        for s in theirs:
+            s.close()
+        self._thread(self._read_console)
+        self._thread(self._read_status)
+        if out_dir:
+            self._thread(self._read_out, out_dir)
+
+    def _thread(self, target, *args):
+        thread = threading.Thread(target=target, args=args, daemon=True)
+        thread.start()
+        self._threads.append(thread)
+
+    def channel(self, name):
+        """Binary file for both directions of a channel."""
+        return self._sockets[name][0].makefile('rwb', buffering=0)
+
+    def _read_console(self):
+        with self._sockets['console'][0].makefile('rb') as console:
+            for raw in console:
+                line = raw.decode(errors='replace').rstrip('\r\n')
+                if SPLAT.search(line):
+                    self.splats.append(line.strip())
+                if self._on_line:
+                    self._on_line(line)
+
+    def _read_status(self):
+        with self._sockets['status'][0].makefile('rb') as status:
+            for line in status:
+                if line.startswith(b'exit '):
+                    self.status = int(line.split()[1])
+
+    def _read_out(self, out_dir):
+        os.makedirs(out_dir, exist_ok=True)
+        with self._sockets['out'][0].makefile('rb') as out:
+            try:
+                with tarfile.open(fileobj=out, mode='r|') as tar:
+                    tar.extractall(out_dir)
+            except tarfile.ReadError:
+                pass    # nothing came: the status says why
+            while out.read(1 << 16):
+                pass
+
+    def wait(self, timeout_s):
+        """Wait for the end of the guest, at most so long; then it is killed."""
+        try:
+            self.proc.wait(max(0, self.started + timeout_s - time.monotonic()))
+            timed_out = False
+        except subprocess.TimeoutExpired:
+            timed_out = True
+        self.kill()
+        return Result(self.status, self.splats, timed_out,
+                      time.monotonic() - self.started)
+
+    def kill(self):
+        """Pull the plug."""
+        if self.proc:
+            self.proc.kill()
+            self.proc.wait()
+            for thread in self._threads:
+                thread.join()
+
+    def close(self):
+        self.kill()
+        for pair in self._sockets.values():
+            for s in pair:
+                s.close()
+        self._tmp.cleanup()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.close()
