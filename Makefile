@@ -15,9 +15,11 @@ CFLAGS := -std=gnu11 -O2 -g -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing
 	-D_GNU_SOURCE -D_FORTIFY_SOURCE=2 -MMD -MP \
 	$(if $(WERROR),-Werror) \
 	$(if $(SAN),-fsanitize=address -fsanitize=undefined -fno-sanitize-recover=undefined -U_FORTIFY_SOURCE)
-CFLAGS += $(shell pkg-config --cflags $(PACKAGES))
+# Asked for when first used: demo and check have to install the packages before.
+PKG_CFLAGS = $(eval PKG_CFLAGS := $(shell pkg-config --cflags $(PACKAGES)))$(PKG_CFLAGS)
+PKG_LIBS = $(eval PKG_LIBS := $(shell pkg-config --libs $(PACKAGES)))$(PKG_LIBS)
 LDFLAGS := $(if $(SAN),-fsanitize=address -fsanitize=undefined)
-LDLIBS := $(shell pkg-config --libs $(PACKAGES)) -lpthread
+LDLIBS = $(PKG_LIBS) -lpthread
 
 objs = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 
@@ -46,14 +48,14 @@ tests: $(UNIT) $(SIM) $(BENCH)
 
 $(BUILD)/obj/kmod/%.o: kmod/%.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -Itests/hostkernel -Wno-missing-prototypes -c $< -o $@
+	$(CC) $(CFLAGS) $(PKG_CFLAGS) -Itests/hostkernel -Wno-missing-prototypes -c $< -o $@
 # Tests see the module's headers as the host builds them.
 $(BUILD)/obj/tests/%.o: tests/%.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -Itests/hostkernel -c $< -o $@
+	$(CC) $(CFLAGS) $(PKG_CFLAGS) -Itests/hostkernel -c $< -o $@
 $(BUILD)/obj/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -Iuapi -c $< -o $@
+	$(CC) $(CFLAGS) $(PKG_CFLAGS) -Iuapi -c $< -o $@
 
 $(LIB): $(call objs,$(LIB_SRC))
 $(CORE): $(call objs,$(CORE_SRC))
@@ -78,8 +80,33 @@ $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(TEST_LIB) $(LIB) $(CORE)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
+# The module, for the running kernel or KDIR's; tests/vm/build-module is for guests.
+KDIR ?= /lib/modules/$(shell uname -r)/build
+module: ## build blkship.ko (KDIR=... for another kernel than the running one)
+	@if [ -e $(KDIR)/Makefile ]; then $(MAKE) -C $(KDIR) M=$(CURDIR) modules; \
+	else echo "module: no headers of this kernel at $(KDIR), not built for it"; fi
+
 unit: $(UNIT) ## run the unit tests
 	tests/run-unit $(UNIT)
+
+demo: ## protect a guest, lose it, get every second back; needs root
+	@tools/install-packages
+	@$(MAKE) -s -j2 programs $(BUILD)/workload
+	@tools/demo/demo $(DEMO_ARGS)
+
+check: ## run all tests
+	@tools/install-packages
+	@tests/check
+
+check-long: ## run all tests, for longer
+	@tools/install-packages
+	@tests/check --long
+
+bench: programs tests ## measure; results go to build/bench.json
+	@tests/bench/run
+
+lint: ## sparse and warnings on the module, shellcheck, unused things
+	@tests/lint
 
 clean: ## remove what was built
 	rm -rf $(BUILD_ROOT)
