@@ -88,6 +88,7 @@ void blkship_ring_collect(struct blkship_ring *r)
 		return;
 	}
 	r->payload_tail = entry_at(r, released - 1)->payload_end;
+	WRITE_ONCE(r->shared->released_seq, entry_at(r, released - 1)->seq);
 	r->desc_tail = released;
 	WRITE_ONCE(r->shared->payload_tail, r->payload_tail);
 	WRITE_ONCE(r->shared->desc_tail, r->desc_tail);

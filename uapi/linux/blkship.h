@@ -85,7 +85,7 @@ struct blkship_ring_kernel {
 	__u64 desc_tail;	/* descriptors below are released and may be reused */
 	__u64 payload_head;	/* payload bytes reserved so far, with skipped ends */
 	__u64 payload_tail;	/* payload bytes released */
-	__u64 reserved2;
+	__u64 released_seq;	/* seq of the newest released descriptor; 0: none */
 
 	__u64 captured;		/* operations captured */
 	__u64 captured_bytes;

@@ -108,6 +108,7 @@ struct wire_open_hold {
 };
 
 #define WIRE_VOLUME_HAS_DATA	(1u << 0)	/* the timeline has versions of blocks of it */
+#define WIRE_VOLUME_MEMBER	(1u << 1)	/* the last commit named it as a member */
 struct wire_answer_volume {
 	uint16_t index;		/* at the source */
 	uint16_t volume;	/* id in the timeline: used in extents */
