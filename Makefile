@@ -44,7 +44,7 @@ BENCH := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c)
 .PHONY: all programs tests module demo check check-long bench lint deb help clean unit sim
 all: programs module ## build userspace and module
 programs: $(PROGRAMS)
-tests: $(UNIT) $(SIM) $(BENCH)
+tests: $(UNIT) $(SIM) $(BENCH) $(BUILD)/workload
 
 $(BUILD)/obj/kmod/%.o: kmod/%.c
 	@mkdir -p $(@D)
@@ -73,6 +73,8 @@ $(PROGRAMS):
 $(BUILD)/tests/test_%: $(BUILD)/obj/tests/unit/test_%.o $(TEST_LIB) $(LIB) $(CORE)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LDLIBS)
+$(BUILD)/workload: $(BUILD)/obj/tests/vm/workload.o
+	$(CC) $(LDFLAGS) -o $@ $^ -lsqlite3
 $(BUILD)/tests/order_sim: $(call objs,$(wildcard tests/sim/*.c)) $(TEST_LIB) $(LIB) $(CORE)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)

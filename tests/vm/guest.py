@@ -61,6 +61,63 @@ class Result:
         return f'exit status {self.status}' if self.status else 'ok'
 
 
+# Script of a guest that is told step by step what to do; see class Shell.
+SHELL = r'''
+exec 3<>/dev/virtio-ports/shell
+while IFS= read -r line <&3; do
+	eval "$line" >/run/shell.out 2>&1 3>&-
+	{ echo "$? $(wc -c </run/shell.out)"; cat /run/shell.out; } >&3
+done
+'''
+
+
+class CommandFailed(Exception):
+    pass
+
+
+class Shell:
+    """Runs commands in a guest whose script is SHELL.
+
+    They share one sh: variables stay. What runs on in the background must not write
+    to standard output. "exit N" ends the guest.
+    """
+
+    def __init__(self, guest, sock):
+        self._guest = guest
+        self._sock = sock
+        self._buf = b''
+
+    def _more(self, deadline, command):
+        self._sock.settimeout(max(0.001, deadline - time.monotonic()))
+        try:
+            data = self._sock.recv(1 << 16)
+        except TimeoutError:
+            raise CommandFailed(f'guest: no answer to: {command}') from None
+        if not data:
+            raise CommandFailed(f'guest: it ended during: {command}')
+        self._buf += data
+
+    def run(self, command, timeout_s=60, check=True):
+        """Returns what it printed; (status, output) when check is False."""
+        assert '\n' not in command
+        deadline = time.monotonic() + timeout_s
+        self._sock.settimeout(timeout_s)
+        self._sock.sendall(command.encode() + b'\n')
+        while b'\n' not in self._buf:
+            self._more(deadline, command)
+        head, self._buf = self._buf.split(b'\n', 1)
+        status, size = map(int, head.split())
+        while len(self._buf) < size:
+            self._more(deadline, command)
+        out = self._buf[:size].decode(errors='replace')
+        self._buf = self._buf[size:]
+        if not check:
+            return status, out
+        if status:
+            raise CommandFailed(f'guest: {command}: exit status {status}\n{out}')
+        return out
+
+
 @functools.cache
 def kernel_dir(kernel):
     """Directory of a kernel: "6.12", or a directory of the same layout."""
@@ -209,6 +266,10 @@ class Guest:
     def channel(self, name):
         """Binary file for both directions of a channel."""
         return self._sockets[name][0].makefile('rwb', buffering=0)
+
+    def shell(self):
+        """Commands for the guest, one by one; needs the channel "shell" and SHELL."""
+        return Shell(self, self._sockets['shell'][0])
 
     def _read_console(self):
         with self._sockets['console'][0].makefile('rb') as console:
