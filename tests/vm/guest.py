@@ -158,7 +158,8 @@ def _accel_args(accel, icount):
     return ['-accel', f'tcg,thread={thread}', '-cpu', 'max']
 
 
-def _die_with_parent():
+def die_with_parent():
+    """For preexec_fn: the child is killed when the thread that made it ends."""
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)    # PR_SET_PDEATHSIG
 
 
@@ -250,7 +251,7 @@ class Guest:
         self.started = time.monotonic()
         self.proc = subprocess.Popen(
             args, stdin=subprocess.DEVNULL, stdout=theirs[0], stderr=theirs[0],
-            pass_fds=[s.fileno() for s in theirs], preexec_fn=_die_with_parent)
+            pass_fds=[s.fileno() for s in theirs], preexec_fn=die_with_parent)
         for s in theirs:
             s.close()
         self._thread(self._read_console)
