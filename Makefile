@@ -82,11 +82,7 @@ $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(TEST_LIB) $(LIB) $(CORE)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
-# The module, for the running kernel or KDIR's; tests/vm/build-module is for guests.
-KDIR ?= /lib/modules/$(shell uname -r)/build
-module: ## build blkship.ko (KDIR=... for another kernel than the running one)
-	@if [ -e $(KDIR)/Makefile ]; then $(MAKE) -C $(KDIR) M=$(CURDIR) modules; \
-	else echo "module: no headers of this kernel at $(KDIR), not built for it"; fi
+include kmod/module.mk
 
 unit: $(UNIT) ## run the unit tests
 	tests/run-unit $(UNIT)

@@ -1,0 +1,367 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Stage [1 capture]: see capture.h for what it promises, and DESIGN section 1
+ * for why that is enough. Everything a front end knows of an operation is in
+ * its flight; everything the consumer may see is in the ring.
+ */
+#include <linux/bio.h>
+#include <linux/crc32c.h>
+#include <linux/highmem.h>
+#include <linux/interval_tree_generic.h>
+#include <linux/sched.h>
+#include <linux/timekeeping.h>
+
+#include "capture.h"
+#include "netlink.h"
+
+/* The CRC may hold off preemption: do it in pieces. */
+#define CRC_PIECE_BYTES 65536U
+
+#define FLIGHT_FIRST(f) ((f)->first)
+#define FLIGHT_LAST(f) ((f)->last)
+INTERVAL_TREE_DEFINE(struct blkship_flight, node, u64, subtree_last,
+		     FLIGHT_FIRST, FLIGHT_LAST, static, flight_tree)
+
+static struct blkship_flight **flight_slot(struct blkship_group *grp, u64 pos)
+{
+	return &grp->flights[pos & (grp->ring.desc_count - 1)];
+}
+
+static u64 flight_offset_bytes(const struct blkship_flight *f)
+{
+	return f->first << SECTOR_SHIFT;
+}
+
+static u64 flight_length_bytes(const struct blkship_flight *f)
+{
+	return (f->last - f->first + 1) << SECTOR_SHIFT;
+}
+
+/*
+ * Into the table of what is in flight. All that is there already is earlier,
+ * so each that shares a block is waited for; one more for the submitter, which
+ * still has the payload to copy.
+ */
+static void flight_add(struct blkship_group *grp, struct blkship_flight *f)
+{
+	struct rb_root_cached *tree = &f->vol->flights;
+	struct blkship_flight *other;
+
+	lockdep_assert_held(&grp->lock);
+	*flight_slot(grp, f->pos) = f;
+	grp->nr_flights++;
+	f->blockers = 0;
+	for (other = flight_tree_iter_first(tree, f->first, f->last); other;
+	     other = flight_tree_iter_next(other, f->first, f->last))
+		f->blockers++;
+	if (unlikely(f->blockers)) {
+		struct blkship_ring_kernel *shared = grp->ring.shared;
+
+		f->blockers++;
+		f->vol->nr_held++;
+		WRITE_ONCE(shared->overlaps, shared->overlaps + 1);
+	}
+	flight_tree_insert(f, tree);
+}
+
+/* One reason less to hold it. */
+static bool flight_unblock(struct blkship_group *grp, struct blkship_flight *f)
+{
+	lockdep_assert_held(&grp->lock);
+	if (--f->blockers)
+		return false;
+	f->vol->nr_held--;
+	/* Its time at the device begins now. */
+	grp->ring.entries[f->pos & (grp->ring.desc_count - 1)].submit_ns =
+		ktime_get_coarse_ns();
+	return true;
+}
+
+/* Out of the table; later ones on its blocks may have waited for it. */
+static void flight_remove(struct blkship_group *grp, struct blkship_flight *f)
+{
+	struct rb_root_cached *tree = &f->vol->flights;
+	struct blkship_flight *other;
+
+	lockdep_assert_held(&grp->lock);
+	flight_tree_remove(f, tree);
+	*flight_slot(grp, f->pos) = NULL;
+	grp->nr_flights--;
+	if (likely(!f->vol->nr_held))
+		return;
+	for (other = flight_tree_iter_first(tree, f->first, f->last); other;
+	     other = flight_tree_iter_next(other, f->first, f->last))
+		if (other->seq > f->seq && other->blockers &&
+		    flight_unblock(grp, other))
+			list_add_tail(&other->to_issue, &grp->to_issue);
+}
+
+/*
+ * The consumer names the position it waits for, and is woken once for it. No
+ * wake-up is lost: poll joins the queue before it looks under the lock.
+ */
+static void group_wake(struct blkship_group *grp)
+{
+	struct blkship_ring *ring = &grp->ring;
+	u64 pos, payload;
+
+	lockdep_assert_held(&grp->lock);
+	if (likely(!blkship_ring_wants_wake(ring)))
+		return;
+	pos = READ_ONCE(ring->consumer->wake_pos);
+	payload = READ_ONCE(ring->consumer->wake_payload);
+	if ((pos == grp->woken_pos && payload == grp->woken_payload) ||
+	    !waitqueue_active(&grp->wait))
+		return;
+	grp->woken_pos = pos;
+	grp->woken_payload = payload;
+	irq_work_queue(&grp->wake_work);
+}
+
+static void payload_copy(struct blkship_group *grp, struct blkship_flight *f,
+			 struct bio *bio)
+{
+	u8 *payload = blkship_ring_payload(&grp->ring, f->pos);
+	u32 length = 0, done = 0, crc = ~0U;
+	struct bvec_iter iter;
+	struct bio_vec bv;
+
+	bio_for_each_segment(bv, bio, iter) {
+		memcpy_from_bvec(payload + length, &bv);
+		length += bv.bv_len;
+	}
+	/* Of the copy, not of the pages: those may still be written to. */
+	while (done < length) {
+		u32 piece = min(length - done, CRC_PIECE_BYTES);
+
+		crc = crc32c(crc, payload + done, piece);
+		done += piece;
+	}
+	blkship_ring_publish(&grp->ring, f->pos, ~crc);
+}
+
+/* The submitter is through with a held one: go, unless somebody is before it. */
+static bool flight_release(struct blkship_group *grp, struct blkship_flight *f)
+{
+	unsigned long flags;
+	bool go;
+
+	raw_spin_lock_irqsave(&grp->lock, flags);
+	go = flight_unblock(grp, f);
+	raw_spin_unlock_irqrestore(&grp->lock, flags);
+	return go;
+}
+
+bool blkship_capture_write(struct blkship_flight *f, struct bio *bio,
+			   struct blkship_write *w)
+{
+	struct blkship_volume *vol = f->vol;
+	struct blkship_group *grp = vol->grp;
+	bool captured, overflow = false, held = false;
+	unsigned long flags;
+
+	f->first = w->offset_bytes >> SECTOR_SHIFT;
+	f->last = f->first + (w->length_bytes >> SECTOR_SHIFT) - 1;
+	f->copied = false;
+	w->volume = vol->index;
+	w->time_ns = ktime_get_real_ns();
+	w->submit_ns = ktime_get_coarse_ns();
+
+	raw_spin_lock_irqsave(&grp->lock, flags);
+	captured = blkship_ring_reserve(&grp->ring, w, &f->seq, &f->pos);
+	if (likely(captured)) {
+		f->kind = BLKSHIP_FLIGHT_CAPTURED;
+		vol->captured++;
+		flight_add(grp, f);
+		held = f->blockers;
+	} else {
+		/* Its own seq, which the ring will not show, is the event. */
+		f->kind = BLKSHIP_FLIGHT_UNCAPTURED;
+		vol->uncaptured++;
+		blkship_dirty_mark(&vol->maps, w->offset_bytes, w->length_bytes);
+		overflow = grp->overflows_told != grp->ring.shared->overflows;
+		grp->overflows_told = grp->ring.shared->overflows;
+		group_wake(grp);
+	}
+	raw_spin_unlock_irqrestore(&grp->lock, flags);
+
+	if (unlikely(!captured)) {
+		if (overflow)
+			queue_work(blkship_wq, &grp->overflow_work);
+		return true;
+	}
+	if (w->op == BLKSHIP_OP_WRITE)
+		payload_copy(grp, f, bio);
+	/* Pairs with the scan: it leaves alone what is still being copied. */
+	smp_store_release(&f->copied, true);
+	return likely(!held) || flight_release(grp, f);
+}
+
+void blkship_capture_flush(struct blkship_flight *f, struct blkship_write *w)
+{
+	struct blkship_group *grp = f->vol->grp;
+	unsigned long flags;
+
+	f->kind = BLKSHIP_FLIGHT_NONE;
+	f->blockers = 0;
+	f->copied = true;
+	w->op = BLKSHIP_OP_FLUSH;
+	w->volume = f->vol->index;
+	w->time_ns = ktime_get_real_ns();
+	w->submit_ns = ktime_get_coarse_ns();
+
+	raw_spin_lock_irqsave(&grp->lock, flags);
+	if (blkship_ring_flush(&grp->ring, w, &f->pos)) {
+		f->kind = BLKSHIP_FLIGHT_FLUSH;
+		f->seq = grp->ring.newest_seq;
+		*flight_slot(grp, f->pos) = f;
+		grp->nr_flights++;
+	}
+	raw_spin_unlock_irqrestore(&grp->lock, flags);
+}
+
+/*
+ * A flush has no range: one that failed is skipped, which is always safe, while
+ * a gap would keep points from being listed.
+ */
+static void flush_end(struct blkship_group *grp, struct blkship_flight *f,
+		      u8 state)
+{
+	*flight_slot(grp, f->pos) = NULL;
+	grp->nr_flights--;
+	f->kind = BLKSHIP_FLIGHT_NONE;
+	blkship_ring_end(&grp->ring, f->pos, f->seq,
+			 state == BLKSHIP_STATE_DONE ? state :
+			 BLKSHIP_STATE_ABORTED);
+}
+
+/*
+ * Dirty, with a seq of its own. Before the entry ends, so that whoever sees the
+ * watermark pass the record also sees that newer events exist.
+ */
+static void flight_mark(struct blkship_group *grp, struct blkship_flight *f)
+{
+	blkship_dirty_mark(&f->vol->maps, flight_offset_bytes(f),
+			   flight_length_bytes(f));
+	blkship_ring_mark(&grp->ring);
+}
+
+void blkship_capture_end(struct blkship_flight *f, u8 state)
+{
+	struct blkship_group *grp;
+	unsigned long flags;
+	bool issue;
+
+	if (f->kind == BLKSHIP_FLIGHT_NONE)
+		return;
+	grp = f->vol->grp;
+	raw_spin_lock_irqsave(&grp->lock, flags);
+	if (state == BLKSHIP_STATE_FAILED)
+		f->vol->failed++;
+	if (likely(f->kind == BLKSHIP_FLIGHT_CAPTURED)) {
+		if (unlikely(state == BLKSHIP_STATE_FAILED))
+			flight_mark(grp, f);
+		flight_remove(grp, f);
+		WARN_ON_ONCE(!blkship_ring_end(&grp->ring, f->pos, f->seq,
+					       state));
+	} else if (f->kind == BLKSHIP_FLIGHT_FLUSH) {
+		flush_end(grp, f, state);
+	} else if (f->kind == BLKSHIP_FLIGHT_UNCAPTURED) {
+		flight_mark(grp, f);
+	}
+	group_wake(grp);
+	issue = !list_empty(&grp->to_issue);
+	raw_spin_unlock_irqrestore(&grp->lock, flags);
+	if (unlikely(issue))
+		queue_work(blkship_wq, &grp->issue_work);
+}
+
+/* Send what waited for an earlier write on the same blocks. */
+void blkship_capture_issue_work(struct work_struct *work)
+{
+	struct blkship_group *grp = container_of(work, struct blkship_group,
+						 issue_work);
+	struct blkship_flight *f;
+	unsigned long flags;
+
+	do {
+		raw_spin_lock_irqsave(&grp->lock, flags);
+		f = list_first_entry_or_null(&grp->to_issue,
+					     struct blkship_flight, to_issue);
+		if (f)
+			list_del(&f->to_issue);
+		raw_spin_unlock_irqrestore(&grp->lock, flags);
+		if (f)
+			f->issue(f);
+		cond_resched();
+	} while (f);
+}
+
+/*
+ * End the oldest overdue entry; the volume it belonged to, or NULL when there
+ * is none. What is held is not at the device yet, and what is being copied will
+ * be in a moment: neither is late.
+ */
+static struct blkship_volume *scan_step(struct blkship_group *grp,
+					u64 deadline_ns, u64 *from)
+{
+	const struct blkship_entry *e;
+	struct blkship_volume *vol;
+	struct blkship_flight *f;
+
+	lockdep_assert_held(&grp->lock);
+	do {
+		e = blkship_ring_overdue(&grp->ring, deadline_ns, from);
+		if (!e)
+			return NULL;
+		f = grp->flights[e - grp->ring.entries];
+		/* Pairs with the release at the end of the copy. */
+	} while (!f || f->blockers || !smp_load_acquire(&f->copied));
+
+	vol = f->vol;
+	if (f->kind == BLKSHIP_FLIGHT_FLUSH) {
+		flush_end(grp, f, BLKSHIP_STATE_ABORTED);
+	} else {
+		flight_mark(grp, f);
+		flight_remove(grp, f);
+		/* Its completion, should it ever come, has no entry any more. */
+		f->kind = BLKSHIP_FLIGHT_UNCAPTURED;
+		blkship_ring_end(&grp->ring, f->pos, f->seq, BLKSHIP_STATE_GAP);
+	}
+	group_wake(grp);
+	kref_get(&vol->ref);
+	return vol;
+}
+
+void blkship_capture_scan_work(struct work_struct *work)
+{
+	struct blkship_group *grp = container_of(to_delayed_work(work),
+						 struct blkship_group,
+						 scan_work);
+	u64 timeout_ns = (u64)max(READ_ONCE(blkship_io_timeout_s), 1U) *
+			 NSEC_PER_SEC;
+	u64 now_ns = ktime_get_coarse_ns(), from = 0;
+	struct blkship_volume *vol, *told = NULL;
+	unsigned long flags;
+
+	while (now_ns > timeout_ns) {
+		raw_spin_lock_irqsave(&grp->lock, flags);
+		vol = scan_step(grp, now_ns - timeout_ns, &from);
+		raw_spin_unlock_irqrestore(&grp->lock, flags);
+		if (!vol)
+			break;
+		/* A stuck device has many: one alarm for a run of them. */
+		if (vol != told)
+			blkship_event(BLKSHIP_EVENT_TIMEOUT, grp->name,
+				      vol->name);
+		if (told)
+			blkship_volume_put(told);
+		told = vol;
+		cond_resched();
+	}
+	if (told)
+		blkship_volume_put(told);
+	if (!list_empty_careful(&grp->to_issue))
+		queue_work(blkship_wq, &grp->issue_work);
+	queue_delayed_work(blkship_wq, &grp->scan_work, HZ);
+}

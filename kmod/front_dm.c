@@ -1,0 +1,365 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The device-mapper front end:
+ *
+ *   <start> <len> blkship <dev> <offset_sectors> <group> <volume> [ring_mib N]
+ *
+ * Fed by device-mapper, feeds stage [1 capture]; for stacks that own their
+ * tables. Linear in what it does to a bio. Being in the path it can hold a
+ * write until an earlier one on the same blocks has ended; it never waits.
+ */
+#include <linux/bio.h>
+#include <linux/blkdev.h>
+#include <linux/device-mapper.h>
+#include <linux/module.h>
+#include <linux/slab.h>
+
+#include "capture.h"
+#include "front_dm.h"
+
+#define DM_MSG_PREFIX "blkship"
+
+struct dm_blkship {
+	struct dm_dev *dev;
+	sector_t start;
+	u32 ring_mib;			/* as asked for; 0: default */
+	bool pass_through;
+	char group[BLKSHIP_NAME_BYTES];
+	char volume[BLKSHIP_NAME_BYTES];
+	struct blkship_front front;
+};
+
+/* What belongs to one bio, in the space that device-mapper gives with it. */
+struct dm_blkship_io {
+	struct blkship_flight flight;
+};
+
+static bool off_switch;
+
+static struct dm_blkship_io *io_of(struct bio *bio)
+{
+	return dm_per_bio_data(bio, sizeof(struct dm_blkship_io));
+}
+
+static int dm_blkship_parse(struct dm_target *ti, unsigned int argc,
+			    char **argv, struct dm_blkship *dm)
+{
+	unsigned long long start;
+	char dummy;
+
+	if (argc != 4 && argc != 6) {
+		ti->error = "arguments are: <dev> <offset_sectors> <group> <volume> [ring_mib N]";
+		return -EINVAL;
+	}
+	if (sscanf(argv[1], "%llu%c", &start, &dummy) != 1 ||
+	    start != (sector_t)start) {
+		ti->error = "not a number of sectors: offset_sectors";
+		return -EINVAL;
+	}
+	dm->start = start;
+	if (strscpy(dm->group, argv[2], sizeof(dm->group)) < 0 ||
+	    strscpy(dm->volume, argv[3], sizeof(dm->volume)) < 0) {
+		ti->error = "names have at most 31 characters";
+		return -EINVAL;
+	}
+	if (argc == 6 && (strcmp(argv[4], "ring_mib") ||
+			  kstrtou32(argv[5], 10, &dm->ring_mib) ||
+			  dm->ring_mib < 1 || dm->ring_mib > 4096)) {
+		ti->error = "the only option is ring_mib with 1 to 4096";
+		return -EINVAL;
+	}
+	return 0;
+}
+
+/* Every record has to fit the ring with room to spare. */
+static sector_t record_max_sectors(const struct blkship_ring *ring)
+{
+	return min_t(u64, BLKSHIP_MAX_RECORD_BYTES, ring->payload_bytes / 4) >>
+		SECTOR_SHIFT;
+}
+
+static int dm_blkship_attach(struct dm_target *ti, struct dm_blkship *dm)
+{
+	struct block_device *bdev = dm->dev->bdev;
+	const char *why = "";
+	int ret;
+
+	if (bdev_is_zoned(bdev)) {
+		ti->error = "zoned devices are not supported";
+		return -EOPNOTSUPP;
+	}
+	if (dm->pass_through)
+		return 0;
+	dm->front.owner = dm_table_get_md(ti->table);
+	dm->front.generation = ti->table;
+	dm->front.dev = bdev->bd_dev;
+	dm->front.dev_start_bytes = (u64)dm->start << SECTOR_SHIFT;
+	dm->front.size_bytes = (u64)ti->len << SECTOR_SHIFT;
+	ret = blkship_front_add(&dm->front, dm->group, dm->volume,
+				(u64)dm->ring_mib << 20, &why);
+	if (ret) {
+		ti->error = (char *)why;
+		return ret;
+	}
+	ret = dm_set_target_max_io_len(ti,
+			record_max_sectors(&dm->front.vol->grp->ring));
+	if (ret)
+		blkship_front_remove(&dm->front);
+	return ret;
+}
+
+static int dm_blkship_ctr(struct dm_target *ti, unsigned int argc, char **argv)
+{
+	struct dm_blkship *dm;
+	int ret;
+
+	dm = kzalloc(sizeof(*dm), GFP_KERNEL);
+	if (!dm) {
+		ti->error = "no memory";
+		return -ENOMEM;
+	}
+	dm->pass_through = off_switch;
+	ret = dm_blkship_parse(ti, argc, argv, dm);
+	if (ret)
+		goto err_free;
+	ret = dm_get_device(ti, argv[0], dm_table_get_mode(ti->table),
+			    &dm->dev);
+	if (ret) {
+		ti->error = "cannot open the device";
+		goto err_free;
+	}
+	ret = dm_blkship_attach(ti, dm);
+	if (ret)
+		goto err_device;
+	ti->num_flush_bios = 1;
+	ti->num_discard_bios = 1;
+	ti->num_secure_erase_bios = 1;
+	ti->num_write_zeroes_bios = 1;
+	ti->per_io_data_size = sizeof(struct dm_blkship_io);
+	ti->private = dm;
+	return 0;
+
+err_device:
+	dm_put_device(ti, dm->dev);
+err_free:
+	kfree(dm);
+	return ret;
+}
+
+static void dm_blkship_dtr(struct dm_target *ti)
+{
+	struct dm_blkship *dm = ti->private;
+
+	if (!dm->pass_through)
+		blkship_front_remove(&dm->front);
+	dm_put_device(ti, dm->dev);
+	kfree(dm);
+}
+
+static int dm_blkship_preresume(struct dm_target *ti)
+{
+	struct dm_blkship *dm = ti->private;
+
+	return dm->pass_through ? 0 : blkship_front_start(&dm->front);
+}
+
+/* The turn of a held write has come. Not told NOWAIT any more: we may wait. */
+static void dm_blkship_issue(struct blkship_flight *flight)
+{
+	struct dm_blkship_io *io = container_of(flight, struct dm_blkship_io,
+						flight);
+	struct bio *bio = dm_bio_from_per_bio_data(io, sizeof(*io));
+
+	bio->bi_opf &= ~REQ_NOWAIT;
+	dm_submit_bio_remap(bio, NULL);
+}
+
+/* What the ring calls the operation of a bio that changes data; 0 for others. */
+static u8 ring_op(const struct bio *bio)
+{
+	switch (bio_op(bio)) {
+	case REQ_OP_WRITE:
+		return BLKSHIP_OP_WRITE;
+	case REQ_OP_WRITE_ZEROES:
+		return BLKSHIP_OP_ZERO;
+	case REQ_OP_DISCARD:
+	case REQ_OP_SECURE_ERASE:
+		return BLKSHIP_OP_DISCARD;
+	default:
+		return 0;
+	}
+}
+
+static u32 desc_flags(const struct bio *bio)
+{
+	return (bio->bi_opf & REQ_FUA ? BLKSHIP_DESC_FUA : 0) |
+	       (bio->bi_opf & REQ_PREFLUSH ? BLKSHIP_DESC_PREFLUSH : 0);
+}
+
+/* Every bio of the volume passes here; device-mapper has split what is long. */
+static int dm_blkship_map(struct dm_target *ti, struct bio *bio)
+{
+	struct dm_blkship *dm = ti->private;
+	struct blkship_flight *f = &io_of(bio)->flight;
+	sector_t sector = dm_target_offset(ti, bio->bi_iter.bi_sector);
+	struct blkship_write w = { .flags = desc_flags(bio) };
+
+	bio_set_dev(bio, dm->dev->bdev);
+	f->kind = BLKSHIP_FLIGHT_NONE;
+	f->vol = dm->front.vol;
+	if (unlikely(dm->pass_through)) {
+		bio->bi_iter.bi_sector = dm->start + sector;
+		return DM_MAPIO_REMAPPED;
+	}
+	w.op = ring_op(bio);
+	if (w.op && likely(bio->bi_iter.bi_size)) {
+		bool go;
+
+		w.offset_bytes = (u64)sector << SECTOR_SHIFT;
+		w.length_bytes = bio->bi_iter.bi_size;
+		f->issue = dm_blkship_issue;
+		bio->bi_iter.bi_sector = dm->start + sector;
+		go = blkship_capture_write(f, bio, &w);
+		/* A held one may be gone by now: do not touch it. */
+		return likely(go) ? DM_MAPIO_REMAPPED : DM_MAPIO_SUBMITTED;
+	}
+	if (bio->bi_opf & REQ_PREFLUSH)
+		blkship_capture_flush(f, &w);
+	else
+		bio->bi_iter.bi_sector = dm->start + sector;
+	return DM_MAPIO_REMAPPED;
+}
+
+/*
+ * How a write that did not succeed ended. Only where the queue refuses a NOWAIT
+ * bio before it splits it is it certain that nothing was issued.
+ */
+static u8 failure_state(const struct dm_blkship *dm, const struct bio *bio,
+			blk_status_t error)
+{
+	if (error == BLK_STS_AGAIN && (bio->bi_opf & REQ_NOWAIT) &&
+	    bio_op(bio) == REQ_OP_WRITE &&
+	    queue_is_mq(bdev_get_queue(dm->dev->bdev)))
+		return BLKSHIP_STATE_ABORTED;
+	return BLKSHIP_STATE_FAILED;
+}
+
+static int dm_blkship_end_io(struct dm_target *ti, struct bio *bio,
+			     blk_status_t *error)
+{
+	struct blkship_flight *f = &io_of(bio)->flight;
+	u8 state = BLKSHIP_STATE_DONE;
+
+	if (unlikely(*error))
+		state = failure_state(ti->private, bio, *error);
+	if (f->kind != BLKSHIP_FLIGHT_NONE)
+		blkship_capture_end(f, state);
+	return DM_ENDIO_DONE;
+}
+
+static void emit_info(struct dm_blkship *dm, char *result, unsigned int maxlen)
+{
+	const struct blkship_volume *vol = dm->front.vol;
+	struct blkship_group *grp;
+	const char *state;
+	unsigned int sz = 0;
+
+	if (dm->pass_through) {
+		DMEMIT("%s %s disabled", dm->group, dm->volume);
+		return;
+	}
+	grp = vol->grp;
+	mutex_lock(&blkship_mutex);
+	state = vol->leaving ? "leaving" :
+		vol->flags & BLKSHIP_VOLUME_DIVERGED ? "diverged" : "attached";
+	raw_spin_lock_irq(&grp->lock);
+	blkship_ring_collect(&grp->ring);
+	DMEMIT("%s %s %u %s captured %llu uncaptured %llu failed %llu dirty %llu/%llu repairing %llu in_flight %llu ring %llu/%llu",
+	       dm->group, dm->volume, vol->index, state, vol->captured,
+	       vol->uncaptured, vol->failed, vol->maps.nr_dirty,
+	       vol->maps.nr_regions, vol->maps.nr_repairing, grp->nr_flights,
+	       grp->ring.payload_head - grp->ring.payload_tail,
+	       grp->ring.payload_bytes);
+	raw_spin_unlock_irq(&grp->lock);
+	mutex_unlock(&blkship_mutex);
+}
+
+static void dm_blkship_status(struct dm_target *ti, status_type_t type,
+			      unsigned int status_flags, char *result,
+			      unsigned int maxlen)
+{
+	struct dm_blkship *dm = ti->private;
+	unsigned int sz = 0;
+
+	switch (type) {
+	case STATUSTYPE_INFO:
+		emit_info(dm, result, maxlen);
+		break;
+	case STATUSTYPE_TABLE:
+		DMEMIT("%s %llu %s %s", dm->dev->name,
+		       (unsigned long long)dm->start, dm->group, dm->volume);
+		if (dm->ring_mib)
+			DMEMIT(" ring_mib %u", dm->ring_mib);
+		break;
+	case STATUSTYPE_IMA:
+		DMEMIT_TARGET_NAME_VERSION(ti->type);
+		DMEMIT(",device_name=%s,start=%llu,group=%s,volume=%s;",
+		       dm->dev->name, (unsigned long long)dm->start, dm->group,
+		       dm->volume);
+		break;
+	}
+}
+
+/*
+ * Raw commands (SG_IO and the like) could change data without a bio, unseen:
+ * they are not passed on. Who needs them has the device below.
+ */
+static int dm_blkship_prepare_ioctl(struct dm_target *ti,
+				    struct block_device **bdev)
+{
+	struct dm_blkship *dm = ti->private;
+
+	*bdev = dm->dev->bdev;
+	if (!dm->pass_through)
+		return -ENOTTY;
+	return dm->start || ti->len != bdev_nr_sectors(*bdev);
+}
+
+static int dm_blkship_iterate_devices(struct dm_target *ti,
+				      iterate_devices_callout_fn fn, void *data)
+{
+	struct dm_blkship *dm = ti->private;
+
+	return fn(ti, dm->dev, dm->start, ti->len, data);
+}
+
+/*
+ * NOWAIT, because nothing here waits. No inline encryption: it would hand us
+ * plaintext where the disk gets ciphertext. No io_hints: the limits are those of
+ * the device below and max_io_len.
+ */
+static struct target_type blkship_target = {
+	.name		 = "blkship",
+	.version	 = { 1, 0, 0 },
+	.features	 = DM_TARGET_NOWAIT | DM_TARGET_PASSES_INTEGRITY,
+	.module		 = THIS_MODULE,
+	.ctr		 = dm_blkship_ctr,
+	.dtr		 = dm_blkship_dtr,
+	.preresume	 = dm_blkship_preresume,
+	.map		 = dm_blkship_map,
+	.end_io		 = dm_blkship_end_io,
+	.status		 = dm_blkship_status,
+	.prepare_ioctl	 = dm_blkship_prepare_ioctl,
+	.iterate_devices = dm_blkship_iterate_devices,
+};
+
+int blkship_dm_init(bool pass_through)
+{
+	off_switch = pass_through;
+	return dm_register_target(&blkship_target);
+}
+
+void blkship_dm_exit(void)
+{
+	dm_unregister_target(&blkship_target);
+}

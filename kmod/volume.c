@@ -1,0 +1,479 @@
+// SPDX-License-Identifier: GPL-2.0
+/* See volume.h. */
+#include <linux/bitops.h>
+#include <linux/sched.h>
+#include <linux/slab.h>
+#include <linux/vmalloc.h>
+
+#include "capture.h"
+#include "netlink.h"
+#include "volume.h"
+
+/* As many words of a map as are worked on before the lock is let go. */
+#define MAP_PIECE_WORDS		4096
+#define MAP_PIECE_BYTES		(MAP_PIECE_WORDS * 64ULL * BLKSHIP_REGION_BYTES)
+
+static u64 *map_alloc(u64 size_bytes)
+{
+	u64 words = blkship_dirty_words(blkship_dirty_regions(size_bytes));
+
+	return vzalloc(array_size(words, sizeof(u64)));
+}
+
+static struct blkship_volume *volume_alloc(struct blkship_group *grp,
+					   const char *name, u64 size_bytes)
+{
+	struct blkship_volume *vol = kzalloc(sizeof(*vol), GFP_KERNEL);
+	u64 *dirty, *repairing;
+
+	if (!vol)
+		return NULL;
+	dirty = map_alloc(size_bytes);
+	repairing = map_alloc(size_bytes);
+	if (!dirty || !repairing) {
+		vfree(dirty);
+		vfree(repairing);
+		kfree(vol);
+		return NULL;
+	}
+	kref_init(&vol->ref);
+	blkship_group_get(grp);
+	vol->grp = grp;
+	strscpy(vol->name, name, sizeof(vol->name));
+	INIT_LIST_HEAD(&vol->fronts);
+	vol->flags = BLKSHIP_VOLUME_DETACHED;
+	vol->size_bytes = size_bytes;
+	vol->flights = RB_ROOT_CACHED;
+	blkship_dirty_init(&vol->maps, blkship_dirty_regions(size_bytes),
+			   dirty, repairing);
+	return vol;
+}
+
+static void volume_free(struct kref *ref)
+{
+	struct blkship_volume *vol = container_of(ref, struct blkship_volume,
+						  ref);
+	struct blkship_group *grp = vol->grp;
+
+	WARN_ON_ONCE(!RB_EMPTY_ROOT(&vol->flights.rb_root));
+	vfree(vol->maps.dirty);
+	vfree(vol->maps.repairing);
+	kfree(vol);
+	blkship_group_put(grp);
+}
+
+void blkship_volume_put(struct blkship_volume *vol)
+{
+	kref_put(&vol->ref, volume_free);
+}
+
+static struct blkship_volume *volume_find(struct blkship_group *grp,
+					  const char *name)
+{
+	u32 i;
+
+	lockdep_assert_held(&blkship_mutex);
+	for (i = 0; i < BLKSHIP_MAX_VOLUMES; i++)
+		if (grp->volumes[i] && !strcmp(grp->volumes[i]->name, name))
+			return grp->volumes[i];
+	return NULL;
+}
+
+struct blkship_volume *blkship_volume_at(struct blkship_group *grp, u32 index)
+{
+	struct blkship_volume *vol;
+
+	lockdep_assert_held(&blkship_mutex);
+	if (index >= BLKSHIP_MAX_VOLUMES)
+		return NULL;
+	vol = grp->volumes[index];
+	return vol && vol->seen ? vol : NULL;
+}
+
+/*
+ * Give it an index. One that was used is free again only when no descriptor of
+ * its time is left in the ring, and the one unused for longest comes first.
+ */
+static int volume_link(struct blkship_volume *vol)
+{
+	struct blkship_group *grp = vol->grp;
+	int ret = -ENOSPC;
+	u32 n;
+
+	lockdep_assert_held(&blkship_mutex);
+	raw_spin_lock_irq(&grp->lock);
+	for (n = 0; n < BLKSHIP_MAX_VOLUMES; n++) {
+		u32 i = (grp->next_index + n) % BLKSHIP_MAX_VOLUMES;
+
+		if (grp->volumes[i] ||
+		    grp->ring.desc_tail < grp->index_free_at[i])
+			continue;
+		vol->index = i;
+		grp->volumes[i] = vol;
+		grp->next_index = (i + 1) % BLKSHIP_MAX_VOLUMES;
+		grp->nr_volumes++;
+		ret = 0;
+		break;
+	}
+	raw_spin_unlock_irq(&grp->lock);
+	return ret;
+}
+
+/* The caller puts the group's reference when the mutex is free. */
+static void volume_unlink(struct blkship_volume *vol)
+{
+	struct blkship_group *grp = vol->grp;
+
+	lockdep_assert_held(&blkship_mutex);
+	raw_spin_lock_irq(&grp->lock);
+	grp->volumes[vol->index] = NULL;
+	grp->index_free_at[vol->index] = grp->ring.desc_head;
+	raw_spin_unlock_irq(&grp->lock);
+	grp->nr_volumes--;
+}
+
+void blkship_volume_mark(struct blkship_volume *vol, u64 offset_bytes,
+			 u64 length_bytes)
+{
+	struct blkship_group *grp = vol->grp;
+	u64 done, piece;
+
+	lockdep_assert_held(&blkship_mutex);
+	for (done = 0; done < length_bytes; done += piece) {
+		piece = min(length_bytes - done, MAP_PIECE_BYTES);
+		raw_spin_lock_irq(&grp->lock);
+		blkship_dirty_mark(&vol->maps, offset_bytes + done, piece);
+		raw_spin_unlock_irq(&grp->lock);
+		cond_resched();
+	}
+}
+
+bool blkship_volume_fall_back(struct blkship_volume *vol)
+{
+	struct blkship_group *grp = vol->grp;
+	u64 words = blkship_dirty_words(vol->maps.nr_regions), at;
+	bool any = READ_ONCE(vol->maps.nr_repairing);
+
+	lockdep_assert_held(&blkship_mutex);
+	for (at = 0; any && at < words; at += MAP_PIECE_WORDS) {
+		raw_spin_lock_irq(&grp->lock);
+		blkship_dirty_fall_back(&vol->maps, at, MAP_PIECE_WORDS);
+		raw_spin_unlock_irq(&grp->lock);
+		cond_resched();
+	}
+	return any;
+}
+
+/* -- front ends -- */
+
+/*
+ * Find or make the volume of this front end. Allocates without the mutex, so
+ * somebody else may make the same one meanwhile.
+ */
+static struct blkship_volume *volume_get(struct blkship_group *grp,
+					 const char *name, u64 size_bytes,
+					 const char **why)
+{
+	struct blkship_volume *vol, *fresh;
+	int ret = 0;
+
+	fresh = volume_alloc(grp, name, size_bytes);
+	if (!fresh) {
+		*why = "no memory for the volume's maps";
+		return ERR_PTR(-ENOMEM);
+	}
+	mutex_lock(&blkship_mutex);
+	vol = volume_find(grp, name);
+	if (!vol) {
+		/* A deleted group takes no volumes any more. */
+		ret = blkship_group_find(grp->name) == grp ?
+			volume_link(fresh) : -ESTALE;
+		if (!ret)
+			vol = fresh;
+	}
+	if (vol)
+		kref_get(&vol->ref);
+	mutex_unlock(&blkship_mutex);
+	if (vol != fresh)
+		blkship_volume_put(fresh);
+	if (ret) {
+		*why = ret == -ESTALE ? "the group was deleted meanwhile" :
+			"the group has too many volumes";
+		return ERR_PTR(ret);
+	}
+	return vol;
+}
+
+/* Whether this front end may feed the volume beside those it has. */
+static int front_fits(const struct blkship_front *front, const char **why)
+{
+	const struct blkship_front *other;
+
+	list_for_each_entry(other, &front->vol->fronts, link) {
+		if (other->owner != front->owner) {
+			*why = "another device feeds this volume";
+			return -EBUSY;
+		}
+		if (other->generation == front->generation) {
+			*why = "the table names this volume twice";
+			return -EBUSY;
+		}
+	}
+	return 0;
+}
+
+/*
+ * Whether to take it out of the group: nobody refers to it any more, and it was
+ * told to leave or nothing was ever captured of it.
+ */
+static bool volume_drop_unused(struct blkship_volume *vol)
+{
+	if (!list_empty(&vol->fronts) || (vol->seen && !vol->leaving) ||
+	    vol->grp->volumes[vol->index] != vol)
+		return false;
+	volume_unlink(vol);
+	return true;
+}
+
+static int group_get_or_create(const char *name, u64 ring_bytes,
+			       struct blkship_group **grp, bool *created,
+			       const char **why)
+{
+	int ret;
+
+	do {
+		*created = false;
+		mutex_lock(&blkship_mutex);
+		*grp = blkship_group_find(name);
+		if (*grp)
+			blkship_group_get(*grp);
+		mutex_unlock(&blkship_mutex);
+		if (*grp)
+			return 0;
+		*created = true;
+		ret = blkship_group_create(name, ring_bytes, grp, why);
+	} while (ret == -EEXIST);
+	return ret;
+}
+
+int blkship_front_add(struct blkship_front *front, const char *group,
+		      const char *volume, u64 ring_bytes, const char **why)
+{
+	struct blkship_volume *vol;
+	struct blkship_group *grp;
+	bool created, dropped = false;
+	const char *ignored;
+	int ret;
+
+	if (!blkship_name_valid(volume)) {
+		*why = "not a valid volume name: 1 to 31 printable characters, no slash, no leading dot";
+		return -EINVAL;
+	}
+	ret = group_get_or_create(group, ring_bytes, &grp, &created, why);
+	if (ret)
+		return ret;
+	vol = volume_get(grp, volume, front->size_bytes, why);
+	if (IS_ERR(vol)) {
+		ret = PTR_ERR(vol);
+		goto err_group;
+	}
+	front->vol = vol;
+	if (READ_ONCE(vol->size_bytes) != front->size_bytes) {
+		front->spare_dirty = map_alloc(front->size_bytes);
+		front->spare_repairing = map_alloc(front->size_bytes);
+		if (!front->spare_dirty || !front->spare_repairing) {
+			*why = "no memory for the volume's maps";
+			ret = -ENOMEM;
+		}
+	}
+
+	mutex_lock(&blkship_mutex);
+	if (!ret && grp->volumes[vol->index] != vol) {
+		*why = "the volume was deleted meanwhile";
+		ret = -ESTALE;
+	}
+	if (!ret)
+		ret = front_fits(front, why);
+	if (!ret) {
+		list_add_tail(&front->link, &vol->fronts);
+		vol->leaving = false;	/* whoever attaches wants it to stay */
+	} else {
+		dropped = volume_drop_unused(vol);
+	}
+	mutex_unlock(&blkship_mutex);
+	if (ret)
+		goto err_volume;
+	blkship_group_put(grp);
+	return 0;
+
+err_volume:
+	vfree(front->spare_dirty);
+	vfree(front->spare_repairing);
+	if (dropped)
+		blkship_volume_put(vol);
+	blkship_volume_put(vol);
+err_group:
+	blkship_group_put(grp);
+	if (created)
+		blkship_group_delete(group, &ignored);
+	return ret;
+}
+
+static u64 map_weight(const u64 *map, u64 words)
+{
+	u64 weight = 0, i;
+
+	for (i = 0; i < words; i++)
+		weight += hweight64(map[i]);
+	return weight;
+}
+
+/*
+ * Change to maps of another size. Every other user of the maps either holds the
+ * mutex or completes a write, and none is in flight now: copying needs no lock.
+ */
+static void volume_resize(struct blkship_volume *vol,
+			  struct blkship_front *front)
+{
+	u64 old_bytes = vol->size_bytes;
+	u64 regions = blkship_dirty_regions(front->size_bytes);
+	u64 words = blkship_dirty_words(regions);
+	u64 copied = min(words, blkship_dirty_words(vol->maps.nr_regions));
+	struct blkship_dirty maps;
+
+	memcpy(front->spare_dirty, vol->maps.dirty, copied * sizeof(u64));
+	memcpy(front->spare_repairing, vol->maps.repairing,
+	       copied * sizeof(u64));
+	if (regions % 64) {
+		u64 mask = (1ULL << (regions % 64)) - 1;
+
+		front->spare_dirty[words - 1] &= mask;
+		front->spare_repairing[words - 1] &= mask;
+	}
+	blkship_dirty_init(&maps, regions, front->spare_dirty,
+			   front->spare_repairing);
+	maps.nr_dirty = map_weight(maps.dirty, words);
+	maps.nr_repairing = map_weight(maps.repairing, words);
+	if (front->size_bytes > old_bytes)
+		blkship_dirty_mark(&maps, old_bytes,
+				   front->size_bytes - old_bytes);
+	front->spare_dirty = vol->maps.dirty;
+	front->spare_repairing = vol->maps.repairing;
+	raw_spin_lock_irq(&vol->grp->lock);
+	vol->maps = maps;
+	WRITE_ONCE(vol->size_bytes, front->size_bytes);
+	blkship_ring_mark(&vol->grp->ring);
+	raw_spin_unlock_irq(&vol->grp->lock);
+}
+
+static bool volume_fed(const struct blkship_volume *vol)
+{
+	const struct blkship_front *front;
+
+	list_for_each_entry(front, &vol->fronts, link)
+		if (front->started)
+			return true;
+	return false;
+}
+
+int blkship_front_start(struct blkship_front *front)
+{
+	struct blkship_volume *vol = front->vol;
+	bool resized, moved, fed, fresh;
+
+	mutex_lock(&blkship_mutex);
+	if (front->started) {
+		mutex_unlock(&blkship_mutex);
+		return 0;
+	}
+	resized = front->size_bytes != vol->size_bytes;
+	if (resized && !front->spare_dirty) {
+		mutex_unlock(&blkship_mutex);
+		return -ESTALE;
+	}
+	if (resized)
+		volume_resize(vol, front);
+	fresh = !vol->seen;
+	fed = volume_fed(vol);
+	moved = vol->dev != front->dev ||
+		vol->dev_start_bytes != front->dev_start_bytes;
+	front->started = true;
+	vol->dev = front->dev;
+	vol->dev_start_bytes = front->dev_start_bytes;
+	/* Whatever was written before, or elsewhere, was not seen. */
+	if (!fed || moved) {
+		blkship_volume_mark(vol, 0, vol->size_bytes);
+		blkship_group_mark(vol->grp);
+	}
+	vol->flags = 0;
+	vol->seen = true;
+	mutex_unlock(&blkship_mutex);
+
+	if (fresh)
+		blkship_event(BLKSHIP_EVENT_VOLUME_ADD, vol->grp->name,
+			      vol->name);
+	else if (resized)
+		blkship_event(BLKSHIP_EVENT_RESIZE, vol->grp->name, vol->name);
+	return 0;
+}
+
+void blkship_front_remove(struct blkship_front *front)
+{
+	struct blkship_volume *vol = front->vol;
+	bool dropped, lost = false;
+
+	mutex_lock(&blkship_mutex);
+	list_del(&front->link);
+	if (front->started && !volume_fed(vol)) {
+		vol->flags |= BLKSHIP_VOLUME_DETACHED;
+		lost = !vol->leaving;
+	}
+	if (lost)
+		vol->flags |= BLKSHIP_VOLUME_DIVERGED;
+	dropped = volume_drop_unused(vol);
+	mutex_unlock(&blkship_mutex);
+
+	if (lost) {
+		pr_warn("blkship: group %s: volume %s: its front end went without detach; writes are not seen any more\n",
+			vol->grp->name, vol->name);
+		blkship_event(BLKSHIP_EVENT_VOLUME_LOST, vol->grp->name,
+			      vol->name);
+	} else if (dropped && vol->seen) {
+		blkship_event(BLKSHIP_EVENT_VOLUME_DEL, vol->grp->name,
+			      vol->name);
+	}
+	vfree(front->spare_dirty);
+	vfree(front->spare_repairing);
+	if (dropped)
+		blkship_volume_put(vol);
+	blkship_volume_put(vol);
+}
+
+int blkship_volume_delete(const char *group, const char *volume,
+			  const char **why)
+{
+	struct blkship_volume *vol = NULL;
+	struct blkship_group *grp;
+	bool now = false;
+
+	mutex_lock(&blkship_mutex);
+	grp = blkship_group_find(group);
+	if (grp)
+		vol = volume_find(grp, volume);
+	if (vol && list_empty(&vol->fronts)) {
+		volume_unlink(vol);
+		now = true;
+	} else if (vol) {
+		vol->leaving = true;
+	}
+	mutex_unlock(&blkship_mutex);
+	if (!vol) {
+		*why = grp ? "no such volume" : "no such group";
+		return -ENOENT;
+	}
+	if (now) {
+		blkship_event(BLKSHIP_EVENT_VOLUME_DEL, group, volume);
+		blkship_volume_put(vol);
+	}
+	return 0;
+}

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * volume - a member of a group, and the front ends that feed it.
+ *
+ * The volume's state lives apart from its front ends: a table reload, or a
+ * front end that comes back, does not reset it. A volume is fed while one of
+ * its front ends was started; when the last of these goes without having been
+ * told to leave, that is an alarm: writes may pass unseen from then on, so the
+ * volume is diverged until it is fed again and dirty as a whole.
+ */
+#ifndef BLKSHIP_VOLUME_H
+#define BLKSHIP_VOLUME_H
+
+#include <linux/kref.h>
+#include <linux/list.h>
+#include <linux/rbtree.h>
+
+#include "dirty_core.h"
+#include "group.h"
+
+struct blkship_volume {
+	struct kref ref;
+	struct blkship_group *grp;	/* holds a reference */
+	u16 index;
+	char name[BLKSHIP_NAME_BYTES];
+
+	struct list_head fronts;	/* blkship_mutex */
+	bool seen;			/* blkship_mutex; was fed once */
+	bool leaving;			/* blkship_mutex; detach was asked for */
+	u32 flags;			/* blkship_mutex; BLKSHIP_VOLUME_* */
+	dev_t dev;			/* blkship_mutex; where to read back from */
+	u64 dev_start_bytes;		/* blkship_mutex */
+
+	u64 size_bytes;			/* changed under blkship_mutex and group lock */
+	struct blkship_dirty maps;	/* group lock */
+	struct rb_root_cached flights;	/* group lock; captured, not ended, by range */
+	u32 nr_held;			/* group lock; of these */
+	u64 captured;			/* group lock */
+	u64 uncaptured;			/* group lock */
+	u64 failed;			/* group lock */
+};
+
+/* One front end of a volume; embedded in its private data. */
+struct blkship_front {
+	struct list_head link;		/* of volume->fronts */
+	struct blkship_volume *vol;
+	const void *owner;		/* front ends of one owner replace each other */
+	const void *generation;		/* but only one of each generation */
+	dev_t dev;
+	u64 dev_start_bytes;
+	u64 size_bytes;
+	bool started;			/* blkship_mutex */
+	/* For a change of size: made when there is time to allocate. */
+	u64 *spare_dirty;
+	u64 *spare_repairing;
+};
+
+/*
+ * Add a front end to a volume; group and volume are made when missing. The
+ * fields from owner to size_bytes are the caller's. Does not feed yet.
+ */
+int blkship_front_add(struct blkship_front *front, const char *group,
+		      const char *volume, u64 ring_bytes, const char **why);
+
+/*
+ * From now on every write passes this front end. Called with nothing in flight;
+ * allocates nothing that may wait for a device.
+ */
+int blkship_front_start(struct blkship_front *front);
+
+/* The front end is gone, with nothing in flight. Never fails. */
+void blkship_front_remove(struct blkship_front *front);
+
+/* Detach on purpose: now, or when its front end goes. */
+int blkship_volume_delete(const char *group, const char *volume,
+			  const char **why);
+
+void blkship_volume_put(struct blkship_volume *vol);
+
+/* The volume at this index if it was ever fed; under blkship_mutex. */
+struct blkship_volume *blkship_volume_at(struct blkship_group *grp, u32 index);
+
+/* Set a range dirty, in pieces; takes no seq. Under blkship_mutex. */
+void blkship_volume_mark(struct blkship_volume *vol, u64 offset_bytes,
+			 u64 length_bytes);
+/* repairing -> dirty, in pieces; whether there was any. Under blkship_mutex. */
+bool blkship_volume_fall_back(struct blkship_volume *vol);
+/* Take a seq for an event; not under the group's lock. */
+u64 blkship_group_mark(struct blkship_group *grp);
+
+#endif
