@@ -39,6 +39,8 @@ static void pass_done(struct shipper *s)
 	b->repairs[b->nr_repairs++].end_seq = seq_of(s, s->pass.end);
 	if (seq_of(s, s->pass.t0) > s->repaired_t0)
 		s->repaired_t0 = seq_of(s, s->pass.t0);
+	if (seq_of(s, s->pass.end) > s->clean_from)
+		s->clean_from = seq_of(s, s->pass.end);
 	s->pass.active = false;
 	s->cut_due = true;
 }
@@ -423,6 +425,8 @@ static bool chunk_close(struct shipper *s)
 	hold_close(s, c->hold_id, e);
 	if (e > s->pass.end)
 		s->pass.end = e;
+	if (seq_of(s, e) > s->clean_from)
+		s->clean_from = seq_of(s, e);
 	chunk_free(c);
 	s->cut_due = true;
 	if (!pass_needs_more(s))

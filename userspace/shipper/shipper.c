@@ -198,7 +198,8 @@ bool shipper_cut(struct shipper *s)
 		batch_put(s, next);
 		return false;
 	}
-	b->clean = !s->nr_holds && s->last_gap <= s->repaired_t0;
+	b->clean = !s->nr_holds && s->last_gap <= s->repaired_t0 &&
+		   seq_of(s, s->drained) >= s->clean_from;
 	for (uint32_t i = 0; i < s->nr_holds; i++)
 		b->holds[b->nr_holds++] = (struct commit_hold){
 			.id = s->holds[i].id,
@@ -248,7 +249,8 @@ void shipper_acknowledged(struct shipper *s, uint64_t ordinal)
 		ring_release_to(s, b->end_pos);
 		s->stat.durable_ordinal = b->ordinal;
 		s->stat.durable_time_ns = b->time_ns;
-		s->stat.durable_listed = b->clean;
+		if (b->clean)
+			s->stat.point_time_ns = b->time_ns;
 		s->outbox = b->next;
 		if (!s->outbox)
 			s->outbox_end = &s->outbox;
@@ -326,6 +328,7 @@ int shipper_start(struct shipper *s, const struct wire_hello_answer *a,
 			.from_seq = le64toh(holds[i].from_seq),
 			.end_seq = seq_of(s, ring_newest(s)),
 		};
+	s->clean_from = a->nr_holds ? seq_of(s, ring_newest(s)) : 0;
 	ring_skip(s);
 	s->started = true;
 	return 0;

@@ -109,8 +109,8 @@ struct shipper_status {
 	uint32_t incarnation;
 	uint64_t newest_seq, watermark_seq, drained_seq;
 	uint64_t durable_ordinal, next_ordinal;
-	uint64_t durable_time_ns;	/* point time of the newest durable commit */
-	bool durable_listed;		/* as far as we know it is a recovery point */
+	uint64_t durable_time_ns;	/* of the newest durable commit */
+	uint64_t point_time_ns;		/* of the newest durable recovery point; 0: not known */
 	uint64_t outbox_batches, outbox_bytes;
 	bool gaps_open, repairing;
 	uint64_t repair_regions_done, repair_regions_all;	/* of the present pass */

@@ -91,6 +91,7 @@ struct shipper {
 	uint64_t record_time_ns;	/* of the newest record drained */
 	uint64_t last_gap;		/* packed; highest to_seq */
 	uint64_t repaired_t0;		/* packed */
+	uint64_t clean_from;		/* packed; cuts below are covered by a hold or repair */
 	uint64_t readback_no, hold_id;
 	uint64_t cut_at_ns;		/* monotonic, of the last cut */
 	uint64_t takes[MAX_TAKES];	/* our own seqs that are no gaps, ascending */
