@@ -170,7 +170,8 @@ class Guest:
     kernel     "6.1", "6.12" or a directory like those of kernel-cache
     programs   programs of this machine to take along, with their libraries
     files      {path in the guest: path here}
-    modules    kernel modules to take along, for modprobe in the script
+    modules    kernel modules to take along, for modprobe in the script: names, or
+               paths of our own, which bring what they need
     disks      raw images (/dev/vda, vdb ...); an int is an empty one, in MiB
     channels   names; /dev/virtio-ports/NAME there, channel(NAME) here
     out_dir    gets what the script leaves in /out
@@ -196,8 +197,9 @@ class Guest:
             kdir = kernel_dir(kernel)
             initrd = f'{self._tmp.name}/initrd'
             channels = list(channels) + (['out'] if out_dir else [])
-            initramfs.write(initrd, initramfs.base(CACHE, kdir, modules), script,
-                            programs, files or {}, channels, network)
+            base, module_files = initramfs.base(CACHE, kdir, modules)
+            initramfs.write(initrd, base, script, programs,
+                            {**(files or {}), **module_files}, channels, network)
             args = ['qemu-system-x86_64', '-M', 'q35', '-nodefaults', '-no-reboot',
                     '-display', 'none', *_accel_args(accel, icount),
                     '-smp', '1' if icount else str(smp), '-m', str(mem_mib),

@@ -119,16 +119,31 @@ def _module_paths(kernel_dir, release, module):
     return re.findall(r'^insmod (\S+)', run.stdout, re.M)
 
 
-def _add_modules(cpio, kernel_dir, modules):
+def _release(kernel_dir):
     with open(f'{kernel_dir}/release') as f:
-        release = f.read().strip()
+        return f.read().strip()
+
+
+def _module_needs(path):
+    """Names of the modules that a module file of ours needs."""
+    said = subprocess.run(['modinfo', '-F', 'depends', path], check=True,
+                          stdout=subprocess.PIPE, text=True).stdout.strip()
+    return said.split(',') if said else []
+
+
+def _add_modules(cpio, kernel_dir, modules, own):
+    release = _release(kernel_dir)
     top = f'{kernel_dir}/lib/modules/{release}'
     depends = {}
-    for module in modules:
+    lines = []
+    for module in [*modules, *(need for needs in own.values() for need in needs)]:
         paths = _module_paths(kernel_dir, release, module)
         for i, path in enumerate(paths):
             depends.setdefault(path, paths[:i][::-1])
-    lines = []
+    for name, needs in own.items():
+        paths = [p for need in needs for p in _module_paths(kernel_dir, release, need)]
+        rel = [os.path.relpath(p, top).removesuffix('.xz') for p in paths[::-1]]
+        lines.append(f'extra/{name}: {" ".join(dict.fromkeys(rel))}\n')
     for path, deps in depends.items():
         rel = [os.path.relpath(p, top).removesuffix('.xz') for p in [path, *deps]]
         lines.append(f'{rel[0]}: {" ".join(rel[1:])}\n')
@@ -157,7 +172,7 @@ def _add_program(cpio, host, name):
         cpio.file(lib, lib)
 
 
-def _write_base(out, kernel_dir, modules):
+def _write_base(out, kernel_dir, modules, own):
     cpio = Cpio(out)
     cpio.node('dev/console', 5, 1)
     cpio.node('dev/null', 1, 3)
@@ -175,28 +190,39 @@ def _write_base(out, kernel_dir, modules):
     cpio.text('etc/group', 'root:x:0:\n')
     cpio.text('guest/modules', ' '.join(BOOT_MODULES) + '\n')
     cpio.text('init', INIT, 0o755)
-    _add_modules(cpio, kernel_dir, BOOT_MODULES + list(modules))
+    _add_modules(cpio, kernel_dir, BOOT_MODULES + modules, own)
     cpio.finish()
 
 
 def base(cache_dir, kernel_dir, modules):
-    """Path of the cached base archive with these modules."""
+    """Path of the cached base archive with these modules, and the files to add.
+
+    A module that is a path is one of ours: it changes too often for the cache, only
+    what it needs is in the base.
+    """
+    files = {}
+    own = {}
+    for path in (m for m in modules if '/' in m):
+        name = os.path.basename(path)
+        own[name] = _module_needs(path)
+        files[f'/lib/modules/{_release(kernel_dir)}/extra/{name}'] = path
+    modules = sorted({m for m in modules if '/' not in m})
     recipe = hashlib.sha256()
     for path in (__file__, shutil.which('busybox')):
         with open(path, 'rb') as f:
             recipe.update(f.read())
-    recipe.update(repr((os.path.realpath(kernel_dir), sorted(set(modules)))).encode())
+    recipe.update(repr((os.path.realpath(kernel_dir), modules, own)).encode())
     path = f'{cache_dir}/initramfs-{recipe.hexdigest()[:16]}.cpio'
     if not os.path.exists(path):
         with tempfile.NamedTemporaryFile(dir=cache_dir, delete=False) as out:
             try:
-                _write_base(out, kernel_dir, sorted(set(modules)))
+                _write_base(out, kernel_dir, modules, own)
             except BaseException:
                 os.unlink(out.name)
                 raise
         os.chmod(out.name, 0o644)
         os.rename(out.name, path)
-    return path
+    return path, files
 
 
 def write(path, base_path, script, programs, files, channels, network):
