@@ -42,6 +42,8 @@ struct capture_ops {
 	 */
 	int (*read)(struct capture *c, uint16_t volume, uint64_t offset_bytes, void *buf,
 		    uint32_t bytes, void (*done)(void *arg, int64_t result), void *arg);
+	/* Optional: the descriptor that is polled for wake-ups was readable. */
+	void (*woken)(struct capture *c);
 };
 
 struct capture {

@@ -254,12 +254,12 @@ static int ring_map(struct capture_dev *d, char *why)
 	c->kernel = kernel == MAP_FAILED ? NULL : kernel;
 	c->consumer = consumer == MAP_FAILED ? NULL : consumer;
 	if (!c->kernel || !c->consumer) {
-		snprintf(why, CAPTURE_TEXT_BYTES, "mapping the ring: %s", strerror(errno));
+		snprintf(why, TLS_TEXT_BYTES, "mapping the ring: %s", strerror(errno));
 		return -errno;
 	}
 	if (c->kernel->magic != BLKSHIP_RING_MAGIC ||
 	    c->kernel->abi_version != BLKSHIP_ABI_VERSION) {
-		snprintf(why, CAPTURE_TEXT_BYTES,
+		snprintf(why, TLS_TEXT_BYTES,
 			 "the module's ring has version %u, this daemon knows %u",
 			 c->kernel->abi_version, BLKSHIP_ABI_VERSION);
 		return -EPROTO;
@@ -274,18 +274,15 @@ static int ring_map(struct capture_dev *d, char *why)
 	c->payload = payload == MAP_FAILED ? NULL : payload;
 	if (c->descs && c->payload)
 		return 0;
-	snprintf(why, CAPTURE_TEXT_BYTES, "mapping the ring: %s", strerror(errno));
+	snprintf(why, TLS_TEXT_BYTES, "mapping the ring: %s", strerror(errno));
 	return -errno;
 }
 
-void capture_dev_close(struct capture *c)
+static void dev_close(struct capture *c)
 {
-	struct capture_dev *d;
+	struct capture_dev *d = dev_of(c);
 	long page = sysconf(_SC_PAGESIZE);
 
-	if (!c)
-		return;
-	d = dev_of(c);
 	for (int i = 0; i < BLKSHIP_MAX_VOLUMES; i++)
 		if (d->devices[i].fd >= 0)
 			close(d->devices[i].fd);
@@ -302,7 +299,8 @@ void capture_dev_close(struct capture *c)
 	free(d);
 }
 
-int capture_dev_open(struct loop *loop, const char *group, struct capture **out, char *why)
+static int dev_open(void *arg, struct loop *loop, const char *group, struct capture **out,
+		    int *poll_fd, char *why)
 {
 	struct blkship_bind bind = { .abi_version = BLKSHIP_ABI_VERSION };
 	struct capture_dev *d = calloc(1, sizeof(*d));
@@ -319,20 +317,17 @@ int capture_dev_open(struct loop *loop, const char *group, struct capture **out,
 	d->fd = open(CAPTURE_DEV_PATH, O_RDWR | O_CLOEXEC);
 	ret = d->fd < 0 ? -errno : call(&d->capture, BLKSHIP_IOC_BIND, &bind);
 	if (ret)
-		snprintf(why, CAPTURE_TEXT_BYTES, "%s: %s", CAPTURE_DEV_PATH,
+		snprintf(why, TLS_TEXT_BYTES, "%s: %s", CAPTURE_DEV_PATH,
 			 ret == -EBUSY ? "the group has a consumer already" : strerror(-ret));
 	else
 		ret = ring_map(d, why);
 	if (ret) {
-		capture_dev_close(&d->capture);
+		dev_close(&d->capture);
 		return ret;
 	}
 	*out = &d->capture;
+	*poll_fd = d->fd;
 	return 0;
 }
 
-int capture_dev_fd(const struct capture *c)
-{
-	return ((const struct capture_dev *)((const char *)c -
-					     offsetof(struct capture_dev, capture)))->fd;
-}
+const struct capture_opener capture_dev_opener = { .open = dev_open, .close = dev_close };
