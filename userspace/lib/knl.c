@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* See nl.h; libnl-genl does the protocol. */
-#include "nl.h"
+/* See knl.h; libnl-genl does the protocol. */
+#include "knl.h"
 
 #include <errno.h>
 #include <netlink/genl/ctrl.h>
@@ -10,13 +10,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct nl {
+struct knl {
 	struct nl_sock *sock;
 	int family;
 	char *why;			/* of the call under way */
 	int error;
-	int (*each_group)(void *arg, const struct nl_group *g);
-	int (*each_volume)(void *arg, const struct nl_volume *v);
+	int (*each_group)(void *arg, const struct knl_group *g);
+	int (*each_volume)(void *arg, const struct knl_volume *v);
 	void (*each_event)(void *arg, enum blkship_event event, const char *group,
 			   const char *volume);
 	void *arg;
@@ -38,9 +38,9 @@ static int from_nl_error(int error)
 	}
 }
 
-static int nl_connect(struct nl **out, char *why)
+static int knl_connect(struct knl **out, char *why)
 {
-	struct nl *nl = calloc(1, sizeof(*nl));
+	struct knl *nl = calloc(1, sizeof(*nl));
 	int ret;
 
 	if (!nl)
@@ -61,15 +61,15 @@ static int nl_connect(struct nl **out, char *why)
 	}
 	ret = from_nl_error(ret);
 	if (ret == -ENOENT)
-		snprintf(why, NL_TEXT_BYTES,
+		snprintf(why, KNL_TEXT_BYTES,
 			 "the kernel module blkship is not loaded; load it with: modprobe blkship");
 	else
-		snprintf(why, NL_TEXT_BYTES, "generic netlink: %s", strerror(-ret));
-	nl_close(nl);
+		snprintf(why, KNL_TEXT_BYTES, "generic netlink: %s", strerror(-ret));
+	knl_close(nl);
 	return ret;
 }
 
-void nl_close(struct nl *nl)
+void knl_close(struct knl *nl)
 {
 	if (!nl)
 		return;
@@ -80,7 +80,7 @@ void nl_close(struct nl *nl)
 /* -- calls -- */
 
 /* The kernel's sentence behind an error, where it sent one. */
-static void error_text(struct nl *nl, struct nlmsgerr *err)
+static void error_text(struct knl *nl, struct nlmsgerr *err)
 {
 	struct nlmsghdr *h = (struct nlmsghdr *)((char *)err - NLMSG_HDRLEN);
 	struct nlattr *attrs[NLMSGERR_ATTR_MAX + 1];
@@ -94,17 +94,17 @@ static void error_text(struct nl *nl, struct nlmsgerr *err)
 		      h->nlmsg_len - NLMSG_HDRLEN - skip, NULL) ||
 	    !attrs[NLMSGERR_ATTR_MSG])
 		return;
-	snprintf(nl->why, NL_TEXT_BYTES, "%.*s", nla_len(attrs[NLMSGERR_ATTR_MSG]),
+	snprintf(nl->why, KNL_TEXT_BYTES, "%.*s", nla_len(attrs[NLMSGERR_ATTR_MSG]),
 		 (const char *)nla_data(attrs[NLMSGERR_ATTR_MSG]));
 }
 
 static int on_error(struct sockaddr_nl *from, struct nlmsgerr *err, void *arg)
 {
-	struct nl *nl = arg;
+	struct knl *nl = arg;
 
 	nl->error = err->error;
 	if (err->error) {
-		snprintf(nl->why, NL_TEXT_BYTES, "%s", strerror(-err->error));
+		snprintf(nl->why, KNL_TEXT_BYTES, "%s", strerror(-err->error));
 		error_text(nl, err);
 	}
 	return NL_STOP;
@@ -112,7 +112,7 @@ static int on_error(struct sockaddr_nl *from, struct nlmsgerr *err, void *arg)
 
 static int on_end(struct nl_msg *msg, void *arg)
 {
-	struct nl *nl = arg;
+	struct knl *nl = arg;
 
 	nl->error = 0;
 	return NL_STOP;
@@ -133,9 +133,9 @@ static void get_name(struct nlattr **attrs, int attr, char *out, size_t bytes)
 	snprintf(out, bytes, "%s", attrs[attr] ? nla_get_string(attrs[attr]) : "");
 }
 
-static int told_group(struct nl *nl, struct nlattr **a)
+static int told_group(struct knl *nl, struct nlattr **a)
 {
-	struct nl_group g = {
+	struct knl_group g = {
 		.ring_bytes = get_u64(a, BLKSHIP_A_RING_BYTES),
 		.ring_used_bytes = get_u64(a, BLKSHIP_A_RING_USED_BYTES),
 		.in_flight = get_u64(a, BLKSHIP_A_IN_FLIGHT),
@@ -156,10 +156,10 @@ static int told_group(struct nl *nl, struct nlattr **a)
 	return nl->each_group(nl->arg, &g);
 }
 
-static int told_volume(struct nl *nl, struct nlattr **a)
+static int told_volume(struct knl *nl, struct nlattr **a)
 {
 	uint32_t dev = get_u32(a, BLKSHIP_A_DEV);
-	struct nl_volume v = {
+	struct knl_volume v = {
 		.index = a[BLKSHIP_A_VOLUME_INDEX] ? nla_get_u16(a[BLKSHIP_A_VOLUME_INDEX]) : 0,
 		.dev_major = dev >> 20,
 		.dev_minor = dev & ((1u << 20) - 1),
@@ -175,7 +175,7 @@ static int told_volume(struct nl *nl, struct nlattr **a)
 	return nl->each_volume(nl->arg, &v);
 }
 
-static void told_event(struct nl *nl, struct nlattr **a)
+static void told_event(struct knl *nl, struct nlattr **a)
 {
 	char group[BLKSHIP_NAME_BYTES], volume[BLKSHIP_NAME_BYTES];
 
@@ -194,7 +194,7 @@ static int on_message(struct nl_msg *msg, void *arg)
 		[BLKSHIP_A_VOLUME_INDEX] = { .type = NLA_U16 },
 		[BLKSHIP_A_CONSUMER] = { .type = NLA_U8 },
 	};
-	struct nl *nl = arg;
+	struct knl *nl = arg;
 	struct nlattr *attrs[BLKSHIP_A_MAX + 1];
 	struct nlmsghdr *h = nlmsg_hdr(msg);
 	int ret = 0;
@@ -220,7 +220,7 @@ static int on_message(struct nl_msg *msg, void *arg)
 }
 
 /* Send, and take messages until the answer has ended. msg is consumed. */
-static int nl_call(struct nl *nl, struct nl_msg *msg, char *why)
+static int knl_call(struct knl *nl, struct nl_msg *msg, char *why)
 {
 	struct nl_cb *cb = nl_cb_alloc(NL_CB_DEFAULT);
 	int ret = msg && cb ? 0 : -ENOMEM;
@@ -240,7 +240,7 @@ static int nl_call(struct nl *nl, struct nl_msg *msg, char *why)
 		ret = ret < 0 && nl->error > 0 ? from_nl_error(ret) : 0;
 	}
 	if (ret)
-		snprintf(why, NL_TEXT_BYTES, "generic netlink: %s", strerror(-ret));
+		snprintf(why, KNL_TEXT_BYTES, "generic netlink: %s", strerror(-ret));
 	else
 		ret = nl->error;
 	nlmsg_free(msg);
@@ -248,7 +248,7 @@ static int nl_call(struct nl *nl, struct nl_msg *msg, char *why)
 	return ret;
 }
 
-static struct nl_msg *nl_message(struct nl *nl, int cmd, int flags, const char *group,
+static struct nl_msg *knl_message(struct knl *nl, int cmd, int flags, const char *group,
 				 const char *volume)
 {
 	struct nl_msg *msg = nlmsg_alloc();
@@ -262,9 +262,9 @@ static struct nl_msg *nl_message(struct nl *nl, int cmd, int flags, const char *
 	return NULL;
 }
 
-int nl_open(struct nl **out, char *why)
+int knl_open(struct knl **out, char *why)
 {
-	int ret = nl_connect(out, why);
+	int ret = knl_connect(out, why);
 	int on = 1;
 
 	if (ret)
@@ -274,54 +274,54 @@ int nl_open(struct nl **out, char *why)
 	return 0;
 }
 
-int nl_groups(struct nl *nl, int (*each)(void *arg, const struct nl_group *g), void *arg,
+int knl_groups(struct knl *nl, int (*each)(void *arg, const struct knl_group *g), void *arg,
 	      char *why)
 {
 	nl->each_group = each;
 	nl->each_volume = NULL;
 	nl->arg = arg;
-	return nl_call(nl, nl_message(nl, BLKSHIP_CMD_GROUP_GET, NLM_F_DUMP, NULL, NULL), why);
+	return knl_call(nl, knl_message(nl, BLKSHIP_CMD_GROUP_GET, NLM_F_DUMP, NULL, NULL), why);
 }
 
-int nl_volumes(struct nl *nl, const char *group,
-	       int (*each)(void *arg, const struct nl_volume *v), void *arg, char *why)
+int knl_volumes(struct knl *nl, const char *group,
+	       int (*each)(void *arg, const struct knl_volume *v), void *arg, char *why)
 {
 	nl->each_group = NULL;
 	nl->each_volume = each;
 	nl->arg = arg;
-	return nl_call(nl, nl_message(nl, BLKSHIP_CMD_VOLUME_GET, NLM_F_DUMP, group, NULL), why);
+	return knl_call(nl, knl_message(nl, BLKSHIP_CMD_VOLUME_GET, NLM_F_DUMP, group, NULL), why);
 }
 
-int nl_group_new(struct nl *nl, const char *group, uint64_t ring_bytes, char *why)
+int knl_group_new(struct knl *nl, const char *group, uint64_t ring_bytes, char *why)
 {
-	struct nl_msg *msg = nl_message(nl, BLKSHIP_CMD_GROUP_NEW, NLM_F_ACK, group, NULL);
+	struct nl_msg *msg = knl_message(nl, BLKSHIP_CMD_GROUP_NEW, NLM_F_ACK, group, NULL);
 
 	if (msg && ring_bytes && nla_put_u64(msg, BLKSHIP_A_RING_BYTES, ring_bytes)) {
 		nlmsg_free(msg);
 		msg = NULL;
 	}
-	return nl_call(nl, msg, why);
+	return knl_call(nl, msg, why);
 }
 
-int nl_group_del(struct nl *nl, const char *group, char *why)
+int knl_group_del(struct knl *nl, const char *group, char *why)
 {
-	return nl_call(nl, nl_message(nl, BLKSHIP_CMD_GROUP_DEL, NLM_F_ACK, group, NULL), why);
+	return knl_call(nl, knl_message(nl, BLKSHIP_CMD_GROUP_DEL, NLM_F_ACK, group, NULL), why);
 }
 
-int nl_volume_del(struct nl *nl, const char *group, const char *volume, char *why)
+int knl_volume_del(struct knl *nl, const char *group, const char *volume, char *why)
 {
-	return nl_call(nl, nl_message(nl, BLKSHIP_CMD_VOLUME_DEL, NLM_F_ACK, group, volume), why);
+	return knl_call(nl, knl_message(nl, BLKSHIP_CMD_VOLUME_DEL, NLM_F_ACK, group, volume), why);
 }
 
 /* -- events -- */
 
-int nl_events_open(struct nl **out,
+int knl_events_open(struct knl **out,
 		   void (*each)(void *arg, enum blkship_event event, const char *group,
 				const char *volume),
 		   void *arg, char *why)
 {
-	struct nl *nl;
-	int ret = nl_connect(&nl, why), id;
+	struct knl *nl;
+	int ret = knl_connect(&nl, why), id;
 
 	if (ret)
 		return ret;
@@ -331,8 +331,8 @@ int nl_events_open(struct nl **out,
 	ret = id < 0 ? id : nl_socket_add_membership(nl->sock, id);
 	if (ret) {
 		ret = from_nl_error(ret);
-		snprintf(why, NL_TEXT_BYTES, "the module's events: %s", strerror(-ret));
-		nl_close(nl);
+		snprintf(why, KNL_TEXT_BYTES, "the module's events: %s", strerror(-ret));
+		knl_close(nl);
 		return ret;
 	}
 	nl_socket_disable_seq_check(nl->sock);
@@ -342,12 +342,12 @@ int nl_events_open(struct nl **out,
 	return 0;
 }
 
-int nl_events_fd(const struct nl *nl)
+int knl_events_fd(const struct knl *nl)
 {
 	return nl_socket_get_fd(nl->sock);
 }
 
-void nl_events_read(struct nl *nl)
+void knl_events_read(struct knl *nl)
 {
 	while (nl_recvmsgs_default(nl->sock) == 0)
 		;
