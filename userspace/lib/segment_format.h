@@ -104,7 +104,9 @@ struct commit_header {
 	uint64_t target_time_ns; /* 0 on the wire; the target's clock at ingest */
 	uint64_t written_bytes;	/* captured payload that went into this batch */
 	uint64_t nr_records;	/* captured operations that went into it */
-	uint64_t reserved[3];
+	uint64_t target_durable; /* 0 on the wire; newest ordinal durable at ingest: what
+				  * recovery tells damage from a torn tail by */
+	uint64_t reserved[2];
 };
 static_assert(sizeof(struct commit_header) == 128, "on disk");
 
@@ -143,6 +145,7 @@ static_assert(sizeof(struct commit_gap) == 16 && sizeof(struct commit_hold) == 2
 
 #define COMMIT_MAX_GAPS		1024
 #define COMMIT_MAX_HOLDS	256
+#define COMMIT_MAX_OPEN_HOLDS	128	/* at any time: one commit can close them all */
 #define COMMIT_MAX_REPAIRS	64
 #define COMMIT_MAX_VOLUMES	256
 #define COMMIT_MAX_BYTES (128 + COMMIT_MAX_GAPS * 16 + COMMIT_MAX_HOLDS * 24 + \
@@ -150,6 +153,8 @@ static_assert(sizeof(struct commit_gap) == 16 && sizeof(struct commit_hold) == 2
 
 /* Units of one batch: data of a cut, plus one read-back chunk. */
 #define BATCH_MAX_BYTES		(96u << 20)
+#define BATCH_MAX_EXTENTS	(1u << 20)	/* bounds what a target must remember */
+#define EXTENT_MAX_END_BYTES	(UINT64_C(1) << 60)
 
 /* -- the pieces of a segment file that are not units or commits -- */
 
@@ -278,7 +283,7 @@ int commit_decode(const void *buf, size_t bytes, struct commit_view *view);
  */
 int commit_encode(struct commit_view *view, void *buf);
 
-/** commit_set_target_time - stamp an encoded record and renew its CRC */
-void commit_set_target_time(void *buf, uint64_t target_time_ns);
+/** commit_stamp - put the target's time and durable ordinal in, and renew the CRC */
+void commit_stamp(void *buf, uint64_t target_time_ns, uint64_t target_durable);
 
 #endif

@@ -117,6 +117,13 @@ void timeline_state(const struct timeline *tl, struct timeline_state *state);
 /** timeline_damage - NULL, or what recovery found damaged (a reader's view) */
 const char *timeline_damage(const struct timeline *tl);
 
+/**
+ * timeline_set_limits - for tests: seal sooner, write in smaller pieces
+ * @seal_bytes, @buffer_bytes: 0 leaves it; the second a multiple of 4096, before the
+ * first append
+ */
+void timeline_set_limits(struct timeline *tl, uint64_t seal_bytes, uint32_t buffer_bytes);
+
 /* -- manifest -- */
 
 /**

@@ -37,7 +37,10 @@ struct session_ops {
 	 */
 	int (*claim)(void *arg, struct session *s, struct timeline *tl,
 		     const uint8_t instance[16]);
-	/* An enrolment request of a peer without certificate; answer in @answer. */
+	/*
+	 * An enrolment request of a peer without certificate; answer in @answer, of
+	 * which *@answer_bytes says the size, then the length. May be NULL.
+	 */
 	int (*enroll)(void *arg, const void *payload, size_t bytes, void *answer,
 		      size_t *answer_bytes, char *why);
 };
@@ -76,7 +79,13 @@ void session_sent(struct session *s, size_t bytes);
  */
 int session_progress(struct session *s);
 
-/** session_disconnected - the peer is gone: the uncommitted tail is to be voided */
+/**
+ * session_end - say why and end it: replaced, shutting down
+ * The caller closes the connection when the output is sent.
+ */
+void session_end(struct session *s, uint32_t code, const char *text);
+
+/** session_disconnected - the peer is gone; the next HELLO voids the tail it left */
 void session_disconnected(struct session *s);
 
 struct timeline *session_timeline(struct session *s);	/* NULL before HELLO */

@@ -1,0 +1,372 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* manifest - what a timeline must know before it looks at a segment. */
+#include "manifest.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../lib/crc32c.h"
+#include "array.h"
+
+#define MAX_IMAGE_BYTES (64u << 20)
+
+static int complain(char *why, int error, const char *text, uint64_t offset)
+{
+	if (why)
+		snprintf(why, TIMELINE_TEXT_BYTES, "manifest: %s at byte %llu", text,
+			 (unsigned long long)offset);
+	return error;
+}
+
+/* -- parsing -- */
+
+static uint32_t record_crc(const uint8_t *at, uint32_t bytes)
+{
+	struct manifest_header h;
+
+	memcpy(&h, at, sizeof(h));
+	h.crc = 0;
+	return crc32c_extend(crc32c(&h, sizeof(h)), at + sizeof(h), bytes - sizeof(h));
+}
+
+/* Bytes of the valid record at @at, or 0. */
+static uint32_t record_check(const uint8_t *at, size_t bytes, struct manifest_header *h)
+{
+	if (bytes < sizeof(*h))
+		return 0;
+	memcpy(h, at, sizeof(*h));
+	if (le32toh(h->magic) != MANIFEST_MAGIC)
+		return 0;
+	h->version = le16toh(h->version);
+	h->type = le16toh(h->type);
+	h->record_bytes = le32toh(h->record_bytes);
+	if (h->record_bytes < sizeof(*h) || h->record_bytes % 8 || h->record_bytes > bytes ||
+	    h->record_bytes > MANIFEST_MAX_RECORD_BYTES)
+		return 0;
+	return record_crc(at, h->record_bytes) == le32toh(h->crc) ? h->record_bytes : 0;
+}
+
+/* A name that came from outside ends inside its field. */
+static bool text_ends(const char *text, size_t bytes)
+{
+	return memchr(text, 0, bytes);
+}
+
+static int parse_volume(struct manifest *m, const struct manifest_volume *raw)
+{
+	uint16_t id = le16toh(raw->id);
+	struct timeline_volume *v;
+
+	if (id > m->nr_volumes || !text_ends(raw->name, sizeof(raw->name)) ||
+	    !text_ends(raw->identity, sizeof(raw->identity)))
+		return -EBADMSG;
+	if (id == m->nr_volumes) {
+		if (!array_reserve(&m->volumes, &m->max_volumes, m->nr_volumes + 1))
+			return -ENOMEM;
+		m->volumes[m->nr_volumes++] = (struct timeline_volume){ .id = id };
+	}
+	v = &m->volumes[id];
+	v->size_bytes = le64toh(raw->size_bytes);
+	memcpy(v->name, raw->name, sizeof(v->name));
+	memcpy(v->identity, raw->identity, sizeof(v->identity));
+	return 0;
+}
+
+static int parse_grant(struct manifest *m, const struct manifest_grant *raw)
+{
+	uint32_t incarnation = le32toh(raw->incarnation);
+
+	if (incarnation <= m->incarnation)
+		return -EBADMSG;
+	m->incarnation = incarnation;
+	memcpy(m->instance, raw->instance, sizeof(m->instance));
+	return 0;
+}
+
+static int parse_end(struct manifest *m, const struct manifest_segment_end *raw)
+{
+	if (!array_reserve(&m->ends, &m->max_ends, m->nr_ends + 1))
+		return -ENOMEM;
+	m->ends[m->nr_ends++] = (struct manifest_segment_end){
+		le64toh(raw->number), le64toh(raw->end_offset), le64toh(raw->last_ordinal) };
+	return 0;
+}
+
+static int parse_record(struct manifest *m, const struct manifest_header *h, const uint8_t *at,
+			bool first)
+{
+	static const uint32_t payload_bytes[] = {
+		[MANIFEST_IDENTITY] = sizeof(struct manifest_identity),
+		[MANIFEST_VOLUME] = sizeof(struct manifest_volume),
+		[MANIFEST_GRANT] = sizeof(struct manifest_grant),
+		[MANIFEST_SEGMENT_END] = sizeof(struct manifest_segment_end),
+	};
+	const void *payload = at + sizeof(*h);
+
+	if (h->version != MANIFEST_VERSION || h->type < MANIFEST_IDENTITY ||
+	    h->type > MANIFEST_SEGMENT_END ||
+	    h->record_bytes != sizeof(*h) + payload_bytes[h->type] ||
+	    first != (h->type == MANIFEST_IDENTITY))
+		return -EBADMSG;
+	switch (h->type) {
+	case MANIFEST_IDENTITY:
+		memcpy(&m->identity, payload, sizeof(m->identity));
+		m->identity.created_ns = le64toh(m->identity.created_ns);
+		m->identity.epoch = le32toh(m->identity.epoch);
+		return text_ends(m->identity.owner, sizeof(m->identity.owner)) ? 0 : -EBADMSG;
+	case MANIFEST_VOLUME:
+		return parse_volume(m, payload);
+	case MANIFEST_GRANT:
+		return parse_grant(m, payload);
+	default:
+		return parse_end(m, payload);
+	}
+}
+
+int manifest_parse(struct manifest *m, const void *image, size_t bytes, size_t *valid_bytes,
+		   char *why)
+{
+	const uint8_t *at = image;
+	struct manifest_header h;
+	size_t offset = 0;
+	int ret;
+
+	*valid_bytes = 0;
+	while (offset < bytes && record_check(at + offset, bytes - offset, &h)) {
+		ret = parse_record(m, &h, at + offset, offset == 0);
+		if (ret)
+			return complain(why, ret, "a record that makes no sense (or is of a newer "
+					"version)", offset);
+		offset += h.record_bytes;
+	}
+	*valid_bytes = offset;
+	if (offset == 0)
+		return complain(why, -EBADMSG, "no identity", 0);
+	/* Each append was synced before the next: only the last can be torn. */
+	for (size_t later = offset + 8; later < bytes; later += 8)
+		if (record_check(at + later, bytes - later, &h))
+			return complain(why, -EBADMSG, "damaged record", offset);
+	return 0;
+}
+
+/* -- the file -- */
+
+/* Replace the file by the image: a crash leaves the old or the new one. */
+static int manifest_rewrite(struct manifest *m)
+{
+	const struct env_ops *ops = m->env->ops;
+	struct env_file *file;
+	int ret;
+
+	ops->unlink(m->env, m->tmp_path);
+	ret = ops->open(m->env, m->tmp_path, ENV_WRITE | ENV_CREATE, &file);
+	if (ret)
+		return ret;
+	ret = ops->write(m->env, file, m->image, m->image_bytes, 0);
+	if (!ret)
+		ret = ops->datasync(m->env, file);
+	if (!ret)
+		ret = ops->rename(m->env, m->tmp_path, m->path);
+	if (!ret)
+		ret = ops->sync_dir(m->env, m->dir);
+	if (ret) {
+		ops->close(m->env, file);
+		return ret;
+	}
+	if (m->file)
+		ops->close(m->env, m->file);
+	m->file = file;
+	m->rewrite = false;
+	return 0;
+}
+
+static int image_add(struct manifest *m, uint16_t type, const void *payload, uint32_t bytes)
+{
+	struct manifest_header h = {
+		.magic = htole32(MANIFEST_MAGIC), .version = htole16(MANIFEST_VERSION),
+		.type = htole16(type), .record_bytes = htole32(sizeof(h) + bytes),
+	};
+	uint8_t *at;
+
+	if (!array_reserve(&m->image, &m->max_image_bytes, m->image_bytes + sizeof(h) + bytes))
+		return -ENOMEM;
+	at = m->image + m->image_bytes;
+	memcpy(at, &h, sizeof(h));
+	memcpy(at + sizeof(h), payload, bytes);
+	h.crc = htole32(record_crc(at, sizeof(h) + bytes));
+	memcpy(at, &h, sizeof(h));
+	m->image_bytes += sizeof(h) + bytes;
+	return 0;
+}
+
+static int manifest_append(struct manifest *m, uint16_t type, const void *payload,
+			   uint32_t bytes)
+{
+	const struct env_ops *ops = m->env->ops;
+	size_t old_bytes = m->image_bytes;
+	int ret = image_add(m, type, payload, bytes);
+
+	if (ret)
+		return ret;
+	if (m->rewrite) {
+		ret = manifest_rewrite(m);
+	} else {
+		ret = ops->write(m->env, m->file, m->image + old_bytes,
+				 m->image_bytes - old_bytes, old_bytes);
+		if (!ret)
+			ret = ops->datasync(m->env, m->file);
+	}
+	if (ret) {
+		/* Whether it is there nobody knows: the next one writes all anew. */
+		m->rewrite = true;
+		m->image_bytes = old_bytes;
+	}
+	return ret;
+}
+
+static int manifest_paths(struct manifest *m, struct env *env, const char *dir)
+{
+	memset(m, 0, sizeof(*m));
+	m->env = env;
+	m->dir = strdup(dir);
+	if (!m->dir || asprintf(&m->path, "%s/manifest", dir) < 0)
+		m->path = NULL;
+	if (!m->path || asprintf(&m->tmp_path, "%s/manifest.new", dir) < 0)
+		m->tmp_path = NULL;
+	return m->tmp_path ? 0 : -ENOMEM;
+}
+
+static int manifest_load(struct manifest *m, char *why)
+{
+	const struct env_ops *ops = m->env->ops;
+	uint64_t bytes;
+	int64_t got;
+	int ret = ops->size(m->env, m->file, &bytes);
+
+	if (ret)
+		return ret;
+	if (bytes > MAX_IMAGE_BYTES)
+		return complain(why, -EBADMSG, "too long", bytes);
+	if (!array_reserve(&m->image, &m->max_image_bytes, bytes + 1))
+		return -ENOMEM;
+	got = ops->read(m->env, m->file, m->image, bytes, 0);
+	if (got < 0)
+		return got;
+	return manifest_parse(m, m->image, got, &m->image_bytes, why);
+}
+
+int manifest_open(struct manifest *m, struct env *env, const char *dir, bool writer, char *why)
+{
+	uint64_t bytes = 0;
+	int ret = manifest_paths(m, env, dir);
+
+	if (!ret)
+		ret = env->ops->open(env, m->path, writer ? ENV_WRITE : ENV_READ, &m->file);
+	if (ret)
+		return ret;
+	ret = manifest_load(m, why);
+	if (ret || !writer)
+		return ret;
+	ret = env->ops->size(env, m->file, &bytes);
+	if (ret)
+		return ret;
+	/* What the cache shows may not be on disk yet: make it so before it is used. */
+	return bytes != m->image_bytes ? manifest_rewrite(m) : env->ops->datasync(env, m->file);
+}
+
+int manifest_create(struct manifest *m, struct env *env, const char *dir, const uint8_t *id,
+		    const char *owner, char *why)
+{
+	struct manifest_identity identity = { .created_ns = htole64(env->ops->realtime_ns(env)) };
+	int ret = manifest_paths(m, env, dir);
+
+	memcpy(identity.timeline, id, sizeof(identity.timeline));
+	if (strlen(owner) >= sizeof(identity.owner))
+		return -EINVAL;
+	strcpy(identity.owner, owner);
+	m->identity = identity;
+	m->identity.created_ns = le64toh(identity.created_ns);
+	if (!ret)
+		ret = image_add(m, MANIFEST_IDENTITY, &identity, sizeof(identity));
+	if (!ret)
+		ret = manifest_rewrite(m);
+	if (ret)
+		complain(why, ret, strerror(-ret), 0);
+	return ret;
+}
+
+void manifest_close(struct manifest *m)
+{
+	if (m->file)
+		m->env->ops->close(m->env, m->file);
+	free(m->path);
+	free(m->tmp_path);
+	free(m->dir);
+	free(m->image);
+	free(m->volumes);
+	free(m->ends);
+	memset(m, 0, sizeof(*m));
+}
+
+/* -- what is added -- */
+
+int manifest_add_volume(struct manifest *m, const char *name, uint64_t size_bytes,
+			const char *identity)
+{
+	struct manifest_volume raw = { .id = htole16(m->nr_volumes),
+				       .size_bytes = htole64(size_bytes) };
+	int ret;
+
+	if (m->nr_volumes >= UINT16_MAX)
+		return -ENOSPC;
+	if (strlen(name) >= sizeof(raw.name) || strlen(identity) >= sizeof(raw.identity))
+		return -EINVAL;
+	strcpy(raw.name, name);
+	strcpy(raw.identity, identity);
+	ret = manifest_append(m, MANIFEST_VOLUME, &raw, sizeof(raw));
+	return ret ? ret : parse_volume(m, &raw);
+}
+
+int manifest_resize_volume(struct manifest *m, uint16_t id, uint64_t size_bytes)
+{
+	const struct timeline_volume *v = &m->volumes[id];
+	struct manifest_volume raw = { .id = htole16(id), .size_bytes = htole64(size_bytes) };
+	int ret;
+
+	memcpy(raw.name, v->name, sizeof(raw.name));
+	memcpy(raw.identity, v->identity, sizeof(raw.identity));
+	ret = manifest_append(m, MANIFEST_VOLUME, &raw, sizeof(raw));
+	return ret ? ret : parse_volume(m, &raw);
+}
+
+int manifest_add_grant(struct manifest *m, uint32_t incarnation, const uint8_t *instance)
+{
+	struct manifest_grant raw = { .incarnation = htole32(incarnation),
+				      .time_ns = htole64(m->env->ops->realtime_ns(m->env)) };
+	int ret;
+
+	memcpy(raw.instance, instance, sizeof(raw.instance));
+	ret = manifest_append(m, MANIFEST_GRANT, &raw, sizeof(raw));
+	return ret ? ret : parse_grant(m, &raw);
+}
+
+int manifest_add_end(struct manifest *m, uint64_t number, uint64_t end_offset,
+		     uint64_t last_ordinal)
+{
+	struct manifest_segment_end raw = { htole64(number), htole64(end_offset),
+					    htole64(last_ordinal) };
+	int ret = manifest_append(m, MANIFEST_SEGMENT_END, &raw, sizeof(raw));
+
+	return ret ? ret : parse_end(m, &raw);
+}
+
+const struct manifest_segment_end *manifest_end(const struct manifest *m, uint64_t number)
+{
+	for (size_t i = m->nr_ends; i-- > 0;)
+		if (m->ends[i].number == number)
+			return &m->ends[i];
+	return NULL;
+}

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * manifest - what a timeline must know before it looks at a segment.
+ *
+ * Append-only: identity, volumes, incarnations, ends of segments given up. A record
+ * is durable when the call that added it returned 0. What a torn append left is
+ * cut off by a rewrite (temporary file, sync, rename, sync of the directory);
+ * anything else that does not check is damage, and refused.
+ */
+#ifndef BLKSHIP_MANIFEST_H
+#define BLKSHIP_MANIFEST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../lib/env.h"
+#include "manifest_format.h"
+#include "timeline.h"
+
+struct manifest {
+	struct env *env;
+	char *path, *tmp_path, *dir;
+	struct env_file *file;	/* of a writer */
+	uint8_t *image;		/* the file as it should be */
+	size_t image_bytes, max_image_bytes;
+	bool rewrite;		/* the file's tail is not to be trusted */
+
+	struct manifest_identity identity;
+	struct timeline_volume *volumes;
+	size_t nr_volumes, max_volumes;
+	uint32_t incarnation;	/* newest granted, 0: none */
+	uint8_t instance[16];
+	struct manifest_segment_end *ends;
+	size_t nr_ends, max_ends;
+};
+
+/**
+ * manifest_open - read, check, and for a writer mend, the manifest of a directory
+ * @why: TIMELINE_TEXT_BYTES, filled on failure
+ * Return: 0; -ENOENT; -EBADMSG damaged; -errno. In all cases manifest_close() is due.
+ */
+int manifest_open(struct manifest *m, struct env *env, const char *dir, bool writer, char *why);
+
+/**
+ * manifest_create - the same, for a directory without one
+ * @id: 16 random bytes
+ */
+int manifest_create(struct manifest *m, struct env *env, const char *dir, const uint8_t *id,
+		    const char *owner, char *why);
+void manifest_close(struct manifest *m);
+
+int manifest_add_volume(struct manifest *m, const char *name, uint64_t size_bytes,
+			const char *identity);
+int manifest_resize_volume(struct manifest *m, uint16_t id, uint64_t size_bytes);
+int manifest_add_grant(struct manifest *m, uint32_t incarnation, const uint8_t *instance);
+int manifest_add_end(struct manifest *m, uint64_t number, uint64_t end_offset,
+		     uint64_t last_ordinal);
+
+/** manifest_end - where a segment was given up, or NULL */
+const struct manifest_segment_end *manifest_end(const struct manifest *m, uint64_t number);
+
+/**
+ * manifest_parse - read an image into @m; nothing of the environment is touched
+ * @valid_bytes: out, where the last whole record ends
+ * Return: 0 also with a torn tail (then *valid_bytes < bytes); -EBADMSG; -ENOMEM.
+ */
+int manifest_parse(struct manifest *m, const void *image, size_t bytes, size_t *valid_bytes,
+		   char *why);
+
+#endif

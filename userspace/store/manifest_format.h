@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * manifest_format - the records of a timeline's manifest, as on disk.
+ *
+ * A file of records one after the other, little-endian, each a header, a payload of
+ * its type, and zeroes up to 8. docs/SEGMENT.md has the byte offsets.
+ */
+#ifndef BLKSHIP_MANIFEST_FORMAT_H
+#define BLKSHIP_MANIFEST_FORMAT_H
+
+#include <assert.h>
+#include <stdint.h>
+
+#define MANIFEST_MAGIC		0x314d5342u	/* "BSM1" */
+#define MANIFEST_VERSION	1
+#define MANIFEST_MAX_RECORD_BYTES 4096
+
+enum manifest_type {
+	MANIFEST_IDENTITY = 1,	/* the first record, and only there */
+	MANIFEST_VOLUME = 2,	/* a new volume, or a new size of one */
+	MANIFEST_GRANT = 3,	/* an incarnation */
+	MANIFEST_SEGMENT_END = 4, /* a segment given up after a failure ends there */
+};
+
+struct manifest_header {
+	uint32_t magic;
+	uint16_t version;
+	uint16_t type;		/* enum manifest_type */
+	uint32_t record_bytes;	/* with this header, multiple of 8 */
+	uint32_t crc;		/* CRC32C of the record, this as 0 */
+};
+static_assert(sizeof(struct manifest_header) == 16, "on disk");
+
+struct manifest_identity {
+	uint8_t  timeline[16];
+	uint64_t created_ns;
+	uint32_t epoch;
+	uint32_t reserved;
+	char     owner[64];
+};
+static_assert(sizeof(struct manifest_identity) == 96, "on disk");
+
+struct manifest_volume {
+	uint16_t id;
+	uint16_t reserved[3];
+	uint64_t size_bytes;
+	char     name[32];
+	char     identity[64];
+};
+static_assert(sizeof(struct manifest_volume) == 112, "on disk");
+
+struct manifest_grant {
+	uint32_t incarnation;
+	uint32_t reserved;
+	uint8_t  instance[16];
+	uint64_t time_ns;	/* target's clock */
+};
+static_assert(sizeof(struct manifest_grant) == 32, "on disk");
+
+struct manifest_segment_end {
+	uint64_t number;
+	uint64_t end_offset;	/* nothing at or past it counts */
+	uint64_t last_ordinal;
+};
+static_assert(sizeof(struct manifest_segment_end) == 24, "on disk");
+
+#endif

@@ -1,0 +1,377 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* points - which durable commits are recovery points: DESIGN 1.7. */
+#include "points.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <string.h>
+
+#include "array.h"
+
+#define OPEN UINT64_MAX
+#define MAX_BAD 4096		/* past it everything counts as degraded, for good */
+
+void points_fini(struct points *p)
+{
+	free(p->commits);
+	free(p->gaps);
+	free(p->holds);
+	free(p->repairs);
+	free(p->open_holds);
+	free(p->bad);
+	free(p->people_gaps);
+	memset(p, 0, sizeof(*p));
+}
+
+/* -- the rule -- */
+
+static bool held(const struct points *p, uint64_t cut)
+{
+	size_t low = 0, high = p->nr_holds;
+
+	while (low < high) {		/* first hold that begins past the cut */
+		size_t mid = (low + high) / 2;
+
+		if (p->holds[mid].from_seq <= cut)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low && cut < p->holds[low - 1].max_end_seq;
+}
+
+/* The highest t0 of repairs that ended at or below the cut. */
+static uint64_t repaired_at(const struct points *p, uint64_t cut)
+{
+	size_t low = 0, high = p->nr_repairs;
+
+	while (low < high) {
+		size_t mid = (low + high) / 2;
+
+		if (p->repairs[mid].end_seq <= cut)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low ? p->repairs[low - 1].t0_seq : 0;
+}
+
+/* The highest seq at or below the cut that was not captured. */
+static uint64_t last_gap_at(const struct points *p, uint64_t cut)
+{
+	size_t low = 0, high = p->nr_gaps;
+
+	while (low < high) {
+		size_t mid = (low + high) / 2;
+
+		if (p->gaps[mid].from_seq <= cut)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	if (low == 0)
+		return 0;
+	return p->gaps[low - 1].to_seq < cut ? p->gaps[low - 1].to_seq : cut;
+}
+
+static void commit_judge(const struct points *p, struct timeline_commit *c)
+{
+	bool was = c->listed;
+
+	if (held(p, c->cut_seq))
+		c->unlisted_why = "hold";
+	else if (last_gap_at(p, c->cut_seq) > repaired_at(p, c->cut_seq))
+		c->unlisted_why = "gap";
+	else
+		c->unlisted_why = NULL;
+	c->listed = !c->unlisted_why;
+	/* Listed later than made: what could not be read meanwhile may be in it. */
+	if (c->listed && !was && p->nr_bad)
+		c->degraded = true;
+}
+
+/* Judge again the commits whose cut is at or past @cut. */
+static void rejudge_from(struct points *p, uint64_t cut)
+{
+	size_t i = p->nr_commits;
+
+	while (i > 0 && p->commits[i - 1].cut_seq >= cut)
+		i--;
+	for (; i < p->nr_commits; i++)
+		if (!p->commits[i].listed)
+			commit_judge(p, &p->commits[i]);
+}
+
+/* -- facts -- */
+
+/* By from_seq; nearly always at the end. */
+static int add_gap(struct points *p, uint64_t from, uint64_t to)
+{
+	size_t at = p->nr_gaps;
+
+	if (!array_reserve(&p->gaps, &p->max_gaps, p->nr_gaps + 1))
+		return -ENOMEM;
+	while (at > 0 && p->gaps[at - 1].from_seq > from)
+		at--;
+	memmove(&p->gaps[at + 1], &p->gaps[at], (p->nr_gaps - at) * sizeof(*p->gaps));
+	p->gaps[at] = (struct commit_gap){ from, to };
+	p->nr_gaps++;
+	if (to > p->last_gap_seq)
+		p->last_gap_seq = to;
+	return 0;
+}
+
+static void holds_renew_max(struct points *p, size_t from)
+{
+	for (size_t i = from; i < p->nr_holds; i++) {
+		uint64_t before = i ? p->holds[i - 1].max_end_seq : 0;
+
+		p->holds[i].max_end_seq = p->holds[i].end_seq > before ?
+					  p->holds[i].end_seq : before;
+	}
+}
+
+static struct points_hold *find_hold(struct points *p, uint64_t id)
+{
+	if (id > p->hold_id)
+		return NULL;
+	for (size_t i = p->nr_holds; i-- > 0;)
+		if (p->holds[i].id == id)
+			return &p->holds[i];
+	return NULL;
+}
+
+static void open_hold_drop(struct points *p, uint64_t id)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < p->nr_open_holds; i++)
+		if (p->open_holds[i].id != id)
+			p->open_holds[kept++] = p->open_holds[i];
+	p->nr_open_holds = kept;
+}
+
+/* The latest word on a hold. *@rejudge: lowest cut that it may list. */
+static int add_hold(struct points *p, uint64_t id, uint64_t from, uint64_t end,
+		    uint64_t *rejudge)
+{
+	struct points_hold *hold = find_hold(p, id);
+	size_t at = p->nr_holds;
+
+	if (!array_reserve(&p->open_holds, &p->max_open_holds, p->nr_open_holds + 1))
+		return -ENOMEM;
+	open_hold_drop(p, id);
+	if (!end)
+		p->open_holds[p->nr_open_holds++] = (struct commit_hold){ id, from, 0 };
+	if (hold) {
+		/* Its place in the order must not change: it did not, or was refused. */
+		hold->end_seq = end ? end : OPEN;
+		holds_renew_max(p, hold - p->holds);
+		if (hold->from_seq < *rejudge)
+			*rejudge = hold->from_seq;
+		return 0;
+	}
+	if (!array_reserve(&p->holds, &p->max_holds, p->nr_holds + 1))
+		return -ENOMEM;
+	while (at > 0 && p->holds[at - 1].from_seq > from)
+		at--;
+	memmove(&p->holds[at + 1], &p->holds[at], (p->nr_holds - at) * sizeof(*p->holds));
+	p->holds[at] = (struct points_hold){ id, from, end ? end : OPEN, 0 };
+	p->nr_holds++;
+	holds_renew_max(p, at);
+	if (id > p->hold_id)
+		p->hold_id = id;
+	return 0;
+}
+
+/* Keep the ones that matter: a later end with a higher t0. */
+static int add_repair(struct points *p, uint64_t t0, uint64_t end, uint64_t *rejudge)
+{
+	size_t at = p->nr_repairs, drop;
+
+	if (t0 > p->repaired_t0)
+		p->repaired_t0 = t0;
+	while (at > 0 && p->repairs[at - 1].end_seq > end)
+		at--;
+	if (at > 0 && p->repairs[at - 1].t0_seq >= t0)
+		return 0;
+	if (!array_reserve(&p->repairs, &p->max_repairs, p->nr_repairs + 1))
+		return -ENOMEM;
+	/* An equal end before it, and later ones with no higher t0, say less. */
+	if (at > 0 && p->repairs[at - 1].end_seq == end)
+		at--;
+	for (drop = at; drop < p->nr_repairs && p->repairs[drop].t0_seq <= t0; drop++)
+		;
+	memmove(&p->repairs[at + 1], &p->repairs[drop],
+		(p->nr_repairs - drop) * sizeof(*p->repairs));
+	p->repairs[at] = (struct commit_repair){ t0, end };
+	p->nr_repairs += 1 + at - drop;
+	if (end < *rejudge)
+		*rejudge = end;
+	return 0;
+}
+
+static int add_facts(struct points *p, const struct commit_view *commit, uint64_t *rejudge)
+{
+	const struct commit_header *h = &commit->header;
+	int ret = 0;
+
+	for (uint32_t i = 0; i < h->nr_gaps && !ret; i++)
+		ret = add_gap(p, le64toh(commit->gaps[i].from_seq),
+			      le64toh(commit->gaps[i].to_seq));
+	for (uint32_t i = 0; i < h->nr_holds && !ret; i++)
+		ret = add_hold(p, le64toh(commit->holds[i].id),
+			       le64toh(commit->holds[i].from_seq),
+			       le64toh(commit->holds[i].end_seq), rejudge);
+	for (uint32_t i = 0; i < h->nr_repairs && !ret; i++)
+		ret = add_repair(p, le64toh(commit->repairs[i].t0_seq),
+				 le64toh(commit->repairs[i].end_seq), rejudge);
+	return ret;
+}
+
+/* -- what could not be read -- */
+
+static int bad_add(struct points *p, const struct footer_extent *e)
+{
+	if (p->nr_bad == MAX_BAD)
+		return 0;
+	if (!array_reserve(&p->bad, &p->max_bad, p->nr_bad + 1))
+		return -ENOMEM;
+	p->bad[p->nr_bad++] = (struct points_bad){
+		e->extent.volume, e->extent.offset_bytes,
+		e->extent.offset_bytes + e->extent.length_bytes, e->label_seq };
+	return 0;
+}
+
+/* A newer version of a stretch: what lies under it is no longer seen. */
+static int bad_hide(struct points *p, const struct footer_extent *e)
+{
+	uint64_t start = e->extent.offset_bytes, end = start + e->extent.length_bytes;
+	size_t kept = 0, nr = p->nr_bad;
+
+	if (nr == MAX_BAD)
+		return 0;
+	for (size_t i = 0; i < nr; i++) {
+		struct points_bad b = p->bad[i];
+
+		if (b.volume != e->extent.volume || b.label_seq > e->label_seq ||
+		    b.end_bytes <= start || b.offset_bytes >= end) {
+			p->bad[kept++] = b;
+			continue;
+		}
+		if (b.end_bytes > end) {
+			/* Appended behind, so that nothing unseen is overwritten. */
+			if (!array_reserve(&p->bad, &p->max_bad, p->nr_bad + 1))
+				return -ENOMEM;
+			p->bad[p->nr_bad] = b;
+			p->bad[p->nr_bad++].offset_bytes = end;
+		}
+		if (b.offset_bytes < start) {
+			p->bad[kept] = b;
+			p->bad[kept++].end_bytes = start;
+		}
+	}
+	memmove(&p->bad[kept], &p->bad[nr], (p->nr_bad - nr) * sizeof(*p->bad));
+	p->nr_bad -= nr - kept;
+	if (p->nr_bad > MAX_BAD)
+		p->nr_bad = MAX_BAD;
+	return 0;
+}
+
+/*
+ * Read-backs first, then the batch's own records: they win over it. Records of earlier
+ * batches newer than the stamp are not looked up, so this may call a point degraded
+ * that is not; never the reverse.
+ */
+static int add_bad(struct points *p, const struct footer_extent *extents, size_t nr)
+{
+	int ret = 0;
+
+	for (int records = 0; records < 2; records++) {
+		for (size_t i = 0; i < nr && !ret; i++) {
+			const struct footer_extent *e = &extents[i];
+
+			if ((e->readback_no == 0) != records)
+				continue;
+			if (e->readback_no > p->readback_no)
+				p->readback_no = e->readback_no;
+			if (p->nr_bad)
+				ret = bad_hide(p, e);
+			if (!ret && e->extent.kind == EXTENT_UNREADABLE)
+				ret = bad_add(p, e);
+		}
+	}
+	return ret;
+}
+
+/* -- */
+
+int points_add(struct points *p, const struct commit_view *commit,
+	       const struct footer_extent *extents, size_t nr_extents)
+{
+	const struct commit_header *h = &commit->header;
+	uint64_t rejudge = OPEN;
+	bool was_bad = p->nr_bad;
+	struct timeline_commit *c;
+	int ret;
+
+	if (!array_reserve(&p->commits, &p->max_commits, p->nr_commits + 1))
+		return -ENOMEM;
+	ret = add_bad(p, extents, nr_extents);
+	if (!ret)
+		ret = add_facts(p, commit, &rejudge);
+	if (ret)
+		return ret;
+	if (was_bad && !p->nr_bad && rejudge != OPEN) {
+		/* Those it lists are older than the repair of what was unreadable. */
+		for (size_t i = p->nr_commits; i-- > 0 && p->commits[i].cut_seq >= rejudge;)
+			if (!p->commits[i].listed)
+				p->commits[i].degraded = true;
+	}
+	rejudge_from(p, rejudge);
+	c = &p->commits[p->nr_commits++];
+	*c = (struct timeline_commit){
+		.ordinal = h->ordinal, .cut_seq = h->cut_seq, .time_ns = h->time_ns,
+		.current_to_ns = h->current_to_ns, .target_time_ns = h->target_time_ns,
+		.batch_bytes = h->batch_bytes, .written_bytes = h->written_bytes,
+		.nr_records = h->nr_records, .flags = h->flags,
+		.degraded = h->flags & COMMIT_DEGRADED,
+	};
+	commit_judge(p, c);
+	c->degraded |= p->nr_bad > 0;
+	p->people_gaps_valid = false;
+	return 0;
+}
+
+static bool people_gap_add(struct points *p, uint64_t from_ns, uint64_t to_ns)
+{
+	if (!array_reserve(&p->people_gaps, &p->max_people_gaps, p->nr_people_gaps + 1))
+		return false;
+	p->people_gaps[p->nr_people_gaps++] = (struct timeline_gap){ from_ns, to_ns };
+	return true;
+}
+
+size_t points_gaps(struct points *p, const struct timeline_gap **out)
+{
+	uint64_t last_listed_ns = 0;
+	bool in_gap = false;
+
+	*out = p->people_gaps;
+	if (p->people_gaps_valid)
+		return p->nr_people_gaps;
+	p->nr_people_gaps = 0;
+	for (size_t i = 0; i < p->nr_commits; i++) {
+		const struct timeline_commit *c = &p->commits[i];
+
+		if (c->listed && in_gap && !people_gap_add(p, last_listed_ns, c->time_ns))
+			break;
+		in_gap = !c->listed;
+		if (c->listed)
+			last_listed_ns = c->time_ns;
+	}
+	if (in_gap)
+		people_gap_add(p, last_listed_ns, 0);
+	p->people_gaps_valid = true;
+	*out = p->people_gaps;
+	return p->nr_people_gaps;
+}

@@ -1,0 +1,356 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* segment_scan - read a segment and say what of it holds. */
+#include "segment_scan.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../lib/crc32c.h"
+
+#define WINDOW_BYTES	(1u << 20)
+#define FOOTER_MAX_BYTES (1u << 30)
+
+/* The file, through a window that moves forward. */
+struct reader {
+	struct env *env;
+	struct env_file *file;
+	uint64_t file_bytes;	/* as far as it counts */
+	uint8_t *window;
+	uint64_t window_offset;
+	size_t window_bytes;	/* valid ones */
+};
+
+/* One batch as it goes by. */
+struct batch {
+	uint32_t nr_units;
+	uint32_t units_crc;
+	uint64_t bytes;
+};
+
+static uint64_t round_up(uint64_t n)
+{
+	return (n + BLOCK_BYTES - 1) / BLOCK_BYTES * BLOCK_BYTES;
+}
+
+/* Bytes that can be seen at @offset: at least @want, or all up to the end. */
+static int64_t reader_at(struct reader *r, uint64_t offset, size_t want, const uint8_t **at)
+{
+	uint64_t start = offset / BLOCK_BYTES * BLOCK_BYTES;
+	int64_t got;
+
+	if (offset >= r->file_bytes)
+		return 0;
+	if (want > r->file_bytes - offset)
+		want = r->file_bytes - offset;
+	if (offset < r->window_offset || offset + want > r->window_offset + r->window_bytes) {
+		r->window_bytes = 0;
+		got = r->env->ops->read(r->env, r->file, r->window, WINDOW_BYTES, start);
+		if (got < 0)
+			return got;
+		r->window_offset = start;
+		r->window_bytes = got;
+		if (start + got > r->file_bytes)
+			r->window_bytes = r->file_bytes - start;
+		if (offset >= start + r->window_bytes)
+			return 0;
+	}
+	*at = r->window + (offset - r->window_offset);
+	return r->window_bytes - (offset - r->window_offset);
+}
+
+static int reader_open(struct reader *r, const struct segment_scan *scan)
+{
+	const struct env_ops *ops = scan->env->ops;
+	int ret;
+
+	*r = (struct reader){ .env = scan->env };
+	ret = ops->open(scan->env, scan->path, ENV_READ | ENV_DIRECT, &r->file);
+	if (ret)
+		return ret;
+	ret = ops->size(scan->env, r->file, &r->file_bytes);
+	if (!ret) {
+		r->window = aligned_alloc(BLOCK_BYTES, WINDOW_BYTES);
+		ret = r->window ? 0 : -ENOMEM;
+	}
+	if (ret)
+		ops->close(scan->env, r->file);
+	return ret;
+}
+
+static void reader_close(struct reader *r)
+{
+	free(r->window);
+	r->env->ops->close(r->env, r->file);
+}
+
+/* -- one record -- */
+
+/* A unit that is next in the batch: its size, 0 when there is none, or -errno. */
+static int64_t read_unit(struct reader *r, uint64_t offset, uint64_t ordinal,
+			 struct unit_view *unit)
+{
+	const uint8_t *at;
+	int64_t seen = reader_at(r, offset, UNIT_MAX_BYTES, &at);
+
+	if (seen <= 0)
+		return seen;
+	if (unit_decode(at, seen, 1, unit) || unit->header.batch_ordinal != ordinal)
+		return 0;
+	return unit->header.unit_bytes;
+}
+
+static int64_t read_commit(struct reader *r, uint64_t offset, struct commit_view *commit)
+{
+	const uint8_t *at;
+	int64_t seen = reader_at(r, offset, COMMIT_MAX_BYTES, &at);
+
+	if (seen <= 0)
+		return seen;
+	if (commit_decode(at, seen, commit))
+		return 0;
+	return commit->header.record_bytes;
+}
+
+static void batch_add(struct batch *b, const struct unit_view *unit)
+{
+	uint32_t crc = htole32(unit->header.header_crc);
+
+	b->nr_units++;
+	b->bytes += unit->header.unit_bytes;
+	b->units_crc = crc32c_extend(b->units_crc, &crc, sizeof(crc));
+}
+
+static bool batch_matches(const struct batch *b, const struct commit_header *h)
+{
+	return b->nr_units == h->nr_units && b->bytes == h->batch_bytes &&
+	       b->units_crc == h->units_crc;
+}
+
+/* -- a segment from its start -- */
+
+static int tell_commit(struct segment_scan *scan, const struct commit_view *commit,
+		       size_t first_extent)
+{
+	scan->last_ordinal = commit->header.ordinal;
+	if (!scan->commit)
+		return 0;
+	return scan->commit(scan->arg, commit, scan->index.extents + first_extent,
+			    scan->index.nr_committed - first_extent);
+}
+
+/* The batch at @offset: its end, 0 when it does not hold, or -errno. */
+static int64_t scan_batch(struct segment_scan *scan, struct reader *r, uint64_t offset)
+{
+	size_t first_extent = scan->index.nr_committed;
+	struct commit_view commit;
+	struct unit_view unit;
+	struct batch batch = { 0 };
+	int64_t bytes;
+	int ret;
+
+	while ((bytes = read_unit(r, offset, scan->last_ordinal + 1, &unit)) > 0) {
+		if (segment_index_unit(&scan->index, &unit, offset))
+			return -ENOMEM;
+		batch_add(&batch, &unit);
+		offset += bytes;
+	}
+	if (bytes == 0)
+		bytes = read_commit(r, offset, &commit);
+	if (bytes < 0)
+		return bytes;
+	if (bytes == 0 || commit.header.ordinal != scan->last_ordinal + 1 ||
+	    !batch_matches(&batch, &commit.header))
+		return 0;
+	/* Torn padding is of no consequence, a batch cut off inside its block is. */
+	if (round_up(offset + bytes) > r->file_bytes)
+		return 0;
+	if (segment_index_commit(&scan->index, offset))
+		return -ENOMEM;
+	ret = tell_commit(scan, &commit, first_extent);
+	return ret ? ret : (int64_t)round_up(offset + bytes);
+}
+
+/*
+ * Behind the end: a whole commit record that was written when more was durable
+ * than we could read proves damage. Batches begin at blocks; units lead from there
+ * to the commit. Stored data are not checked: this is about what was known.
+ */
+static int find_later(struct segment_scan *scan, struct reader *r)
+{
+	uint64_t block = scan->end_offset / BLOCK_BYTES * BLOCK_BYTES;
+
+	for (; block < r->file_bytes; block += BLOCK_BYTES) {
+		uint64_t offset = block;
+		struct commit_view commit;
+		struct unit_view unit;
+		const uint8_t *at;
+		int64_t bytes;
+
+		while ((bytes = reader_at(r, offset, UNIT_MAX_BYTES, &at)) > 0 &&
+		       unit_decode(at, bytes, 0, &unit) == 0)
+			offset += unit.header.unit_bytes;
+		if (bytes >= 0)
+			bytes = read_commit(r, offset, &commit);
+		if (bytes < 0)
+			return bytes;
+		if (bytes == 0 || commit.header.target_durable <= scan->last_ordinal)
+			continue;
+		scan->damaged = true;
+		snprintf(scan->text, sizeof(scan->text),
+			 "damaged at byte %llu: commit %llu was durable and does not check",
+			 (unsigned long long)scan->end_offset,
+			 (unsigned long long)scan->last_ordinal + 1);
+		return 0;
+	}
+	return 0;
+}
+
+static int read_footer(struct segment_scan *scan, struct reader *r)
+{
+	struct segment_trailer t;
+	uint8_t *footer;
+	const uint8_t *at;
+	int64_t got;
+	int ret;
+
+	if (r->file_bytes < SEGMENT_HEADER_BYTES + SEGMENT_TRAILER_BYTES ||
+	    r->file_bytes % BLOCK_BYTES)
+		return -EBADMSG;
+	got = reader_at(r, r->file_bytes - SEGMENT_TRAILER_BYTES, SEGMENT_TRAILER_BYTES, &at);
+	if (got < SEGMENT_TRAILER_BYTES)
+		return got < 0 ? got : -EBADMSG;
+	if (segment_trailer_decode(at, &t) || t.footer_offset != t.data_end ||
+	    t.footer_offset % BLOCK_BYTES || t.footer_bytes > FOOTER_MAX_BYTES ||
+	    t.footer_offset > r->file_bytes ||
+	    t.footer_offset + round_up(t.footer_bytes) + SEGMENT_TRAILER_BYTES != r->file_bytes)
+		return -EBADMSG;
+	footer = aligned_alloc(BLOCK_BYTES, round_up(t.footer_bytes + 1));
+	if (!footer)
+		return -ENOMEM;
+	got = scan->env->ops->read(scan->env, r->file, footer, round_up(t.footer_bytes),
+				   t.footer_offset);
+	ret = got < 0 ? got : got < (int64_t)t.footer_bytes ? -EBADMSG :
+	      segment_footer_decode(footer, t.footer_bytes, t.data_end, &scan->index);
+	free(footer);
+	scan->end_offset = t.data_end;
+	return ret;
+}
+
+/* Are there a whole trailer and footer, for the data that were found? */
+static int find_trailer(struct segment_scan *scan, struct reader *r)
+{
+	struct segment_scan footer = *scan;
+	int ret;
+
+	if (scan->end_limit)
+		return 0;
+	memset(&footer.index, 0, sizeof(footer.index));
+	ret = read_footer(&footer, r);
+	scan->sealed = ret == 0 && footer.end_offset == scan->end_offset &&
+		       footer.index.nr_commits == scan->index.nr_commits &&
+		       footer.index.nr_extents == scan->index.nr_extents;
+	segment_index_fini(&footer.index);
+	return ret == -EBADMSG ? 0 : ret;
+}
+
+static int scan_from_start(struct segment_scan *scan, struct reader *r)
+{
+	int64_t end;
+	int ret;
+
+	if (scan->header_valid) {
+		scan->end_offset = SEGMENT_HEADER_BYTES;
+		while ((end = scan_batch(scan, r, scan->end_offset)) > 0)
+			scan->end_offset = end;
+		segment_index_void(&scan->index);
+		if (end < 0)
+			return end;
+		ret = find_trailer(scan, r);
+		if (ret || scan->sealed)
+			return ret;
+	}
+	return scan->end_limit ? 0 : find_later(scan, r);
+}
+
+/* -- a sealed segment, by its footer -- */
+
+/* All commit records that the footer names, before any is told. */
+static int check_commits(struct segment_scan *scan, struct reader *r, bool tell)
+{
+	size_t extent = 0, first;
+	int ret;
+
+	scan->last_ordinal = scan->first_ordinal - 1;
+	for (size_t i = 0; i < scan->index.nr_commits; i++) {
+		struct commit_view commit;
+		int64_t bytes = read_commit(r, scan->index.commits[i], &commit);
+
+		if (bytes < 0)
+			return bytes;
+		if (bytes == 0 || commit.header.ordinal != scan->last_ordinal + 1)
+			return -EBADMSG;
+		first = extent;
+		while (extent < scan->index.nr_extents &&
+		       scan->index.extents[extent].batch_ordinal == commit.header.ordinal)
+			extent++;
+		scan->last_ordinal = commit.header.ordinal;
+		if (!tell || !scan->commit)
+			continue;
+		ret = scan->commit(scan->arg, &commit, scan->index.extents + first,
+				   extent - first);
+		if (ret)
+			return ret;
+	}
+	return extent == scan->index.nr_extents ? 0 : -EBADMSG;
+}
+
+static int scan_by_footer(struct segment_scan *scan, struct reader *r)
+{
+	int ret = read_footer(scan, r);
+
+	if (!ret && scan->index.nr_commits == 0)
+		ret = -EBADMSG;
+	if (!ret)
+		ret = check_commits(scan, r, false);
+	if (!ret) {
+		scan->sealed = true;
+		ret = check_commits(scan, r, true);
+	}
+	return ret;
+}
+
+int segment_scan(struct segment_scan *scan)
+{
+	struct reader r;
+	const uint8_t *at;
+	int64_t seen;
+	int ret;
+
+	ret = reader_open(&r, scan);
+	if (ret)
+		return ret;
+	if (scan->end_limit && scan->end_limit < r.file_bytes)
+		r.file_bytes = scan->end_limit;
+	scan->header_valid = scan->sealed = scan->damaged = false;
+	scan->end_offset = 0;
+	scan->last_ordinal = scan->first_ordinal - 1;
+	seen = reader_at(&r, 0, SEGMENT_HEADER_BYTES, &at);
+	scan->header_valid = seen >= SEGMENT_HEADER_BYTES &&
+		segment_header_decode(at, &scan->header) == 0 &&
+		memcmp(scan->header.timeline, scan->timeline, 16) == 0 &&
+		scan->header.number == scan->number &&
+		scan->header.first_ordinal == scan->first_ordinal;
+	ret = seen < 0 ? seen : -EBADMSG;
+	if (scan->header_valid && scan->trust_footer && !scan->end_limit)
+		ret = scan_by_footer(scan, &r);
+	if (ret == -EBADMSG && !scan->sealed) {
+		segment_index_clear(&scan->index);
+		scan->last_ordinal = scan->first_ordinal - 1;
+		ret = scan_from_start(scan, &r);
+	}
+	reader_close(&r);
+	return ret;
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * segment_scan - read a segment and say what of it holds.
+ *
+ * Fed by timeline recovery and by views. A sealed segment is trusted by the CRCs
+ * of its trailer and footer; any other is read from its start: a batch counts when
+ * each of its units checks (header, tables, stored data), they follow one another,
+ * and the commit record's counts and units_crc agree with them.
+ *
+ * What follows the last batch that counts is void, unless a commit record behind
+ * it proves that more was durable: then it is damage.
+ */
+#ifndef BLKSHIP_SEGMENT_SCAN_H
+#define BLKSHIP_SEGMENT_SCAN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../lib/env.h"
+#include "segment_index.h"
+
+struct segment_scan {
+	/* asked */
+	struct env *env;
+	const char *path;
+	const uint8_t *timeline;	/* 16 bytes */
+	uint64_t number;
+	uint64_t first_ordinal;
+	uint64_t end_limit;	/* given up there; 0: no limit */
+	bool trust_footer;
+	/* Called for each commit, in order; not 0: stop and return that. May be NULL. */
+	int (*commit)(void *arg, const struct commit_view *commit,
+		      const struct footer_extent *extents, size_t nr_extents);
+	void *arg;
+
+	/* answered */
+	struct segment_index index; /* the caller's to _fini */
+	struct segment_header header;
+	bool header_valid;
+	bool sealed;
+	uint64_t end_offset;	/* behind the last batch that counts; 0: no header */
+	uint64_t last_ordinal;	/* first_ordinal - 1: none */
+	bool damaged;		/* more was durable than holds */
+	char text[128];		/* what, and where */
+};
+
+/**
+ * segment_scan - see above
+ * Return: 0 with the answers, also when damaged; -ENOENT; -EIO; -ENOMEM; or what
+ * commit() returned.
+ */
+int segment_scan(struct segment_scan *scan);
+
+#endif

@@ -1,0 +1,339 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* timeline - a group's history: opening, state, manifest, points. */
+#include "timeline.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../lib/seq.h"
+#include "timeline_internal.h"
+
+#define READER_TRIES 3
+
+static int explain(char *why, int error, const char *what, const char *dir)
+{
+	if (why && !why[0])
+		snprintf(why, TIMELINE_TEXT_BYTES, "%s %s: %s", what, dir, strerror(-error));
+	return error;
+}
+
+/* -- opening -- */
+
+static int lock_take(struct timeline *tl)
+{
+	const struct env_ops *ops = tl->env->ops;
+	char *path;
+	int ret;
+
+	if (asprintf(&path, "%s/lock", tl->dir) < 0)
+		return -ENOMEM;
+	ret = ops->open(tl->env, path, ENV_WRITE, &tl->lock);
+	if (ret == -ENOENT) {
+		ret = ops->open(tl->env, path, ENV_WRITE | ENV_CREATE, &tl->lock);
+		if (ret == -EEXIST)	/* another was faster */
+			ret = ops->open(tl->env, path, ENV_WRITE, &tl->lock);
+	}
+	free(path);
+	if (ret) {
+		tl->lock = NULL;
+		return ret;
+	}
+	return ops->lock(tl->env, tl->lock);
+}
+
+/* The directory, durable in its parent. */
+static int directory_make(struct timeline *tl)
+{
+	const struct env_ops *ops = tl->env->ops;
+	char *parent, *slash;
+	int ret = ops->mkdir(tl->env, tl->dir);
+
+	if (ret && ret != -EEXIST)
+		return ret;
+	parent = strdup(tl->dir);
+	if (!parent)
+		return -ENOMEM;
+	slash = strrchr(parent, '/');
+	if (slash)
+		slash[slash == parent] = 0;
+	ret = slash ? ops->sync_dir(tl->env, parent) : 0;
+	free(parent);
+	return ret;
+}
+
+static int manifest_get(struct timeline *tl, const char *owner, bool create, char *why)
+{
+	uint8_t id[16];
+	int ret = manifest_open(&tl->manifest, tl->env, tl->dir, !tl->read_only, why);
+
+	if (ret != -ENOENT || !create)
+		return ret;
+	manifest_close(&tl->manifest);
+	tl->env->ops->random(tl->env, id, sizeof(id));
+	return manifest_create(&tl->manifest, tl->env, tl->dir, id, owner ? owner : "", why);
+}
+
+static void writer_progress(void *arg)
+{
+	struct timeline *tl = arg;
+
+	if (tl->progress)
+		tl->progress(tl->progress_arg);
+}
+
+static int writer_prepare(struct timeline *tl)
+{
+	struct segment_writer *w = &tl->writer;
+
+	w->env = tl->env;
+	w->dir = tl->dir;
+	memcpy(w->timeline, tl->manifest.identity.timeline, sizeof(w->timeline));
+	w->epoch = tl->manifest.identity.epoch;
+	w->seal_bytes = SEGMENT_SEAL_BYTES;
+	w->buffer_bytes = SEGMENT_BUFFER_BYTES;
+	w->durable = timeline_durable;
+	w->progress = writer_progress;
+	w->arg = tl;
+	tl->writer_ready = true;
+	return segment_writer_init(w);
+}
+
+static int open_once(struct env *env, const char *dir, unsigned int flags, const char *owner,
+		     struct timeline **out, char *why)
+{
+	bool create = flags & TIMELINE_CREATE && !(flags & TIMELINE_READ_ONLY);
+	struct timeline *tl = calloc(1, sizeof(*tl));
+	int ret = tl ? 0 : -ENOMEM;
+
+	why[0] = 0;
+	if (!ret) {
+		tl->env = env;
+		tl->read_only = flags & TIMELINE_READ_ONLY;
+		tl->dir = strdup(dir);
+		ret = tl->dir ? 0 : -ENOMEM;
+	}
+	if (!ret && create)
+		ret = directory_make(tl);
+	if (!ret && !tl->read_only)
+		ret = lock_take(tl);
+	if (!ret)
+		ret = manifest_get(tl, owner, create, why);
+	if (!ret && !tl->read_only)
+		ret = writer_prepare(tl);
+	if (!ret)
+		ret = timeline_recover(tl, why);
+	if (ret) {
+		timeline_close(tl);
+		return explain(why, ret, "timeline", dir);
+	}
+	timeline_received_reset(tl);
+	*out = tl;
+	return 0;
+}
+
+int timeline_open(struct env *env, const char *dir, unsigned int flags, const char *owner,
+		  struct timeline **out, char *why)
+{
+	struct timeline *tl;
+	int ret = open_once(env, dir, flags, owner, &tl, why);
+
+	/* Beside a live writer a reader may look at a moment that never was: again. */
+	for (int i = 1; i < READER_TRIES && !ret && tl->read_only && tl->damaged; i++) {
+		timeline_close(tl);
+		ret = open_once(env, dir, flags, owner, &tl, why);
+	}
+	if (!ret)
+		*out = tl;
+	return ret;
+}
+
+void timeline_close(struct timeline *tl)
+{
+	if (!tl)
+		return;
+	if (tl->writer_ready)
+		segment_writer_fini(&tl->writer);
+	points_fini(&tl->points);
+	manifest_close(&tl->manifest);
+	if (tl->lock)
+		tl->env->ops->close(tl->env, tl->lock);
+	for (size_t i = 0; i < tl->nr_pending; i++)
+		free(tl->pending[i].record);
+	free(tl->pending);
+	free(tl->dir);
+	free(tl);
+}
+
+void timeline_set_limits(struct timeline *tl, uint64_t seal_bytes, uint32_t buffer_bytes)
+{
+	assert(buffer_bytes % BLOCK_BYTES == 0);
+	if (seal_bytes)
+		tl->writer.seal_bytes = seal_bytes;
+	if (buffer_bytes)
+		tl->writer.buffer_bytes = buffer_bytes;
+}
+
+/* -- what it is, and where it stands -- */
+
+const char *timeline_owner(const struct timeline *tl)
+{
+	return tl->manifest.identity.owner;
+}
+
+const uint8_t *timeline_id(const struct timeline *tl)
+{
+	return tl->manifest.identity.timeline;
+}
+
+const char *timeline_damage(const struct timeline *tl)
+{
+	return tl->damaged ? tl->damage : NULL;
+}
+
+void timeline_state(const struct timeline *tl, struct timeline_state *state)
+{
+	const struct timeline_received *r = &tl->received;
+
+	*state = (struct timeline_state){
+		.cut_seq = r->cut_seq,
+		.ordinal = r->ordinal,
+		.time_ns = r->time_ns,
+		.readback_no = r->readback_no,
+		.hold_id = r->hold_id,
+		.last_gap_seq = r->last_gap_seq,
+		.repaired_t0 = r->repaired_t0,
+		.incarnation = tl->manifest.incarnation,
+		.epoch = tl->manifest.identity.epoch,
+		.durable_ordinal = tl->points.nr_commits,
+		.error = tl->broken ? tl->broken : tl->writer.error,
+	};
+	memcpy(state->instance, tl->manifest.instance, sizeof(state->instance));
+	state->failed = state->error;
+}
+
+/* -- manifest -- */
+
+int timeline_volume(struct timeline *tl, const char *name, uint64_t size_bytes,
+		    const char *identity, const struct timeline_volume **out)
+{
+	struct manifest *m = &tl->manifest;
+	size_t i = 0;
+	int ret = 0;
+
+	if (tl->read_only)
+		return -EROFS;
+	while (i < m->nr_volumes && strcmp(m->volumes[i].name, name))
+		i++;
+	if (i == m->nr_volumes)
+		ret = manifest_add_volume(m, name, size_bytes, identity);
+	else if (m->volumes[i].size_bytes != size_bytes)
+		ret = manifest_resize_volume(m, i, size_bytes);
+	if (!ret)
+		*out = &m->volumes[i];
+	return ret;
+}
+
+size_t timeline_volumes(const struct timeline *tl, const struct timeline_volume **out)
+{
+	*out = tl->manifest.volumes;
+	return tl->manifest.nr_volumes;
+}
+
+int timeline_grant(struct timeline *tl, const uint8_t instance[16], uint32_t *incarnation)
+{
+	uint32_t next = tl->manifest.incarnation + 1;
+	int ret;
+
+	if (tl->read_only)
+		return -EROFS;
+	if (next > SEQ_INCARNATION_MAX)
+		return -EOVERFLOW;
+	ret = manifest_add_grant(&tl->manifest, next, instance);
+	if (!ret)
+		*incarnation = next;
+	return ret;
+}
+
+/* -- points -- */
+
+int timeline_take_commit(struct timeline *tl, const struct commit_view *commit,
+			 const struct footer_extent *extents, size_t nr_extents)
+{
+	int ret = points_add(&tl->points, commit, extents, nr_extents);
+
+	for (size_t i = 0; i < nr_extents && !ret; i++)
+		tl->manifest.volumes[extents[i].extent.volume].has_data = true;
+	return ret;
+}
+
+size_t timeline_open_holds(const struct timeline *tl, const struct commit_hold **out)
+{
+	*out = tl->points.open_holds;
+	return tl->points.nr_open_holds;
+}
+
+size_t timeline_commits(struct timeline *tl, const struct timeline_commit **out)
+{
+	*out = tl->points.commits;
+	return tl->points.nr_commits;
+}
+
+size_t timeline_gaps(struct timeline *tl, const struct timeline_gap **out)
+{
+	return points_gaps(&tl->points, out);
+}
+
+/* -- writing -- */
+
+void timeline_flush(struct timeline *tl)
+{
+	segment_writer_flush(&tl->writer);
+}
+
+void timeline_on_progress(struct timeline *tl, void (*fn)(void *arg), void *arg)
+{
+	tl->progress = fn;
+	tl->progress_arg = arg;
+}
+
+bool timeline_idle(const struct timeline *tl)
+{
+	return segment_writer_idle(&tl->writer);
+}
+
+uint64_t timeline_unflushed_bytes(const struct timeline *tl)
+{
+	return segment_writer_unwritten(&tl->writer);
+}
+
+int timeline_void_tail(struct timeline *tl)
+{
+	struct segment_writer *w = &tl->writer;
+	bool given_up;
+	int ret;
+
+	if (tl->read_only)
+		return -EROFS;
+	if (tl->broken)
+		return tl->broken;
+	if (!segment_writer_idle(w) || (!w->error && tl->nr_pending))
+		return -EBUSY;
+	if (!w->error) {
+		ret = segment_writer_void(w);
+		memset(&tl->batch, 0, sizeof(tl->batch));
+		return ret;
+	}
+	segment_writer_abandon(w, &given_up);
+	timeline_received_reset(tl);
+	if (given_up) {
+		/* First this is known, then the next segment may exist. */
+		ret = manifest_add_end(&tl->manifest, w->file_number, w->durable_end,
+				       w->durable_ordinal);
+		if (ret)
+			return ret;
+	}
+	return segment_writer_restart(w, given_up);
+}

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* timeline_internal - what timeline*.c and view.c share. */
+#ifndef BLKSHIP_TIMELINE_INTERNAL_H
+#define BLKSHIP_TIMELINE_INTERNAL_H
+
+#include "manifest.h"
+#include "points.h"
+#include "segment_write.h"
+#include "timeline.h"
+
+/* A commit that was received and is not durable. */
+struct timeline_pending {
+	uint8_t *record;
+	struct segment_index *index;
+	size_t first_extent, nr_extents;
+};
+
+/* The batch that no commit has closed. */
+struct timeline_batch {
+	uint32_t nr_units;
+	uint32_t units_crc;
+	uint64_t bytes;
+	uint64_t nr_extents;
+	bool has_record, has_readback;
+	uint64_t record_label;	/* all its records have this one */
+	uint64_t min_stamp, max_stamp; /* of its read-backs */
+	uint64_t readback_no;	/* highest in it */
+};
+
+/* What the commits received say, durable or not. */
+struct timeline_received {
+	uint64_t cut_seq;
+	uint64_t ordinal;
+	uint64_t time_ns;
+	uint64_t readback_no;
+	uint64_t hold_id;
+	uint64_t last_gap_seq;
+	uint64_t repaired_t0;
+	struct commit_hold open_holds[COMMIT_MAX_OPEN_HOLDS];
+	size_t nr_open_holds;
+};
+
+struct timeline {
+	struct env *env;
+	char *dir;
+	bool read_only;
+	struct env_file *lock;
+	struct manifest manifest;
+	struct points points;	/* durable commits only */
+	struct segment_writer writer;
+	bool writer_ready;
+	uint64_t recovering;	/* segment in hand */
+	uint64_t nr_segments;	/* a reader's: that hold what points says */
+
+	struct timeline_received received;
+	struct timeline_batch batch;
+	struct timeline_pending *pending;
+	size_t nr_pending, max_pending;
+	int broken;		/* no memory for points: the timeline must be reopened */
+
+	void (*progress)(void *arg);
+	void *progress_arg;
+	bool damaged;
+	char damage[TIMELINE_TEXT_BYTES];
+	uint8_t record[COMMIT_MAX_BYTES] __attribute__((aligned(8)));
+};
+
+/* timeline_ingest.c */
+void timeline_durable(void *arg, uint64_t ordinal);
+void timeline_received_reset(struct timeline *tl);
+
+/* timeline.c: a durable commit, live or found by recovery; 0 or -errno. */
+int timeline_take_commit(struct timeline *tl, const struct commit_view *commit,
+			 const struct footer_extent *extents, size_t nr_extents);
+
+/* timeline_recover.c: fill points, and for a writer prepare the writer. */
+int timeline_recover(struct timeline *tl, char *why);
+
+#endif

@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * timeline_recover - from the files of a directory to points, and to a place to go on.
+ *
+ * Segments are read in the order of their numbers. Each but the last is sealed, or the
+ * manifest says where it was given up; the last may end in the middle of anything. A
+ * history with a hole is not appended to; who only reads gets it up to the hole.
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../lib/seq.h"
+#include "array.h"
+#include "segment_scan.h"
+#include "timeline_internal.h"
+
+#define PATH_BYTES 4096
+
+struct numbers {
+	uint64_t *items;
+	size_t nr, max;
+	bool no_memory;
+};
+
+static void number_take(void *arg, const char *name)
+{
+	struct numbers *n = arg;
+	char *end;
+	uint64_t number;
+
+	if (strlen(name) != 20 || strcmp(name + 16, ".seg"))
+		return;
+	number = strtoull(name, &end, 16);
+	if (end != name + 16)
+		return;
+	if (!array_reserve(&n->items, &n->max, n->nr + 1))
+		n->no_memory = true;
+	else
+		n->items[n->nr++] = number;
+}
+
+static int number_compare(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+static int numbers_list(struct timeline *tl, struct numbers *n)
+{
+	int ret = tl->env->ops->list(tl->env, tl->dir, number_take, n);
+
+	if (!ret && n->no_memory)
+		ret = -ENOMEM;
+	if (n->nr)
+		qsort(n->items, n->nr, sizeof(*n->items), number_compare);
+	return ret;
+}
+
+__attribute__((format(printf, 3, 4)))
+static int damage(struct timeline *tl, uint64_t number, const char *format, ...)
+{
+	va_list args;
+	int used = snprintf(tl->damage, sizeof(tl->damage), "%.100s/%016llx.seg: ", tl->dir,
+			    (unsigned long long)number);
+
+	va_start(args, format);
+	vsnprintf(tl->damage + used, sizeof(tl->damage) - used, format, args);
+	va_end(args);
+	tl->damaged = true;
+	return -EUCLEAN;
+}
+
+/* A commit that recovery has found: it must fit the manifest and those before it. */
+static int take_commit(void *arg, const struct commit_view *commit,
+		       const struct footer_extent *extents, size_t nr_extents)
+{
+	struct timeline *tl = arg;
+	const struct points *p = &tl->points;
+	const struct commit_header *h = &commit->header;
+
+	if (seq_incarnation(h->cut_seq) > tl->manifest.incarnation)
+		return damage(tl, tl->recovering, "commit %llu is of an incarnation the manifest does not know",
+			      (unsigned long long)h->ordinal);
+	if (p->nr_commits && h->cut_seq < p->commits[p->nr_commits - 1].cut_seq)
+		return damage(tl, tl->recovering, "commit %llu has a lower cut than the one before",
+			      (unsigned long long)h->ordinal);
+	for (size_t i = 0; i < nr_extents; i++)
+		if (extents[i].extent.volume >= tl->manifest.nr_volumes)
+			return damage(tl, tl->recovering, "commit %llu is of a volume the manifest does not know",
+				      (unsigned long long)h->ordinal);
+	return timeline_take_commit(tl, commit, extents, nr_extents);
+}
+
+/* Judge one segment; last: the newest there is. */
+static int segment_judge(struct timeline *tl, const struct segment_scan *scan,
+			 const struct manifest_segment_end *end, bool last)
+{
+	if (end && (scan->end_offset != end->end_offset ||
+		    scan->last_ordinal != end->last_ordinal))
+		return damage(tl, scan->number, "ends at byte %llu, commit %llu; should at %llu, %llu",
+			      (unsigned long long)scan->end_offset,
+			      (unsigned long long)scan->last_ordinal,
+			      (unsigned long long)end->end_offset,
+			      (unsigned long long)end->last_ordinal);
+	if (scan->damaged)
+		return damage(tl, scan->number, "%s", scan->text);
+	/*
+	 * Not sealed and not the last: its footer is damaged, or its data. Whether all
+	 * is there the next one's header tells: its first ordinal must follow.
+	 */
+	if (!last && !scan->header_valid)
+		return damage(tl, scan->number, "header damaged, or commits are missing before it");
+	return 0;
+}
+
+/* -- the writer's end -- */
+
+/* Make what was found durable, cut off the rest, go on behind it. */
+static int writer_resume(struct timeline *tl, struct segment_scan *scan)
+{
+	const struct env_ops *ops = tl->env->ops;
+	struct env_file *file;
+	uint64_t bytes;
+	int ret;
+
+	ret = ops->open(tl->env, scan->path, ENV_WRITE | ENV_DIRECT, &file);
+	if (ret)
+		return ret;
+	ret = ops->size(tl->env, file, &bytes);
+	if (!ret && !scan->sealed && bytes != scan->end_offset)
+		ret = ops->truncate(tl->env, file, scan->end_offset);
+	if (!ret)
+		ret = ops->datasync(tl->env, file);
+	if (!ret && !scan->sealed) {
+		segment_writer_resume(&tl->writer, scan->number, scan->end_offset,
+				      scan->last_ordinal + 1, file, &scan->index);
+		return 0;
+	}
+	ops->close(tl->env, file);
+	if (!ret)
+		segment_writer_start(&tl->writer, scan->number + 1, scan->last_ordinal + 1);
+	return ret;
+}
+
+static int writer_place(struct timeline *tl, struct segment_scan *scan,
+			const struct manifest_segment_end *end)
+{
+	int ret = tl->env->ops->sync_dir(tl->env, tl->dir);
+
+	if (ret)
+		return ret;
+	if (end) {
+		segment_writer_start(&tl->writer, scan->number + 1, scan->last_ordinal + 1);
+		return 0;
+	}
+	if (scan->index.nr_commits == 0) {
+		tl->env->ops->unlink(tl->env, scan->path);
+		segment_writer_start(&tl->writer, scan->number, scan->last_ordinal + 1);
+		return 0;
+	}
+	return writer_resume(tl, scan);
+}
+
+/* A reader beside a writer: what it has seen must outlive a crash. */
+static void reader_sync(struct timeline *tl, const char *path)
+{
+	struct env_file *file;
+
+	if (tl->env->ops->open(tl->env, path, ENV_READ, &file))
+		return;
+	tl->env->ops->datasync(tl->env, file);
+	tl->env->ops->close(tl->env, file);
+}
+
+static int recover_segment(struct timeline *tl, uint64_t number, bool last)
+{
+	const struct manifest_segment_end *end = manifest_end(&tl->manifest, number);
+	char path[PATH_BYTES];
+	struct segment_scan scan = {
+		.env = tl->env, .path = path, .timeline = tl->manifest.identity.timeline,
+		.number = number, .first_ordinal = tl->points.nr_commits + 1,
+		.end_limit = end ? end->end_offset : 0, .trust_footer = !last,
+		.commit = take_commit, .arg = tl,
+	};
+	int ret;
+
+	tl->recovering = number;
+	segment_path(path, sizeof(path), tl->dir, number);
+	ret = segment_scan(&scan);
+	if (!ret)
+		ret = segment_judge(tl, &scan, end, last);
+	if (!ret && last && !tl->read_only)
+		ret = writer_place(tl, &scan, end);
+	if (!ret && last && tl->read_only)
+		reader_sync(tl, path);
+	if (scan.index.nr_commits)
+		tl->nr_segments = number;
+	segment_index_fini(&scan.index);
+	return ret;
+}
+
+int timeline_recover(struct timeline *tl, char *why)
+{
+	struct numbers n = { 0 };
+	int ret = numbers_list(tl, &n);
+
+	if (!ret && !tl->read_only && n.nr == 0)
+		segment_writer_start(&tl->writer, 1, 1);
+	for (size_t i = 0; i < n.nr && !ret; i++) {
+		if (n.items[i] != i + 1)
+			ret = damage(tl, i + 1, "missing");
+		else
+			ret = recover_segment(tl, n.items[i], i + 1 == n.nr);
+	}
+	free(n.items);
+	if (tl->damaged)
+		memcpy(why, tl->damage, sizeof(tl->damage));
+	return ret == -EUCLEAN && tl->read_only ? 0 : ret;
+}
