@@ -359,6 +359,11 @@ void source_stop(struct source *src, void (*done)(void *arg), void *arg)
 	later(src);
 }
 
+bool source_is_stopped(const struct source *src)
+{
+	return src->stopped && !src->shipper;
+}
+
 void source_destroy(struct source *src)
 {
 	if (!src)

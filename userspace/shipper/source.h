@@ -50,6 +50,7 @@ int source_create(const struct source_params *params, const char *group, struct 
  * What is in the ring and in the dirty maps stays there for the next daemon.
  */
 void source_stop(struct source *src, void (*done)(void *arg), void *arg);
+bool source_is_stopped(const struct source *src);
 void source_destroy(struct source *src);
 
 /** source_refresh - the group's volumes may have changed */

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * knl - the module's generic netlink family, from outside (uapi/linux/blkship.h).
+ *
+ * Functions return 0 or -errno; on failure @why (KNL_TEXT_BYTES) has a sentence, the
+ * kernel's own where it gave one. -ENOENT also when the module is not loaded.
+ */
+#ifndef BLKSHIP_KNL_H
+#define BLKSHIP_KNL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "../../uapi/linux/blkship.h"
+
+#define KNL_TEXT_BYTES 256
+
+struct knl;
+
+/** knl_open - connect; -ENOENT the module is not loaded; -EPERM */
+int knl_open(struct knl **out, char *why);
+void knl_close(struct knl *nl);
+
+struct knl_group {
+	char name[BLKSHIP_NAME_BYTES];
+	uint64_t ring_bytes, ring_used_bytes, in_flight;
+	uint32_t incarnation;
+	bool consumer;
+	uint64_t newest_seq, watermark_seq;
+	uint64_t captured, captured_bytes, uncaptured, overflows, failed, overlaps, timeouts;
+};
+
+struct knl_volume {
+	char group[BLKSHIP_NAME_BYTES];
+	char name[BLKSHIP_NAME_BYTES];
+	char front[8];
+	uint16_t index;
+	uint32_t dev_major, dev_minor;
+	uint32_t flags;			/* BLKSHIP_VOLUME_* */
+	uint64_t size_bytes, dirty_regions, repairing_regions;
+};
+
+/** knl_groups - all groups; each() returns not 0 to stop, which is returned then */
+int knl_groups(struct knl *nl, int (*each)(void *arg, const struct knl_group *g), void *arg,
+	      char *why);
+
+/** knl_volumes - all volumes, or those of a group (@group not NULL) */
+int knl_volumes(struct knl *nl, const char *group,
+	       int (*each)(void *arg, const struct knl_volume *v), void *arg, char *why);
+
+/** knl_group_new - @ring_bytes 0: the default; -EEXIST */
+int knl_group_new(struct knl *nl, const char *group, uint64_t ring_bytes, char *why);
+int knl_group_del(struct knl *nl, const char *group, char *why);
+int knl_volume_del(struct knl *nl, const char *group, const char *volume, char *why);
+
+/**
+ * knl_events_open - listen to the module's events
+ * @each: from knl_events_read(); @volume is NULL where none is meant
+ */
+int knl_events_open(struct knl **out,
+		   void (*each)(void *arg, enum blkship_event event, const char *group,
+				const char *volume),
+		   void *arg, char *why);
+int knl_events_fd(const struct knl *nl);		/* non-blocking, readable when there are some */
+void knl_events_read(struct knl *nl);
+
+#endif

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "groups.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+
+struct group {
+	struct groups *gs;
+	char name[TIMELINE_NAME_BYTES];
+	struct timeline *tl;
+	void *live;
+	uint8_t live_instance[16];
+	TAILQ_ENTRY(group) link;
+};
+
+struct groups {
+	struct env *env;
+	char *dir;
+	void (*progress)(void *arg, struct group *g, void *live);
+	void *arg;
+	TAILQ_HEAD(, group) list;
+};
+
+int groups_create(const struct groups_params *params, struct groups **out)
+{
+	struct groups *gs = calloc(1, sizeof(*gs));
+
+	if (!gs)
+		return -ENOMEM;
+	gs->dir = strdup(params->dir);
+	if (!gs->dir) {
+		free(gs);
+		return -ENOMEM;
+	}
+	gs->env = params->env;
+	gs->progress = params->progress;
+	gs->arg = params->arg;
+	TAILQ_INIT(&gs->list);
+	*out = gs;
+	return 0;
+}
+
+void groups_destroy(struct groups *gs)
+{
+	struct group *g;
+
+	if (!gs)
+		return;
+	while ((g = TAILQ_FIRST(&gs->list))) {
+		TAILQ_REMOVE(&gs->list, g, link);
+		timeline_close(g->tl);
+		free(g);
+	}
+	free(gs->dir);
+	free(gs);
+}
+
+static bool group_flushed(const struct group *g)
+{
+	struct timeline_state state;
+
+	timeline_state(g->tl, &state);
+	return state.failed || state.durable_ordinal >= state.ordinal;
+}
+
+bool groups_idle(const struct groups *gs)
+{
+	const struct group *g;
+
+	TAILQ_FOREACH(g, &gs->list, link)
+		if (!timeline_idle(g->tl) || !group_flushed(g))
+			return false;
+	return true;
+}
+
+bool group_name_valid(const char *name)
+{
+	size_t len = strnlen(name, TIMELINE_NAME_BYTES);
+
+	if (len == 0 || len == TIMELINE_NAME_BYTES ||
+	    !(isalnum((unsigned char)name[0]) || name[0] == '_'))
+		return false;
+	for (size_t i = 0; i < len; i++)
+		if (!isalnum((unsigned char)name[i]) && !strchr("._-", name[i]))
+			return false;
+	return true;
+}
+
+static void group_progress(void *arg)
+{
+	struct group *g = arg;
+
+	g->gs->progress(g->gs->arg, g, g->live);
+}
+
+static int group_open(struct groups *gs, const char *name, const char *identity,
+		      struct group **out, char *why)
+{
+	struct group *g = calloc(1, sizeof(*g));
+	char *dir = NULL;
+	int ret = -ENOMEM;
+
+	if (!g || asprintf(&dir, "%s/%s", gs->dir, name) < 0)
+		goto err;
+	ret = timeline_open(gs->env, dir, TIMELINE_CREATE, identity, &g->tl, why);
+	free(dir);
+	if (ret < 0)
+		goto err;
+	g->gs = gs;
+	strcpy(g->name, name);
+	timeline_on_progress(g->tl, group_progress, g);
+	TAILQ_INSERT_TAIL(&gs->list, g, link);
+	*out = g;
+	return 0;
+err:
+	if (ret == -ENOMEM)
+		snprintf(why, GROUP_TEXT_BYTES, "out of memory");
+	free(g);
+	return ret;
+}
+
+int groups_get(struct groups *gs, const char *name, const char *identity, struct group **out,
+	       char *why)
+{
+	struct group *g;
+	int ret;
+
+	if (!group_name_valid(name)) {
+		snprintf(why, GROUP_TEXT_BYTES, "'%.32s' is not a name a group can have", name);
+		return -EINVAL;
+	}
+	TAILQ_FOREACH(g, &gs->list, link)
+		if (strcmp(g->name, name) == 0)
+			break;
+	if (!g) {
+		ret = group_open(gs, name, identity, &g, why);
+		if (ret < 0)
+			return ret;
+	}
+	if (strcmp(timeline_owner(g->tl), identity) != 0) {
+		snprintf(why, GROUP_TEXT_BYTES, "group %s belongs to %.64s, not to %.64s", name,
+			 timeline_owner(g->tl), identity);
+		return -EACCES;
+	}
+	*out = g;
+	return 0;
+}
+
+struct group *groups_find(struct groups *gs, const struct timeline *tl)
+{
+	struct group *g;
+
+	TAILQ_FOREACH(g, &gs->list, link)
+		if (g->tl == tl)
+			return g;
+	return NULL;
+}
+
+struct group *groups_next(struct groups *gs, struct group *g)
+{
+	return g ? TAILQ_NEXT(g, link) : TAILQ_FIRST(&gs->list);
+}
+
+struct timeline *group_timeline(struct group *g)
+{
+	return g->tl;
+}
+
+const char *group_name(const struct group *g)
+{
+	return g->name;
+}
+
+void *group_live(struct group *g)
+{
+	return g->live;
+}
+
+int group_claim(struct group *g, void *live, const uint8_t instance[16], void **evicted)
+{
+	*evicted = NULL;
+	if (g->live && g->live != live) {
+		if (memcmp(g->live_instance, instance, 16) != 0)
+			return -EBUSY;
+		*evicted = g->live;
+	}
+	g->live = live;
+	memcpy(g->live_instance, instance, 16);
+	return 0;
+}
+
+void group_release(struct group *g, void *live)
+{
+	if (g->live == live)
+		g->live = NULL;
+}
+
+void group_flush(struct group *g)
+{
+	struct timeline_state state;
+
+	timeline_state(g->tl, &state);
+	if (!state.failed && state.ordinal > state.durable_ordinal)
+		timeline_flush(g->tl);
+}

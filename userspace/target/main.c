@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* blkship-targetd: takes what sources ship and keeps it. */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <ini.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "../lib/env_posix.h"
+#include "../lib/log.h"
+#include "../lib/loop.h"
+#include "../lib/pki.h"
+#include "../lib/status_socket.h"
+#include "server.h"
+
+#define LISTEN_DEFAULT	"0.0.0.0:7443"
+#define LOOP_ENTRIES	256
+#define STOP_NS		30000000000ull	/* a disk that hangs must not keep us for ever */
+
+static const char usage_text[] =
+"usage: blkship-targetd --store DIR [--listen ADDR:PORT] [--port-file FILE]\n"
+"\n"
+"Takes what enrolled sources ship and keeps it under DIR, which\n"
+"`blkship target init --store DIR` has made.\n"
+"\n"
+"  --store DIR         where everything is kept\n"
+"  --listen ADDR:PORT  default: listen in DIR/targetd.conf, or " LISTEN_DEFAULT "\n"
+"  --port-file FILE    write the port here when it is open (with port 0: the one found)\n";
+
+struct options {
+	char store[PKI_PATH_BYTES];
+	char listen[128];
+	const char *port_file;
+};
+
+struct daemon {
+	struct loop *loop;
+	struct server *server;
+	struct loop_timer stop_timer;
+	bool hung;
+};
+
+static int conf_line(void *arg, const char *section, const char *name, const char *value)
+{
+	struct options *o = arg;
+
+	if (strcmp(section, "target") == 0 && strcmp(name, "listen") == 0) {
+		if (!o->listen[0])
+			snprintf(o->listen, sizeof(o->listen), "%s", value);
+		return 1;
+	}
+	return 0;	/* not known: an error, with its line */
+}
+
+static int conf_read(struct options *o)
+{
+	char path[PKI_PATH_BYTES + 16];
+	int line;
+
+	snprintf(path, sizeof(path), "%s/targetd.conf", o->store);
+	line = access(path, F_OK) < 0 ? 0 : ini_parse(path, conf_line, o);
+	if (line) {
+		log_error("%s:%d: not understood; nothing was started; [target] with listen = ADDRESS:PORT is what may be there",
+			  path, line);
+		return -EINVAL;
+	}
+	if (!o->listen[0])
+		strcpy(o->listen, LISTEN_DEFAULT);
+	return 0;
+}
+
+static int options_parse(int argc, char **argv, struct options *o)
+{
+	static const struct option longs[] = {
+		{ "store", required_argument, NULL, 's' },
+		{ "listen", required_argument, NULL, 'l' },
+		{ "port-file", required_argument, NULL, 'p' },
+		{ "help", no_argument, NULL, 'h' },
+		{ NULL, 0, NULL, 0 },
+	};
+	const char *store = NULL;
+	int c;
+
+	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
+		if (c == 's') {
+			store = optarg;
+		} else if (c == 'l') {
+			snprintf(o->listen, sizeof(o->listen), "%s", optarg);
+		} else if (c == 'p') {
+			o->port_file = optarg;
+		} else if (c == 'h') {
+			fputs(usage_text, stdout);
+			exit(0);
+		} else {
+			return -EINVAL;
+		}
+	}
+	if (!store || optind < argc)
+		return -EINVAL;
+	if (!realpath(store, o->store)) {
+		log_error("store %s: %s; nothing was started; `blkship target init --store %s` makes one",
+			  store, strerror(errno), store);
+		exit(1);
+	}
+	return 0;
+}
+
+/* One daemon a store. The descriptor is kept to the end. */
+static int store_lock(const char *store)
+{
+	char path[PKI_PATH_BYTES + 16];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/run/lock", store);
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (fd < 0) {
+		log_error("%s: %s; nothing was started; is %s a store? `blkship target init` makes one",
+			  path, strerror(errno), store);
+		return -errno;
+	}
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+		log_error("store %s: another blkship-targetd serves it; nothing was started; stop that one first",
+			  store);
+		close(fd);
+		return -EBUSY;
+	}
+	return fd;
+}
+
+static void on_stopped(void *arg)
+{
+	loop_stop(((struct daemon *)arg)->loop);
+}
+
+static void on_stop_timeout(struct loop_timer *t)
+{
+	struct daemon *d = (struct daemon *)((char *)t - offsetof(struct daemon, stop_timer));
+
+	d->hung = true;
+	loop_stop(d->loop);
+}
+
+struct daemon_signals {
+	struct loop_signals signals;
+	struct daemon *daemon;
+};
+
+static void on_signal(struct loop_signals *s, int signo)
+{
+	struct daemon *d = ((struct daemon_signals *)s)->daemon;
+
+	log_info("signal %s: closing the sessions and finishing what was committed",
+		 sigabbrev_np(signo));
+	loop_timer_start(d->loop, &d->stop_timer, STOP_NS, 0, on_stop_timeout);
+	server_stop(d->server);
+}
+
+static json_t *make_status(void *arg)
+{
+	return server_status(((struct daemon *)arg)->server);
+}
+
+static int write_port(const char *path, uint16_t port)
+{
+	char text[16], why[PKI_TEXT_BYTES];
+	int ret;
+
+	if (!path)
+		return 0;
+	snprintf(text, sizeof(text), "%u\n", port);
+	ret = pki_write_file(path, text, strlen(text), why);
+	if (ret < 0)
+		log_error("port file: %s; nothing was started", why);
+	return ret;
+}
+
+/* From the open port to the end of the last session. */
+static int daemon_run(struct daemon *d, const struct options *o, uint16_t port)
+{
+	static const int signos[] = { SIGTERM, SIGINT };
+	struct daemon_signals signals = { .daemon = d };
+	struct status_socket status = { .fd = -1 };
+	char path[PKI_PATH_BYTES + 32];
+	int ret = loop_signals_start(d->loop, &signals.signals, signos, 2, on_signal);
+
+	if (ret < 0) {
+		log_error("signals: %s; nothing was started", strerror(-ret));
+		return ret;
+	}
+	snprintf(path, sizeof(path), "%s/run/status.sock", o->store);
+	ret = status_socket_start(d->loop, &status, path, make_status, d);
+	if (ret < 0)
+		log_warning("status socket %s: %s; the daemon works, but cannot be asked", path,
+			    strerror(-ret));
+	ret = write_port(o->port_file, port);
+	if (ret == 0) {
+		log_info("blkship-targetd: store %s, listening on %s (port %u)", o->store, o->listen,
+			 port);
+		ret = loop_run(d->loop);
+		if (ret < 0) {
+			log_error("event loop: %s; ended; what was acknowledged is safe; start it again",
+				  strerror(-ret));
+			_exit(1);	/* operations may be in flight: nothing can be freed */
+		}
+	}
+	status_socket_stop(&status);
+	loop_signals_stop(&signals.signals);
+	return ret;
+}
+
+static int daemon_start(const struct options *o)
+{
+	struct daemon d = { .hung = false };
+	struct server_params params = { .store = o->store, .listen = o->listen,
+					.stopped = on_stopped, .arg = &d };
+	char why[SERVER_TEXT_BYTES];
+	uint16_t port;
+	int ret;
+
+	ret = loop_create(LOOP_ENTRIES, &d.loop);
+	if (ret < 0) {
+		log_error("io_uring: %s; nothing was started; see /proc/sys/kernel/io_uring_disabled",
+			  strerror(-ret));
+		return ret;
+	}
+	ret = env_posix_create(d.loop, &params.env);
+	if (ret < 0)
+		goto out_loop;
+	params.loop = d.loop;
+	ret = server_create(&params, &d.server, &port, why);
+	if (ret < 0) {
+		log_error("%s; nothing was started", why);
+		goto out_env;
+	}
+	ret = daemon_run(&d, o, port);
+	if (d.hung) {
+		/* Its buffers belong to the kernel until the disk answers. */
+		log_error("store %s: the disk does not answer; ended without it; what was acknowledged is safe",
+			  o->store);
+		_exit(1);
+	}
+	loop_timer_stop(&d.stop_timer);
+	server_destroy(d.server);
+out_env:
+	loop_destroy(d.loop);
+	d.loop = NULL;
+	env_posix_destroy(params.env);
+out_loop:
+	loop_destroy(d.loop);
+	return ret;
+}
+
+int main(int argc, char **argv)
+{
+	struct options o = { .port_file = NULL };
+	struct rlimit files;
+	int lock, ret;
+
+	if (options_parse(argc, argv, &o) < 0) {
+		fputs(usage_text, stderr);
+		return 2;
+	}
+	umask(077);
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+		files.rlim_cur = files.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &files);
+	}
+	if (conf_read(&o) < 0)
+		return 1;
+	lock = store_lock(o.store);
+	if (lock < 0)
+		return 1;
+	ret = daemon_start(&o);
+	close(lock);
+	return ret < 0 ? 1 : 0;
+}

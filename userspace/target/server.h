@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * server - the connections of a target.
+ *
+ * Stage [6 ingest], its sockets: accepted, authenticated, handed to a session
+ * each, whose group's timeline is made durable as commits come in. What fails
+ * ends the one session it concerns; the daemon goes on.
+ */
+#ifndef BLKSHIP_SERVER_H
+#define BLKSHIP_SERVER_H
+
+#include <jansson.h>
+
+#include "../lib/env.h"
+#include "../lib/loop.h"
+
+struct server;
+
+#define SERVER_TEXT_BYTES 512
+
+struct server_params {
+	struct loop *loop;
+	struct env *env;
+	const char *store;	/* directory made by `blkship target init` */
+	const char *listen;	/* ADDRESS:PORT */
+	void (*stopped)(void *arg);
+	void *arg;
+};
+
+/**
+ * server_create - load the certificates and listen
+ * @port: out
+ * Return: 0; -errno with a sentence in @why, SERVER_TEXT_BYTES.
+ */
+int server_create(const struct server_params *params, struct server **out, uint16_t *port,
+		  char *why);
+
+/**
+ * server_stop - accept no more, end the sessions, finish what is committed
+ * Calls stopped() at the end, from the loop; then server_destroy() may be called.
+ */
+void server_stop(struct server *sv);
+void server_destroy(struct server *sv);
+
+/** server_status - the status document; the caller's reference */
+json_t *server_status(struct server *sv);
+
+#endif
