@@ -401,9 +401,15 @@ static void link_apply(struct sim_disk *disk, const struct sim_link *link)
 		set_disk(disk, link->other, NULL);
 }
 
+/* As parent_length() counts: what lies in the root has a parent of length 0. */
+static size_t dir_length(const char *path)
+{
+	return strcmp(path, "/") ? strlen(path) : 0;
+}
+
 void sim_disk_sync_dir(struct sim_disk *disk, const char *path)
 {
-	size_t length = strlen(path), kept = 0;
+	size_t length = dir_length(path), kept = 0;
 
 	for (size_t i = 0; i < disk->nr_links; i++) {
 		struct sim_link *link = &disk->links[i];
@@ -423,7 +429,7 @@ int sim_disk_list(struct sim_disk *disk, const char *path,
 		  void (*each)(void *arg, const char *name), void *arg)
 {
 	struct sim_entry *dir = sim_disk_entry(disk, path);
-	size_t length = strlen(path);
+	size_t length = dir_length(path);
 
 	if (!dir->now)
 		return -ENOENT;
