@@ -83,6 +83,7 @@ $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(TEST_LIB) $(LIB) $(CORE)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 include kmod/module.mk
+include tests/selftests/selftests.mk
 
 unit: $(UNIT) ## run the unit tests
 	tests/run-unit $(UNIT)

@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# Programs that run in guests against the real module; included by the top Makefile.
+
+SELFTESTS := $(addprefix $(BUILD)/selftests/,control capture overflow consumer faults lifetime)
+SELFTEST_COMMON := $(call objs,$(addprefix tests/selftests/,selftest.c ring.c netlink.c))
+
+.PHONY: selftest-programs
+selftest-programs: $(SELFTESTS)
+
+$(BUILD)/obj/tests/selftests/%.o: tests/selftests/%.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(PKG_CFLAGS) -Iuapi -c $< -o $@
+$(SELFTESTS): $(BUILD)/selftests/%: $(BUILD)/obj/tests/selftests/%.o $(SELFTEST_COMMON) \
+	$(BUILD)/obj/userspace/lib/crc32c.o
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ $(shell pkg-config --libs libnl-genl-3.0 libisal) -lpthread
+
+$(BUILD)/write-cost: $(BUILD)/obj/tests/vm/write_cost.o
+	$(CC) $(LDFLAGS) -o $@ $^ $(shell pkg-config --libs liburing)
