@@ -11,6 +11,7 @@
 #include "../lib/crc32c.h"
 
 #define WINDOW_BYTES	(1u << 20)
+#define SPARSE_BYTES	(64u << 10)	/* when only commits are read: they lie far apart */
 #define FOOTER_MAX_BYTES (1u << 30)
 
 /* The file, through a window that moves forward. */
@@ -21,6 +22,7 @@ struct reader {
 	uint8_t *window;
 	uint64_t window_offset;
 	size_t window_bytes;	/* valid ones */
+	size_t fill_bytes;	/* read at once, when that is enough */
 };
 
 /* One batch as it goes by. */
@@ -47,7 +49,10 @@ static int64_t reader_at(struct reader *r, uint64_t offset, size_t want, const u
 		want = r->file_bytes - offset;
 	if (offset < r->window_offset || offset + want > r->window_offset + r->window_bytes) {
 		r->window_bytes = 0;
-		got = r->env->ops->read(r->env, r->file, r->window, WINDOW_BYTES, start);
+		got = round_up(offset + want) - start;
+		if (got < (int64_t)r->fill_bytes)
+			got = r->fill_bytes;
+		got = r->env->ops->read(r->env, r->file, r->window, got, start);
 		if (got < 0)
 			return got;
 		r->window_offset = start;
@@ -66,7 +71,7 @@ static int reader_open(struct reader *r, const struct segment_scan *scan)
 	const struct env_ops *ops = scan->env->ops;
 	int ret;
 
-	*r = (struct reader){ .env = scan->env };
+	*r = (struct reader){ .env = scan->env, .fill_bytes = WINDOW_BYTES };
 	ret = ops->open(scan->env, scan->path, ENV_READ | ENV_DIRECT, &r->file);
 	if (ret)
 		return ret;
@@ -105,13 +110,16 @@ static int64_t read_unit(struct reader *r, uint64_t offset, uint64_t ordinal,
 static int64_t read_commit(struct reader *r, uint64_t offset, struct commit_view *commit)
 {
 	const uint8_t *at;
-	int64_t seen = reader_at(r, offset, COMMIT_MAX_BYTES, &at);
+	int64_t seen = reader_at(r, offset, BLOCK_BYTES, &at);
+	int ret = seen > 0 ? commit_decode(at, seen, commit) : 0;
 
+	if (ret == -EAGAIN) {
+		seen = reader_at(r, offset, COMMIT_MAX_BYTES, &at);
+		ret = seen > 0 ? commit_decode(at, seen, commit) : 0;
+	}
 	if (seen <= 0)
 		return seen;
-	if (commit_decode(at, seen, commit))
-		return 0;
-	return commit->header.record_bytes;
+	return ret ? 0 : commit->header.record_bytes;
 }
 
 static void batch_add(struct batch *b, const struct unit_view *unit)
@@ -309,8 +317,10 @@ static int check_commits(struct segment_scan *scan, struct reader *r, bool tell)
 
 static int scan_by_footer(struct segment_scan *scan, struct reader *r)
 {
-	int ret = read_footer(scan, r);
+	int ret;
 
+	r->fill_bytes = SPARSE_BYTES;
+	ret = read_footer(scan, r);
 	if (!ret && scan->index.nr_commits == 0)
 		ret = -EBADMSG;
 	if (!ret)
@@ -349,6 +359,7 @@ int segment_scan(struct segment_scan *scan)
 	if (ret == -EBADMSG && !scan->sealed) {
 		segment_index_clear(&scan->index);
 		scan->last_ordinal = scan->first_ordinal - 1;
+		r.fill_bytes = WINDOW_BYTES;
 		ret = scan_from_start(scan, &r);
 	}
 	reader_close(&r);
