@@ -3,6 +3,7 @@
 #include "timeline.h"
 
 #include <assert.h>
+#include <endian.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -266,6 +267,10 @@ int timeline_take_commit(struct timeline *tl, const struct commit_view *commit,
 
 	for (size_t i = 0; i < nr_extents && !ret; i++)
 		tl->manifest.volumes[extents[i].extent.volume].has_data = true;
+	for (size_t i = 0; i < tl->manifest.nr_volumes; i++)
+		tl->manifest.volumes[i].member = false;
+	for (uint32_t i = 0; i < commit->header.nr_volumes; i++)
+		tl->manifest.volumes[le16toh(commit->volumes[i].volume)].member = true;
 	return ret;
 }
 

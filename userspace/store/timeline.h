@@ -41,6 +41,7 @@ struct timeline;
 struct timeline_volume {
 	uint16_t id;		/* in extents; dense from 0, never reused */
 	bool has_data;		/* some committed extent names it */
+	bool member;		/* the newest durable commit names it as a member */
 	uint64_t size_bytes;	/* newest known */
 	char name[TIMELINE_NAME_BYTES];
 	char identity[TIMELINE_IDENTITY_BYTES];

@@ -148,7 +148,8 @@ static int volumes_enter(struct session *s, const struct wire_hello *hello,
 		out[i] = (struct wire_answer_volume){
 			.index = v[i].index,
 			.volume = htole16(volume->id),
-			.flags = htole32(volume->has_data ? WIRE_VOLUME_HAS_DATA : 0),
+			.flags = htole32((volume->has_data ? WIRE_VOLUME_HAS_DATA : 0) |
+					 (volume->member ? WIRE_VOLUME_MEMBER : 0)),
 		};
 	}
 	return 0;

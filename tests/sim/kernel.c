@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * kernel - what the module does around its own arithmetic, step by step.
+ *
+ * Ring and maps are kmod/ring_core.c and dirty_core.c. Each function here is what
+ * the module does under the group's lock.
+ */
+#include "sim.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "../../userspace/lib/crc32c.h"
+
+static void note_seqs(struct sim *s)
+{
+	uint64_t n = s->ring.newest_seq;
+
+	while (n && n < MAX_SEQS && !s->seq_time[s->boot][n])
+		s->seq_time[s->boot][n--] = s->now;
+}
+
+static void mark(struct sim *s, uint16_t volume, uint64_t offset, uint64_t bytes, const char *why)
+{
+	blkship_dirty_mark(&s->maps[volume], offset, bytes);
+	blkship_ring_mark(&s->ring);
+	note_seqs(s);
+	sim_log(s, "kernel: dirty volume %u (%s), event seq %llu", volume, why,
+		(unsigned long long)s->ring.newest_seq);
+}
+
+static void mark_op(struct sim *s, const struct op *op, const char *why)
+{
+	mark(s, op->volume, sector_offset(s, op->first), op->count * 512ull, why);
+}
+
+void kernel_submit(struct sim *s, struct op *op)
+{
+	struct blkship_write w = {
+		.offset_bytes = sector_offset(s, op->first),
+		.length_bytes = op->count * 512,
+		.time_ns = s->now * 1000,
+		.submit_ns = s->now,
+		.volume = op->volume,
+		.op = op->kind == OP_WRITE ? BLKSHIP_OP_WRITE :
+		      op->kind == OP_ZERO ? BLKSHIP_OP_ZERO : BLKSHIP_OP_DISCARD,
+	};
+	const struct op *over = NULL;
+
+	for (uint64_t p = s->ring.watermark_pos; p < s->ring.desc_head; p++) {
+		const struct op *o = &s->ops[s->entry_op[p & (s->ring.desc_count - 1)]];
+
+		if (s->entries[p & (s->ring.desc_count - 1)].state == BLKSHIP_STATE_OPEN &&
+		    o->volume == op->volume && o->first < op->first + op->count &&
+		    op->first < o->first + o->count)
+			over = o;
+	}
+	op->captured = blkship_ring_reserve(&s->ring, &w, &op->seq, &op->pos);
+	note_seqs(s);
+	if (op->captured) {
+		s->entry_op[op->pos & (s->ring.desc_count - 1)] = op - s->ops;
+		if (op->kind == OP_WRITE) {
+			uint8_t *to = blkship_ring_payload(&s->ring, op->pos);
+
+			op_data(s, op, to);
+			blkship_ring_publish(&s->ring, op->pos, crc32c(to, w.length_bytes));
+		}
+	} else {
+		blkship_dirty_mark(&s->maps[op->volume], w.offset_bytes, w.length_bytes);
+	}
+	op->state = OP_ISSUED;
+	sim_log(s, "app: submit %u kind %d volume %u sectors %u+%u seq %llu%s%s", op->id, op->kind,
+		op->volume, op->first, op->count, (unsigned long long)op->seq,
+		op->captured ? "" : " NOT CAPTURED", over ? " OVERLAP" : "");
+	if (over && s->cfg.dm) {
+		op->state = OP_HELD;
+	} else if (over) {
+		mark_op(s, op, "overlap");
+	}
+}
+
+/* dm: a held write goes out when no earlier captured one on its blocks is open. */
+bool kernel_may_issue(const struct sim *s, const struct op *op)
+{
+	for (uint64_t p = s->ring.watermark_pos; p < s->ring.desc_head; p++) {
+		const struct blkship_entry *e = &s->entries[p & (s->ring.desc_count - 1)];
+		const struct op *o = &s->ops[s->entry_op[p & (s->ring.desc_count - 1)]];
+
+		if (e->state == BLKSHIP_STATE_OPEN && e->seq < op->seq && o->volume == op->volume &&
+		    o->first < op->first + op->count && op->first < o->first + o->count)
+			return false;
+	}
+	return true;
+}
+
+void kernel_complete(struct sim *s, struct op *op)
+{
+	uint8_t state = op->fate == FATE_DONE ? BLKSHIP_STATE_DONE :
+			op->fate == FATE_FAILED ? BLKSHIP_STATE_FAILED : BLKSHIP_STATE_ABORTED;
+
+	/* A failed range is dirty before the watermark can pass its record. */
+	if (op->captured && op->fate == FATE_FAILED)
+		blkship_dirty_mark(&s->maps[op->volume], sector_offset(s, op->first),
+				   op->count * 512ull);
+	if (op->captured && blkship_ring_end(&s->ring, op->pos, op->seq, state)) {
+		if (op->fate == FATE_FAILED)
+			mark_op(s, op, "failure");
+		return;
+	}
+	mark_op(s, op, "completion");
+}
+
+void kernel_timeout(struct sim *s, struct op *op)
+{
+	if (!blkship_ring_end(&s->ring, op->pos, op->seq, BLKSHIP_STATE_GAP))
+		return;
+	sim_log(s, "kernel: time-out of %u", op->id);
+	mark_op(s, op, "time-out");
+}
+
+void kernel_consumer_gone(struct sim *s)
+{
+	bool any = false;
+
+	for (uint32_t v = 0; v < s->cfg.volumes; v++) {
+		any |= s->maps[v].nr_repairing != 0;
+		blkship_dirty_fall_back(&s->maps[v], 0, 1);
+	}
+	if (any) {
+		blkship_ring_mark(&s->ring);
+		note_seqs(s);
+		sim_log(s, "kernel: repairing falls back, event seq %llu",
+			(unsigned long long)s->ring.newest_seq);
+	}
+}
+
+/* -- what the consumer asks for -- */
+
+static struct sim *sim_of(struct capture *c)
+{
+	return (struct sim *)((char *)c - offsetof(struct sim, capture));
+}
+
+static int cap_take(struct capture *c, uint16_t volume, uint64_t first, uint32_t count,
+		    uint32_t max_regions, uint64_t *bitmap, uint32_t *taken, uint64_t *seq)
+{
+	struct sim *s = sim_of(c);
+
+	*taken = blkship_dirty_take(&s->maps[volume], first, count, max_regions, bitmap);
+	*seq = blkship_ring_mark(&s->ring);
+	note_seqs(s);
+	sim_log(s, "kernel: volume %u regions %llx taken over at seq %llu", volume,
+		(unsigned long long)bitmap[0], (unsigned long long)*seq);
+	return 0;
+}
+
+static int cap_clear(struct capture *c, uint16_t volume, uint64_t first, uint32_t count,
+		     const uint64_t *bitmap)
+{
+	blkship_dirty_clear(&sim_of(c)->maps[volume], first, count, bitmap);
+	return 0;
+}
+
+static int cap_map_read(struct capture *c, uint16_t volume, int which, uint64_t first,
+			uint32_t count, uint64_t *bitmap)
+{
+	struct blkship_dirty *d = &sim_of(c)->maps[volume];
+
+	blkship_dirty_read(d, which == BLKSHIP_MAP_DIRTY ? d->dirty : d->repairing, first, count,
+			   bitmap);
+	return 0;
+}
+
+static int cap_mark(struct capture *c, uint16_t volume, uint64_t offset, uint64_t bytes,
+		    uint64_t *seq)
+{
+	mark(sim_of(c), volume, offset, bytes, "consumer");
+	*seq = sim_of(c)->ring.newest_seq;
+	return 0;
+}
+
+static int cap_set_incarnation(struct capture *c, uint32_t incarnation)
+{
+	struct sim *s = sim_of(c);
+
+	if (s->kernel_page.incarnation)
+		for (uint32_t v = 0; v < s->cfg.volumes; v++)
+			mark(s, v, 0, VOLUME_BYTES, "resync");
+	s->kernel_page.incarnation = incarnation;
+	s->boot_of[incarnation] = s->boot;
+	sim_log(s, "kernel: incarnation %u", incarnation);
+	return 0;
+}
+
+static int cap_volumes(struct capture *c, struct capture_volume *out, int max)
+{
+	struct sim *s = sim_of(c);
+
+	for (uint32_t v = 0; v < s->cfg.volumes; v++)
+		out[v] = (struct capture_volume){
+			.index = v, .size_bytes = VOLUME_BYTES, .name = { 'v', '0' + v },
+		};
+	return s->cfg.volumes;
+}
+
+static int cap_read(struct capture *c, uint16_t volume, uint64_t offset, void *buf,
+		    uint32_t bytes, void (*done)(void *arg, int64_t result), void *arg)
+{
+	struct sim *s = sim_of(c);
+
+	if (s->nr_reads == MAX_READS)
+		return -EAGAIN;
+	s->reads[s->nr_reads++] = (struct pending_read){ volume, offset, buf, bytes, done, arg };
+	return 0;
+}
+
+static const struct capture_ops sim_capture_ops = {
+	.take = cap_take,
+	.clear = cap_clear,
+	.map_read = cap_map_read,
+	.mark = cap_mark,
+	.set_incarnation = cap_set_incarnation,
+	.volumes = cap_volumes,
+	.read = cap_read,
+};
+
+/* Capture starts anew: nothing in the ring, everything dirty. */
+void kernel_start(struct sim *s)
+{
+	memset(&s->kernel_page, 0, sizeof(s->kernel_page));
+	memset(&s->consumer_page, 0, sizeof(s->consumer_page));
+	memset(s->descs, 0, sizeof(s->descs));
+	memset(s->entries, 0, sizeof(s->entries));
+	s->boot++;
+	memset(s->seq_time[s->boot], 0, MAX_SEQS * sizeof(uint64_t));
+	s->ring = (struct blkship_ring){
+		.shared = &s->kernel_page,
+		.consumer = &s->consumer_page,
+		.descs = s->descs,
+		.payload = s->payload,
+		.entries = s->entries,
+		.desc_count = s->cfg.desc_count,
+		.payload_bytes = s->cfg.payload_bytes,
+	};
+	blkship_ring_init(&s->ring);
+	for (uint32_t i = 0; i < 16; i++)
+		s->kernel_page.instance[i] = sim_random(s, 256);
+	s->capture = (struct capture){
+		.ops = &sim_capture_ops,
+		.kernel = &s->kernel_page,
+		.consumer = &s->consumer_page,
+		.descs = s->descs,
+		.payload = s->payload,
+		.desc_count = s->cfg.desc_count,
+		.payload_bytes = s->cfg.payload_bytes,
+		.group = "sim",
+	};
+	for (uint32_t v = 0; v < s->cfg.volumes; v++) {
+		memset(s->map_words[v], 0, sizeof(s->map_words[v]));
+		blkship_dirty_init(&s->maps[v], blkship_dirty_regions(VOLUME_BYTES),
+				   &s->map_words[v][0], &s->map_words[v][1]);
+		mark(s, v, 0, VOLUME_BYTES, "attach");
+	}
+}
