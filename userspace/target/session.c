@@ -50,7 +50,7 @@ static int send_frame(struct session *s, uint8_t type, const void *payload, size
 
 size_t session_output(struct session *s, const void **buf)
 {
-	*buf = s->out + s->out_sent;
+	*buf = s->out ? s->out + s->out_sent : NULL;
 	return s->out_bytes - s->out_sent;
 }
 
