@@ -64,7 +64,12 @@ void kernel_submit(struct sim *s, struct op *op)
 
 			op_data(s, op, to);
 			blkship_ring_publish(&s->ring, op->pos, crc32c(to, w.length_bytes));
+			/* Memory rots: what was captured is not what is drained. */
+			if (sim_odds(s, s->cfg.corrupt))
+				to[sim_random(s, w.length_bytes)] ^= 1;
 		}
+		if (sim_odds(s, s->cfg.corrupt))
+			s->descs[op->pos & (s->ring.desc_count - 1)].op = 77;
 	} else {
 		blkship_dirty_mark(&s->maps[op->volume], w.offset_bytes, w.length_bytes);
 	}

@@ -91,7 +91,7 @@ struct sim_config {
 	uint32_t desc_count;
 	uint64_t payload_bytes;
 	uint32_t inflight, steps, outbox, chunk_regions;
-	uint32_t overlap, fail, abort;	/* in 100 */
+	uint32_t overlap, fail, abort, corrupt;	/* in 100 */
 	uint8_t codec;
 	uint32_t segment_room;
 };

@@ -156,6 +156,7 @@ static void config_draw(struct sim *s, uint32_t *weights)
 	static const uint32_t apps[] = { 1, 4, 8 }, cons[] = { 4, 12, 24 }, nets[] = { 6, 18 };
 	static const uint32_t overlaps[] = { 0, 20, 100 }, outboxes[] = { 1, 2, 4 };
 	static const uint32_t fails[] = { 0, 0, 10 }, aborts[] = { 0, 0, 15 };
+	static const uint32_t corrupts[] = { 0, 0, 0, 5 };
 	struct sim_config *c = &s->cfg;
 	uint32_t app, con, net;
 
@@ -172,6 +173,7 @@ static void config_draw(struct sim *s, uint32_t *weights)
 		.overlap = choose(s, overlaps, 3),
 		.fail = choose(s, fails, 3),
 		.abort = choose(s, aborts, 3),
+		.corrupt = choose(s, corrupts, 4),
 		.codec = sim_random(s, 2) ? UNIT_LZ4 : UNIT_STORED,
 	};
 	/* Around the border of the two regions, so that writes lie in both. */

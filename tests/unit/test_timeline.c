@@ -475,7 +475,7 @@ static void what_breaks_the_rules_is_refused(void **state)
 		case 3: b.cut_seq = seq_pack(2, 1); break;
 		case 4: test_batch_extent(&b, 2, 0, 512, EXTENT_ZERO, 0, 0, 0); break;
 		case 5: b.gaps[b.nr_gaps++] = (struct commit_gap){ cut_of(1), cut_of(2) }; break;
-		case 6: b.gaps[b.nr_gaps++] = (struct commit_gap){ cut_of(2), cut_of(3) }; break;
+		case 6: b.gaps[b.nr_gaps++] = (struct commit_gap){ cut_of(3), cut_of(3) }; break;
 		case 7: b.holds[b.nr_holds++] = (struct commit_hold){ 1, cut_of(1), 0 }; break;
 		case 8: /* a read-back that no hold covers */
 			test_batch_extent(&b, 0, 0, 512, EXTENT_ZERO, 0, cut_of(1), 1);

@@ -56,7 +56,7 @@ static uint64_t repaired_at(const struct points *p, uint64_t cut)
 	return low ? p->repairs[low - 1].t0_seq : 0;
 }
 
-/* The highest seq at or below the cut that was not captured. */
+/* How far a repair must reach for a point at this cut: 0, no gap is below it. */
 static uint64_t last_gap_at(const struct points *p, uint64_t cut)
 {
 	size_t low = 0, high = p->nr_gaps;
@@ -69,9 +69,7 @@ static uint64_t last_gap_at(const struct points *p, uint64_t cut)
 		else
 			high = mid;
 	}
-	if (low == 0)
-		return 0;
-	return p->gaps[low - 1].to_seq < cut ? p->gaps[low - 1].to_seq : cut;
+	return low ? p->gaps[low - 1].to_seq : 0;
 }
 
 static void commit_judge(const struct points *p, struct timeline_commit *c)
@@ -116,6 +114,10 @@ static int add_gap(struct points *p, uint64_t from, uint64_t to)
 	memmove(&p->gaps[at + 1], &p->gaps[at], (p->nr_gaps - at) * sizeof(*p->gaps));
 	p->gaps[at] = (struct commit_gap){ from, to };
 	p->nr_gaps++;
+	/* A gap counts from from_seq on, to the end of all that began before. */
+	for (; at < p->nr_gaps; at++)
+		if (at && p->gaps[at].to_seq < p->gaps[at - 1].to_seq)
+			p->gaps[at].to_seq = p->gaps[at - 1].to_seq;
 	if (to > p->last_gap_seq)
 		p->last_gap_seq = to;
 	return 0;

@@ -36,7 +36,7 @@ struct points_bad {		/* a stretch that could not be read */
 struct points {
 	struct timeline_commit *commits;
 	size_t nr_commits, max_commits;
-	struct commit_gap *gaps;	/* by from_seq, do not overlap */
+	struct commit_gap *gaps;	/* by from_seq; to_seq never falls */
 	size_t nr_gaps, max_gaps;
 	struct points_hold *holds;	/* by from_seq */
 	size_t nr_holds, max_holds;

@@ -147,12 +147,19 @@ static bool stamp_held(const struct timeline_received *r, const struct commit_vi
 	return false;
 }
 
+/*
+ * A gap begins in this batch. It may end past the cut: what was captured and turned
+ * out damaged is marked dirty only then, and a repair must have begun after that.
+ */
 static int gaps_check(const struct timeline_received *r, const struct commit_view *commit)
 {
-	for (uint32_t i = 0; i < commit->header.nr_gaps; i++)
-		if (le64toh(commit->gaps[i].from_seq) <= r->cut_seq ||
-		    le64toh(commit->gaps[i].to_seq) > commit->header.cut_seq)
+	for (uint32_t i = 0; i < commit->header.nr_gaps; i++) {
+		uint64_t from = le64toh(commit->gaps[i].from_seq);
+
+		if (from <= r->cut_seq || from > commit->header.cut_seq ||
+		    seq_incarnation(le64toh(commit->gaps[i].to_seq)) != seq_incarnation(from))
 			return -EPROTO;
+	}
 	return 0;
 }
 
@@ -204,7 +211,8 @@ static void received_add(struct timeline *tl, const struct commit_view *commit)
 	if (tl->batch.readback_no > r->readback_no)
 		r->readback_no = tl->batch.readback_no;
 	for (uint32_t i = 0; i < h->nr_gaps; i++)
-		r->last_gap_seq = le64toh(commit->gaps[i].to_seq);
+		if (le64toh(commit->gaps[i].to_seq) > r->last_gap_seq)
+			r->last_gap_seq = le64toh(commit->gaps[i].to_seq);
 	for (uint32_t i = 0; i < h->nr_holds; i++) {
 		received_hold(r, &commit->holds[i]);
 		if (le64toh(commit->holds[i].id) > r->hold_id)
