@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "server.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,6 +35,7 @@ struct peer {
 	struct loop_call progress;
 	uint64_t heard_ns;
 	bool ending;
+	bool told;		/* why it ends is in the log already */
 	char address[80];
 	char name[TLS_IDENTITY_BYTES + 84];	/* "web1 (10.0.0.5:41230)" */
 	TAILQ_ENTRY(peer) link;
@@ -120,7 +122,29 @@ static void peer_finish(struct peer *p)
 	tls_conn_finish(p->conn);
 }
 
-static void log_session_error(struct peer *p, int ret)
+/* What the session is about to tell the peer: the log is to say the same. */
+static void last_words(struct peer *p, int ret, char *text, size_t bytes)
+{
+	const uint8_t *at;
+	size_t left = session_output(p->session, (const void **)&at);
+	struct wire_header h;
+	struct wire_error e;
+
+	snprintf(text, bytes, "%s", strerror(-ret));
+	while (left >= sizeof(h)) {
+		memcpy(&h, at, sizeof(h));
+		if (h.type == WIRE_ERROR && left >= sizeof(h) + sizeof(e)) {
+			memcpy(&e, at + sizeof(h), sizeof(e));
+			snprintf(text, bytes, "%.*s", (int)sizeof(e.text), e.text);
+		}
+		if (left - sizeof(h) < le32toh(h.payload_bytes))
+			break;
+		left -= sizeof(h) + le32toh(h.payload_bytes);
+		at += sizeof(h) + le32toh(h.payload_bytes);
+	}
+}
+
+static void log_session_error(struct peer *p, int ret, const char *text)
 {
 	struct timeline *tl = session_timeline(p->session);
 	struct timeline_state state = { .failed = false };
@@ -135,9 +159,9 @@ static void log_session_error(struct peer *p, int ret)
 			  "check the disk");
 	else if (group && *group)
 		log_error("group %s: session with %s ended: %s; what was acknowledged is safe; it may come back",
-			  group, p->name, strerror(-ret));
+			  group, p->name, text);
 	else if (may_log_refusal(p->sv))
-		log_error("session with %s ended: %s", p->name, strerror(-ret));
+		log_error("session with %s ended: %s", p->name, text);
 }
 
 /* -- a session's bytes -- */
@@ -161,11 +185,16 @@ static void peer_output(struct peer *p)
 
 static void peer_check(struct peer *p, int ret)
 {
+	char text[WIRE_TEXT_BYTES];
+
+	if (ret < 0)
+		last_words(p, ret, text, sizeof(text));
 	peer_output(p);
-	if (ret < 0 && p->session) {
-		log_session_error(p, ret);
-		peer_finish(p);
-	}
+	if (ret == 0 || !p->session)
+		return;
+	if (ret != -ESHUTDOWN && ret != -ECONNRESET && !p->told)
+		log_session_error(p, ret, text);
+	peer_finish(p);
 }
 
 static size_t peer_input(struct tls_conn *c, const void *buf, size_t bytes, void *arg)
@@ -219,6 +248,7 @@ static int op_timeline_get(void *arg, const char *name, const char *identity,
 	struct group *g;
 	int ret = groups_get(p->sv->groups, name, identity, &g, why);
 
+	p->told = ret < 0;
 	if (ret == -EACCES)
 		log_error("ALARM: %s asked for group %.32s: %s; refused", p->name, name, why);
 	else if (ret < 0)
@@ -241,6 +271,7 @@ static int op_claim(void *arg, struct session *s, struct timeline *tl,
 		return -ENOENT;
 	ret = group_claim(g, p, instance, &evicted);
 	if (ret < 0) {
+		p->told = true;
 		log_error("ALARM: group %s: %s wants to feed it while %s does; refused: a clone, or the same group on two machines; stop one of them",
 			  group_name(g), p->name, ((struct peer *)group_live(g))->name);
 		return ret;
@@ -249,6 +280,9 @@ static int op_claim(void *arg, struct session *s, struct timeline *tl,
 	if (evicted_peer) {
 		log_info("group %s: %s takes the place of %s", group_name(g), p->name,
 			 evicted_peer->name);
+		session_end(evicted_peer->session, WIRE_ERR_REPLACED,
+			    "the same instance has connected again");
+		peer_output(evicted_peer);
 		peer_finish(evicted_peer);
 	}
 	p->group = g;
@@ -263,6 +297,7 @@ static int op_enroll(void *arg, const void *payload, size_t bytes, void *answer,
 	char host[PKI_HOST_BYTES];
 	int ret = enroll_answer(p->sv->store, payload, bytes, answer, answer_bytes, host, why);
 
+	p->told = ret < 0;
 	if (ret < 0)
 		log_error("ALARM: enrolment from %s refused: %s; make a new token with `blkship token create` if it is wanted",
 			  p->address, why);
