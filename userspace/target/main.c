@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <ini.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,7 +36,7 @@ static const char usage_text[] =
 "  --port-file FILE    write the port here when it is open (with port 0: the one found)\n";
 
 struct options {
-	char store[PKI_PATH_BYTES];
+	char *store;		/* absolute */
 	char listen[128];
 	const char *port_file;
 };
@@ -61,7 +62,7 @@ static int conf_line(void *arg, const char *section, const char *name, const cha
 
 static int conf_read(struct options *o)
 {
-	char path[PKI_PATH_BYTES + 16];
+	char path[PATH_MAX + 32];
 	int line;
 
 	snprintf(path, sizeof(path), "%s/targetd.conf", o->store);
@@ -104,7 +105,8 @@ static int options_parse(int argc, char **argv, struct options *o)
 	}
 	if (!store || optind < argc)
 		return -EINVAL;
-	if (!realpath(store, o->store)) {
+	o->store = realpath(store, NULL);
+	if (!o->store) {
 		log_error("store %s: %s; nothing was started; `blkship target init --store %s` makes one",
 			  store, strerror(errno), store);
 		exit(1);
@@ -115,7 +117,7 @@ static int options_parse(int argc, char **argv, struct options *o)
 /* One daemon a store. The descriptor is kept to the end. */
 static int store_lock(const char *store)
 {
-	char path[PKI_PATH_BYTES + 16];
+	char path[PATH_MAX + 32];
 	int fd;
 
 	snprintf(path, sizeof(path), "%s/run/lock", store);
@@ -187,7 +189,7 @@ static int daemon_run(struct daemon *d, const struct options *o, uint16_t port)
 	static const int signos[] = { SIGTERM, SIGINT };
 	struct daemon_signals signals = { .daemon = d };
 	struct status_socket status = { .fd = -1 };
-	char path[PKI_PATH_BYTES + 32];
+	char path[PATH_MAX + 32];
 	int ret = loop_signals_start(d->loop, &signals.signals, signos, 2, on_signal);
 
 	if (ret < 0) {
@@ -279,5 +281,6 @@ int main(int argc, char **argv)
 		return 1;
 	ret = daemon_start(&o);
 	close(lock);
+	free(o.store);
 	return ret < 0 ? 1 : 0;
 }

@@ -565,7 +565,7 @@ static json_t *group_status(struct server *sv, struct group *g)
 	struct timeline_state state;
 
 	timeline_state(tl, &state);
-	return json_pack("{s:s, s:s, s:b, s:s?, s:f?, s:I, s:I, s:o, s:i, s:i, s:I, s:b, s:s?}",
+	return json_pack("{s:s, s:s, s:b, s:s?, s:f, s:I, s:I, s:o, s:i, s:i, s:I, s:b, s:s?}",
 			 "group", group_name(g), "owner", timeline_owner(tl), "connected", p != NULL,
 			 "peer", p ? p->name : NULL,
 			 "silent_s", p ? (double)(loop_now_ns() - p->heard_ns) / SECOND_NS : 0.0,

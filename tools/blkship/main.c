@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* blkship: one binary for the source and the target. */
+#include <locale.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli.h"
+
+#define STORE_OPTION "  --store DIR        of the target (default " CLI_STORE_DEFAULT ")\n"
+
+static const struct command commands[] = {
+	{ "target init", cmd_target_init, "[--store DIR] [--host NAME]...",
+	  "make a store and its certificates on a master target server",
+	  STORE_OPTION
+	  "  --host NAME        a name or address by which sources reach it; may be repeated\n"
+	  "                     (default: the machine's host name)\n"
+	  "  --listen ADDR:PORT what blkship-targetd will listen on (default 0.0.0.0:7443)\n" },
+	{ "token create", cmd_token_create, "HOST [--expires 15m] [--store DIR]",
+	  "make a token with which HOST can enrol once; it is all that is printed",
+	  STORE_OPTION
+	  "  --expires TIME     good for 30s, 15m, 12h, 7d (default 15m, at most 30d)\n" },
+	{ "token list", cmd_token_list, "[--store DIR]", "list the tokens", STORE_OPTION },
+	{ "enroll", cmd_enroll, "--token-file FILE --target HOST[:PORT] [--config-dir DIR] [--force]",
+	  "make a key here and get a certificate for it from the target",
+	  "  --token-file FILE  holds the token; - is standard input\n"
+	  "  --target HOST:PORT the target (default port 7443)\n"
+	  "  --config-dir DIR   where pki/ and blkshipd.conf go (default " CLI_CONFIG_DEFAULT ")\n"
+	  "  --force            replace an enrolment that is there\n" },
+	{ "attach", cmd_attach, "GROUP VOLUME DEVICE --front dm [--ring-mib N] [--name DMNAME]",
+	  "start capturing the writes to DEVICE",
+	  "  --front dm         use DMNAME in place of DEVICE from now on\n"
+	  "  --name DMNAME      of the new device below /dev/mapper (default GROUP-VOLUME)\n"
+	  "  --ring-mib N       ring of the group, which is made by this (default RAM/64)\n" },
+	{ "detach", cmd_detach, "GROUP VOLUME | --all", "stop capturing, on purpose",
+	  "  --all              every volume of every group\n" },
+	{ "ls", cmd_ls, "", "list groups and volumes of the running kernel", NULL },
+	{ "info", cmd_info, "[GROUP]", "show counters of groups and their volumes", NULL },
+	{ "status", cmd_status, "[GROUP] [--socket PATH]", "ask the daemon how groups are",
+	  "  --socket PATH      of the daemon (default /run/blkship/blkshipd.sock; a target's\n"
+	  "                     is run/status.sock in its store)\n" },
+	{ "points", cmd_points, "GROUP [--store DIR] [--gaps] [--all]",
+	  "list the recovery points of a group",
+	  STORE_OPTION
+	  "  --gaps             list the gaps instead\n"
+	  "  --all              every point, also when there are many\n" },
+	{ "restore", cmd_restore,
+	  "GROUP@WHEN [--store DIR] (--output DIR | --to-device VOLUME=DEVICE ...)",
+	  "write the volumes as they were at a point",
+	  STORE_OPTION
+	  "  --output DIR       write DIR/VOLUME.img, raw and sparse\n"
+	  "  --to-device V=DEV  write volume V over a block device; may be repeated\n"
+	  "  --volume V         only this one\n"
+	  "  --force            overwrite files, and devices that hold something\n"
+	  "  --dry-run          say what would be written, write nothing\n"
+	  "\n"
+	  "WHEN is latest, -5m, 14:03:07 (today), 2026-11-22T14:03:07+01:00 or seq:1:4711;\n"
+	  "a time means the last point at or before it.\n" },
+};
+
+static int usage(FILE *out)
+{
+	fprintf(out, "usage: blkship COMMAND ...\n\n");
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+		fprintf(out, "  %-13s %s\n", commands[i].name, commands[i].summary);
+	fprintf(out, "\n`blkship COMMAND --help` says more. Exit codes: 0 done, 1 failed, 2 usage,\n"
+		"3 not found, 4 refused for safety.\n");
+	return out == stdout ? CLI_DONE : CLI_USAGE;
+}
+
+/* How many words of the command line are this command's name; 0: it is another. */
+static int words_matched(const struct command *c, int argc, char **argv)
+{
+	size_t first = strcspn(c->name, " ");
+
+	if (argc < 2 || strlen(argv[1]) != first || strncmp(c->name, argv[1], first) != 0)
+		return 0;
+	if (!c->name[first])
+		return 1;
+	return argc > 2 && strcmp(c->name + first + 1, argv[2]) == 0 ? 2 : 0;
+}
+
+int main(int argc, char **argv)
+{
+	setlocale(LC_TIME, "");
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+		int words = words_matched(&commands[i], argc, argv);
+
+		if (words)
+			return commands[i].run(&commands[i], argc - words, argv + words);
+	}
+	if (argc >= 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0))
+		return usage(stdout);
+	if (argc >= 2)
+		fprintf(stderr, "blkship: no command '%s'\n", argv[1]);
+	return usage(stderr);
+}

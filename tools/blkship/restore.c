@@ -1,0 +1,514 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * restore: write volumes as they were at a point.
+ *
+ * Everything is looked at before anything is written: names, sizes, what is on
+ * the devices. A file gets its name only when it is whole.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "../../userspace/store/view.h"
+#include "blockdev.h"
+#include "cli.h"
+#include "point.h"
+
+#define MAX_OUTPUTS	256
+#define CHUNK_BYTES	(1u << 20)
+#define PROGRESS_NS	200000000u
+
+/* Where one volume goes. */
+struct output {
+	uint16_t volume;
+	const char *name;
+	uint64_t size_bytes;
+	const char *device;		/* or NULL: a file */
+	char path[CLI_PATH_BYTES * 2];	/* of the file in the end */
+	char part[CLI_PATH_BYTES * 2 + 8];
+	struct blockdev dev;
+	int fd;
+	uint64_t data_bytes;
+};
+
+struct restore {
+	const char *store, *dir, *only;
+	char group[64];
+	const char *when_text;
+	const char *devices[MAX_OUTPUTS];	/* VOLUME=DEVICE */
+	size_t nr_devices;
+	bool force, dry_run, json;
+	struct point_list list;
+	const struct point *point;
+	struct view *view;
+	struct output outputs[MAX_OUTPUTS];
+	size_t nr_outputs;
+	uint64_t total_bytes, done_bytes, begun_ns, shown_ns;
+};
+
+static uint64_t now_ns(clockid_t clock)
+{
+	struct timespec ts;
+
+	clock_gettime(clock, &ts);
+	return (uint64_t)ts.tv_sec * WHEN_NS + ts.tv_nsec;
+}
+
+/* -- what is to be written where -- */
+
+static const char *device_for(const struct restore *r, const char *volume)
+{
+	size_t len = strlen(volume);
+
+	for (size_t i = 0; i < r->nr_devices; i++)
+		if (strncmp(r->devices[i], volume, len) == 0 && r->devices[i][len] == '=')
+			return r->devices[i] + len + 1;
+	return NULL;
+}
+
+static int add_output(struct restore *r, const struct timeline_volume *v, uint64_t size_bytes)
+{
+	struct output *o = &r->outputs[r->nr_outputs];
+
+	if (r->nr_outputs == MAX_OUTPUTS)
+		return cli_fail(CLI_FAILED, "group %s has more than %d volumes; restore them one by one with --volume",
+				r->group, MAX_OUTPUTS);
+	memset(o, 0, sizeof(*o));
+	o->volume = v->id;
+	o->name = v->name;
+	o->size_bytes = size_bytes;
+	o->fd = o->dev.fd = -1;
+	o->device = device_for(r, v->name);
+	if (!o->device) {
+		snprintf(o->path, sizeof(o->path), "%.500s/%.32s.img", r->dir, v->name);
+		snprintf(o->part, sizeof(o->part), "%.500s/%.32s.img.part", r->dir, v->name);
+	}
+	r->nr_outputs++;
+	return CLI_DONE;
+}
+
+static int choose_outputs(struct restore *r)
+{
+	const struct timeline_volume *volumes;
+	size_t nr = timeline_volumes(r->list.tl, &volumes), found = 0;
+
+	for (size_t i = 0; i < nr; i++) {
+		uint64_t size_bytes = view_size(r->view, volumes[i].id);
+		bool named = r->only && strcmp(r->only, volumes[i].name) == 0;
+		int ret;
+
+		if (!size_bytes || (r->only && !named))
+			continue;
+		if (device_for(r, volumes[i].name))
+			found++;
+		else if (!r->dir)
+			continue;	/* only those for which a device was named */
+		ret = add_output(r, &volumes[i], size_bytes);
+		if (ret != CLI_DONE)
+			return ret;
+	}
+	if (found < r->nr_devices || !r->nr_outputs)
+		return cli_fail(CLI_NOT_FOUND, "group %s has no such volume at this point; nothing was written; `blkship points %s --store %s --json` names them",
+				r->group, r->group, r->store);
+	return CLI_DONE;
+}
+
+static int check_device(const struct restore *r, struct output *o)
+{
+	char why[BLOCKDEV_TEXT_BYTES], what[128];
+	int ret = blockdev_open(o->device, true, &o->dev, why);
+
+	if (ret == -EBUSY)
+		return cli_fail(CLI_REFUSED, "device %s: %s; nothing was written; choose another, or release it",
+				o->device, why);
+	if (ret < 0)
+		return cli_fail(cli_exit_of(ret), "device %s: %s; nothing was written", o->device, why);
+	o->fd = o->dev.fd;
+	if (o->dev.size_bytes < o->size_bytes)
+		return cli_fail(CLI_REFUSED, "device %s: device too small: volume %s has %llu bytes, the device %llu; nothing was written",
+				o->device, o->name, (unsigned long long)o->size_bytes,
+				(unsigned long long)o->dev.size_bytes);
+	ret = blockdev_signature(&o->dev, what, sizeof(what));
+	if (ret < 0)
+		return cli_fail(CLI_FAILED, "device %s: cannot be read: %s; nothing was written", o->device,
+				strerror(-ret));
+	if (ret == 0 || r->dry_run)
+		return CLI_DONE;
+	if (!r->force)
+		return cli_fail(CLI_REFUSED, "device %s holds %s; nothing was written; --force overwrites it",
+				o->device, what);
+	fprintf(stderr, "blkship: OVERWRITES %s (%s)\n", o->device, what);
+	return CLI_DONE;
+}
+
+static int check_file(const struct restore *r, const struct output *o)
+{
+	if (access(o->path, F_OK) < 0 || r->dry_run)
+		return CLI_DONE;
+	if (!r->force)
+		return cli_fail(CLI_REFUSED, "%s exists; nothing was written; --force overwrites it, or choose another --output",
+				o->path);
+	fprintf(stderr, "blkship: OVERWRITES %s\n", o->path);
+	return CLI_DONE;
+}
+
+static int check_outputs(struct restore *r)
+{
+	for (size_t i = 0; i < r->nr_outputs; i++) {
+		struct output *o = &r->outputs[i];
+		int ret = o->device ? check_device(r, o) : check_file(r, o);
+
+		if (ret != CLI_DONE)
+			return ret;
+		r->total_bytes += o->size_bytes;
+	}
+	return CLI_DONE;
+}
+
+static int print_plan(const struct restore *r)
+{
+	char size[16], what[128];
+
+	for (size_t i = 0; i < r->nr_outputs; i++) {
+		const struct output *o = &r->outputs[i];
+
+		cli_bytes(o->size_bytes, size, sizeof(size));
+		if (o->device && blockdev_signature(&o->dev, what, sizeof(what)) == 1)
+			printf("%s (%s) would OVERWRITE %s, which holds %s%s\n", o->name, size, o->device,
+			       what, r->force ? "" : "; needs --force");
+		else if (o->device)
+			printf("%s (%s) would OVERWRITE %s\n", o->name, size, o->device);
+		else
+			printf("%s (%s) would %s %s\n", o->name, size,
+			       access(o->path, F_OK) == 0 ? "OVERWRITE" : "become", o->path);
+	}
+	return CLI_DONE;
+}
+
+/* -- writing -- */
+
+static void show_progress(struct restore *r, bool end)
+{
+	uint64_t now = now_ns(CLOCK_MONOTONIC);
+	double elapsed = (now - r->begun_ns) / (double)WHEN_NS, rate;
+	char bar[11] = "----------";
+	unsigned int percent;
+
+	if (!isatty(STDERR_FILENO) || (!end && now - r->shown_ns < PROGRESS_NS) || !r->total_bytes)
+		return;
+	r->shown_ns = now;
+	percent = r->done_bytes * 100 / r->total_bytes;
+	memset(bar, '#', percent / 10);
+	rate = elapsed > 0 ? r->done_bytes / elapsed : 0;
+	fprintf(stderr, "\r[%s] %3u%%  %.0f MB/s  ETA %.0fs   ", bar, percent, rate / 1e6,
+		rate > 0 ? (r->total_bytes - r->done_bytes) / rate : 0.0);
+	if (end)
+		fputs("\r\033[K", stderr);
+}
+
+static int write_all(int fd, const uint8_t *buf, size_t bytes, uint64_t offset)
+{
+	while (bytes) {
+		ssize_t n = pwrite(fd, buf, bytes, offset);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		buf += n;
+		offset += n;
+		bytes -= n;
+	}
+	return 0;
+}
+
+/* A file is born full of holes; a device has to be told. */
+static int write_zeroes(const struct output *o, uint8_t *buf, uint64_t offset, uint64_t bytes)
+{
+	uint64_t range[2] = { offset, bytes };
+
+	if (!o->device || ioctl(o->fd, BLKZEROOUT, range) == 0)
+		return 0;
+	memset(buf, 0, CHUNK_BYTES);
+	while (bytes) {
+		size_t n = bytes < CHUNK_BYTES ? bytes : CHUNK_BYTES;
+		int ret = write_all(o->fd, buf, n, offset);
+
+		if (ret < 0)
+			return ret;
+		offset += n;
+		bytes -= n;
+	}
+	return 0;
+}
+
+static int read_failed(const struct restore *r, const struct output *o, uint64_t offset, int ret)
+{
+	if (ret == -EIO)
+		return cli_fail(CLI_FAILED, "volume %s at byte %llu: could not be read at the source then; restore with --force leaves zeroes there",
+				o->name, (unsigned long long)offset);
+	return cli_fail(CLI_FAILED, "volume %s at byte %llu: %s; what was written so far is not whole; try another point",
+			o->name, (unsigned long long)offset,
+			ret == -EBADMSG ? "the store is damaged, a checksum is wrong" : strerror(-ret));
+}
+
+static int write_failed(const struct output *o, int ret)
+{
+	return cli_fail(CLI_FAILED, "%s: %s; it is not whole; %s", o->device ? o->device : o->part,
+			strerror(-ret), ret == -ENOSPC ? "make room and restore again" :
+			"check the disk and restore again");
+}
+
+/* One stretch of one kind. */
+static int copy_extent(struct restore *r, struct output *o, const struct view_extent *e, uint8_t *buf)
+{
+	uint64_t offset = e->offset_bytes, left = e->length_bytes;
+	int ret;
+
+	if (e->kind != EXTENT_DATA) {
+		ret = write_zeroes(o, buf, offset, left);
+		r->done_bytes += left;
+		return ret < 0 ? write_failed(o, ret) : CLI_DONE;
+	}
+	while (left) {
+		size_t n = left < CHUNK_BYTES ? left : CHUNK_BYTES;
+
+		ret = view_read(r->view, o->volume, offset, buf, n);
+		if (ret < 0)
+			return read_failed(r, o, offset, ret);
+		ret = write_all(o->fd, buf, n, offset);
+		if (ret < 0)
+			return write_failed(o, ret);
+		offset += n;
+		left -= n;
+		o->data_bytes += n;
+		r->done_bytes += n;
+		show_progress(r, false);
+	}
+	return CLI_DONE;
+}
+
+static int copy_volume(struct restore *r, struct output *o, uint8_t *buf)
+{
+	uint64_t offset = 0;
+
+	while (offset < o->size_bytes) {
+		struct view_extent e;
+		int ret = view_next(r->view, o->volume, offset, &e);
+
+		if (ret < 0)
+			return read_failed(r, o, offset, ret);
+		ret = copy_extent(r, o, &e, buf);
+		if (ret != CLI_DONE)
+			return ret;
+		offset += e.length_bytes;
+	}
+	return fsync(o->fd) < 0 ? write_failed(o, -errno) : CLI_DONE;
+}
+
+static int file_begin(struct output *o)
+{
+	o->fd = open(o->part, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (o->fd < 0 || ftruncate(o->fd, o->size_bytes) < 0)
+		return write_failed(o, -errno);
+	return CLI_DONE;
+}
+
+static int file_end(const struct restore *r, const struct output *o)
+{
+	int dir, ret = CLI_DONE;
+
+	if (rename(o->part, o->path) < 0)
+		return write_failed(o, -errno);
+	dir = open(r->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dir < 0 || fsync(dir) < 0)
+		ret = write_failed(o, -errno);
+	if (dir >= 0)
+		close(dir);
+	return ret;
+}
+
+static int write_output(struct restore *r, struct output *o, uint8_t *buf)
+{
+	int ret = o->device ? CLI_DONE : file_begin(o);
+
+	if (ret == CLI_DONE)
+		ret = copy_volume(r, o, buf);
+	if (!o->device && ret == CLI_DONE)
+		ret = file_end(r, o);
+	if (!o->device && ret != CLI_DONE)
+		unlink(o->part);	/* half of it is of no use and takes space */
+	return ret;
+}
+
+static int write_outputs(struct restore *r)
+{
+	uint8_t *buf = aligned_alloc(4096, CHUNK_BYTES);
+	int ret = CLI_DONE;
+
+	if (!buf)
+		return cli_fail(CLI_FAILED, "out of memory; nothing was written");
+	if (r->dir && mkdir(r->dir, 0700) < 0 && errno != EEXIST)
+		ret = cli_fail(CLI_FAILED, "directory %s: %s; nothing was written", r->dir,
+			       strerror(errno));
+	r->begun_ns = now_ns(CLOCK_MONOTONIC);
+	for (size_t i = 0; ret == CLI_DONE && i < r->nr_outputs; i++)
+		ret = write_output(r, &r->outputs[i], buf);
+	show_progress(r, true);
+	free(buf);
+	return ret;
+}
+
+/* -- the command -- */
+
+static int report(const struct restore *r)
+{
+	double seconds = (now_ns(CLOCK_MONOTONIC) - r->begun_ns) / (double)WHEN_NS;
+	json_t *volumes = r->json ? json_array() : NULL;
+	char when[64], seq[40], size[16], data[16];
+	uint64_t data_bytes = 0;
+
+	when_local(r->point->time_ns, when, sizeof(when));
+	cli_seq(r->point->seq, seq, sizeof(seq));
+	if (!r->json)
+		printf("%s@%s (seq:%s)\n", r->group, when, seq);
+	for (size_t i = 0; i < r->nr_outputs; i++) {
+		const struct output *o = &r->outputs[i];
+
+		data_bytes += o->data_bytes;
+		cli_bytes(o->size_bytes, size, sizeof(size));
+		cli_bytes(o->data_bytes, data, sizeof(data));
+		if (r->json)
+			json_array_append_new(volumes, json_pack("{s:s, s:s, s:I, s:I}", "volume",
+				o->name, "path", o->device ? o->device : o->path, "size_bytes",
+				(json_int_t)o->size_bytes, "data_bytes",
+				(json_int_t)o->data_bytes));
+		else
+			printf("%s: %s, %s of it data\n", o->device ? o->device : o->path, size, data);
+	}
+	if (r->json)
+		return cli_print_json(json_pack("{s:s, s:o, s:o, s:o, s:I, s:f}", "group", r->group,
+			"seq", cli_json_seq(r->point->seq), "time", cli_json_time(r->point->time_ns),
+			"volumes", volumes, "data_bytes", (json_int_t)data_bytes, "seconds", seconds));
+	cli_bytes(data_bytes, data, sizeof(data));
+	printf("%s in %.1f s (%.0f MB/s), every block checked\n", data, seconds,
+	       seconds > 0 ? data_bytes / seconds / 1e6 : 0.0);
+	return CLI_DONE;
+}
+
+static int parse(const struct command *cmd, int argc, char **argv, struct restore *r)
+{
+	static const struct option longs[] = {
+		{ "store", required_argument, NULL, 's' },
+		{ "output", required_argument, NULL, 'o' },
+		{ "to-device", required_argument, NULL, 'd' },
+		{ "volume", required_argument, NULL, 'v' },
+		{ "force", no_argument, NULL, 'f' },
+		{ "dry-run", no_argument, NULL, 'n' },
+		CLI_COMMON_OPTIONS
+	};
+	const char *at;
+	int c;
+
+	while ((c = cli_getopt(cmd, argc, argv, longs, &r->json)) != -1) {
+		if (c == 's') {
+			r->store = optarg;
+		} else if (c == 'o') {
+			r->dir = optarg;
+		} else if (c == 'v') {
+			r->only = optarg;
+		} else if (c == 'f') {
+			r->force = true;
+		} else if (c == 'n') {
+			r->dry_run = true;
+		} else if (!strchr(optarg, '=') || *optarg == '=' || r->nr_devices == MAX_OUTPUTS) {
+			return cli_usage(cmd, "--to-device: '%s' is not VOLUME=DEVICE", optarg);
+		} else {
+			r->devices[r->nr_devices++] = optarg;
+		}
+	}
+	cli_check_args(cmd, argc, 1, 1);
+	at = strchr(argv[optind], '@');
+	if (!at || at == argv[optind] || (size_t)(at - argv[optind]) >= sizeof(r->group))
+		return cli_usage(cmd, "'%s' is not GROUP@WHEN", argv[optind]);
+	memcpy(r->group, argv[optind], at - argv[optind]);
+	r->when_text = at + 1;
+	if (!r->dir && !r->nr_devices)
+		return cli_usage(cmd, "where to? --output DIR or --to-device VOLUME=DEVICE");
+	return CLI_DONE;
+}
+
+static int find_point(const struct command *cmd, struct restore *r)
+{
+	char why[WHEN_TEXT_BYTES], text[64];
+	struct when when;
+	int ret;
+
+	if (when_parse(r->when_text, now_ns(CLOCK_REALTIME), &when, why) < 0)
+		return cli_usage(cmd, "%s", why);
+	ret = point_list_open(r->store, r->group, &r->list);
+	if (ret != CLI_DONE)
+		return ret;
+	r->point = point_find(&r->list, &when);
+	if (r->point)
+		return CLI_DONE;
+	if (!r->list.nr)
+		return cli_fail(CLI_NOT_FOUND, "group %s has no recovery points yet; nothing was written",
+				r->group);
+	when_local(r->list.points[0].time_ns, text, sizeof(text));
+	return cli_fail(CLI_NOT_FOUND, "group %s has no point %s %s; nothing was written; the oldest is of %s",
+			r->group, when.kind == WHEN_SEQ ? "with" : "at or before", r->when_text, text);
+}
+
+static int restore_run(struct restore *r)
+{
+	char why[TIMELINE_TEXT_BYTES] = "";
+	int ret;
+
+	if (r->point->degraded && !r->force && !r->dry_run)
+		return cli_fail(CLI_REFUSED, "group %s: this point is degraded: some sectors could not be read at the source; nothing was written; --force leaves zeroes there, or choose another point",
+				r->group);
+	ret = view_open(r->list.tl, r->point->seq, &r->view, why);
+	if (ret < 0)
+		return cli_fail(CLI_FAILED, "group %s: %s; nothing was written; try another point", r->group,
+				*why ? why : strerror(-ret));
+	ret = choose_outputs(r);
+	if (ret == CLI_DONE)
+		ret = check_outputs(r);
+	if (ret == CLI_DONE && r->dry_run)
+		return print_plan(r);
+	if (ret == CLI_DONE)
+		ret = write_outputs(r);
+	return ret == CLI_DONE ? report(r) : ret;
+}
+
+int cmd_restore(const struct command *cmd, int argc, char **argv)
+{
+	struct restore *r = calloc(1, sizeof(*r));
+	int ret;
+
+	if (!r)
+		return cli_fail(CLI_FAILED, "out of memory; nothing was written");
+	r->store = CLI_STORE_DEFAULT;
+	ret = parse(cmd, argc, argv, r);
+	if (ret == CLI_DONE)
+		ret = find_point(cmd, r);
+	if (ret == CLI_DONE)
+		ret = restore_run(r);
+	for (size_t i = 0; i < r->nr_outputs; i++)
+		if (r->outputs[i].fd >= 0)
+			close(r->outputs[i].fd);
+	if (r->view)
+		view_close(r->view);
+	if (r->list.tl)
+		point_list_close(&r->list);
+	free(r);
+	return ret;
+}
