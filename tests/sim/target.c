@@ -52,6 +52,7 @@ static void timeline_start(struct sim *s)
 		sim_violation(s, "the timeline does not open: %d %s", ret, why);
 		return;
 	}
+	timeline_set_limits(s->timeline, 16384 << sim_random(s, 4), 16384);
 	timeline_on_progress(s->timeline, progress, s);
 }
 

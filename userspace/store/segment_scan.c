@@ -23,6 +23,7 @@ struct reader {
 	uint64_t window_offset;
 	size_t window_bytes;	/* valid ones */
 	size_t fill_bytes;	/* read at once, when that is enough */
+	size_t max_window_bytes;
 };
 
 /* One batch as it goes by. */
@@ -52,6 +53,8 @@ static int64_t reader_at(struct reader *r, uint64_t offset, size_t want, const u
 		got = round_up(offset + want) - start;
 		if (got < (int64_t)r->fill_bytes)
 			got = r->fill_bytes;
+		if (got > (int64_t)r->max_window_bytes)
+			got = r->max_window_bytes;
 		got = r->env->ops->read(r->env, r->file, r->window, got, start);
 		if (got < 0)
 			return got;
@@ -77,7 +80,10 @@ static int reader_open(struct reader *r, const struct segment_scan *scan)
 		return ret;
 	ret = ops->size(scan->env, r->file, &r->file_bytes);
 	if (!ret) {
-		r->window = aligned_alloc(BLOCK_BYTES, WINDOW_BYTES);
+		/* Small files are many in a simulation. */
+		r->max_window_bytes = r->file_bytes < WINDOW_BYTES ?
+				      round_up(r->file_bytes + 1) : WINDOW_BYTES;
+		r->window = aligned_alloc(BLOCK_BYTES, r->max_window_bytes);
 		ret = r->window ? 0 : -ENOMEM;
 	}
 	if (ret)
