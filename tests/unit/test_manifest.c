@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The manifest: torn appends are cut off, damage is refused, nothing told is lost. */
+#include "unit.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../userspace/store/manifest.h"
+#include "../host/sim_env.h"
+
+static char why[TIMELINE_TEXT_BYTES];
+static const uint8_t id[16] = "the timeline's.";
+static const uint8_t instance[16] = "the instance";
+
+static struct sim_env *new_disk(void)
+{
+	struct sim_env *sim = sim_env_create(1);
+	struct env *env = sim_env_env(sim);
+
+	env->ops->mkdir(env, "/m");
+	env->ops->sync_dir(env, "");
+	return sim;
+}
+
+/* Identity, two volumes, a grant, an end, a new size: six records. */
+static void fill(struct manifest *m, struct env *env)
+{
+	assert_int_equal(manifest_create(m, env, "/m", id, "owner", why), 0);
+	assert_int_equal(manifest_add_volume(m, "vda", 1024, "serial"), 0);
+	assert_int_equal(manifest_add_volume(m, "vdb", 2048, "serial2"), 0);
+	assert_int_equal(manifest_add_grant(m, 1, instance), 0);
+	assert_int_equal(manifest_add_end(m, 7, 8192, 33), 0);
+	assert_int_equal(manifest_resize_volume(m, 0, 4096), 0);
+}
+
+static void what_was_added_is_read_again(void **state)
+{
+	struct sim_env *sim = new_disk();
+	struct env *env = sim_env_env(sim);
+	struct manifest m;
+
+	assert_int_equal(manifest_open(&m, env, "/m", true, why), -ENOENT);
+	manifest_close(&m);
+	fill(&m, env);
+	manifest_close(&m);
+	for (int writer = 0; writer < 2; writer++) {
+		assert_int_equal(manifest_open(&m, env, "/m", writer, why), 0);
+		assert_memory_equal(m.identity.timeline, id, 16);
+		assert_string_equal(m.identity.owner, "owner");
+		assert_int_equal(m.nr_volumes, 2);
+		assert_string_equal(m.volumes[0].name, "vda");
+		assert_string_equal(m.volumes[1].identity, "serial2");
+		assert_int_equal(m.volumes[0].size_bytes, 4096);
+		assert_int_equal(m.incarnation, 1);
+		assert_memory_equal(m.instance, instance, 16);
+		assert_int_equal(manifest_end(&m, 7)->end_offset, 8192);
+		assert_int_equal(manifest_end(&m, 7)->last_ordinal, 33);
+		assert_null(manifest_end(&m, 6));
+		manifest_close(&m);
+	}
+	assert_int_equal(manifest_open(&m, env, "/m", true, why), 0);
+	assert_int_equal(manifest_add_volume(&m, "a name that is far too long to be kept",
+					     1, ""), -EINVAL);
+	manifest_close(&m);
+	sim_env_destroy(sim);
+}
+
+static void any_cut_keeps_what_was_whole_and_any_bit_is_seen(void **state)
+{
+	struct sim_env *sim = new_disk();
+	struct env *env = sim_env_env(sim);
+	struct manifest m, got;
+	const uint8_t *content;
+	uint64_t bytes, last;
+	uint8_t *image;
+	size_t valid;
+
+	fill(&m, env);
+	manifest_close(&m);
+	content = sim_env_content(sim, "/m/manifest", &bytes);
+	image = malloc(bytes);
+	memcpy(image, content, bytes);
+	last = bytes - sizeof(struct manifest_header) - sizeof(struct manifest_volume);
+
+	for (uint64_t cut = 0; cut <= bytes; cut++) {
+		uint8_t *exact = malloc(cut ? cut : 1);
+		int ret;
+
+		memcpy(exact, image, cut);
+		memset(&got, 0, sizeof(got));
+		ret = manifest_parse(&got, exact, cut, &valid, why);
+		if (cut < sizeof(struct manifest_header) + sizeof(struct manifest_identity)) {
+			assert_int_equal(ret, -EBADMSG);
+		} else {
+			assert_int_equal(ret, 0);
+			assert_true(valid <= cut);
+			assert_true(cut - valid < 128);
+			assert_int_equal(got.nr_volumes > 0 ? got.volumes[0].size_bytes : 0,
+					 cut == bytes ? 4096 : cut < 240 ? 0 : 1024);
+		}
+		manifest_close(&got);
+		free(exact);
+	}
+	for (uint64_t bit = 0; bit < bytes * 8; bit++) {
+		int ret;
+
+		image[bit / 8] ^= 1 << bit % 8;
+		memset(&got, 0, sizeof(got));
+		ret = manifest_parse(&got, image, bytes, &valid, why);
+		if (bit / 8 < last) {
+			assert_int_equal(ret, -EBADMSG);
+		} else {	/* no different from a torn append */
+			assert_int_equal(ret, 0);
+			assert_int_equal(valid, last);
+		}
+		manifest_close(&got);
+		image[bit / 8] ^= 1 << bit % 8;
+	}
+	free(image);
+	sim_env_destroy(sim);
+}
+
+static void a_torn_tail_is_cut_off_for_good(void **state)
+{
+	struct sim_env *sim = new_disk();
+	struct env *env = sim_env_env(sim);
+	struct manifest m;
+	uint64_t bytes, after;
+
+	fill(&m, env);
+	manifest_close(&m);
+	sim_env_content(sim, "/m/manifest", &bytes);
+	sim_env_poke(sim, "/m/manifest", bytes, "BSM1 torn", 9);
+	assert_int_equal(manifest_open(&m, env, "/m", false, why), 0);
+	manifest_close(&m);
+	assert_int_equal(manifest_open(&m, env, "/m", true, why), 0);
+	manifest_close(&m);
+	sim_env_crash(sim, 1);
+	sim_env_content(sim, "/m/manifest", &after);
+	assert_int_equal(after, bytes);
+	sim_env_destroy(sim);
+}
+
+static void nothing_told_is_lost_in_a_crash(void **state)
+{
+	struct sim_env *sim = sim_env_create(1);
+
+	for (uint64_t seed = 0; seed < 500; seed++) {
+		struct env *env = sim_env_env(sim);
+		uint32_t told = 0;
+		struct manifest m;
+
+		sim_env_reset(sim, seed);
+		env->ops->mkdir(env, "/m");
+		env->ops->sync_dir(env, "");
+		for (int life = 0; life < 4; life++) {
+			int ret;
+
+			sim_env_power_off_after(sim, sim_env_random(sim, 16));
+			ret = manifest_open(&m, env, "/m", true, why);
+			if (ret == -ENOENT && !told) {
+				manifest_close(&m);
+				ret = manifest_create(&m, env, "/m", id, "owner", why);
+			}
+			if (!ret) {
+				assert_in_range(m.incarnation, told, told + 1);
+				told = m.incarnation;
+				while (!manifest_add_grant(&m, told + 1, instance))
+					told++;
+			} else {
+				assert_int_equal(ret, -EIO);
+			}
+			sim_env_crash(sim, seed);
+			manifest_close(&m);
+		}
+		if (told) {
+			assert_int_equal(manifest_open(&m, env, "/m", false, why), 0);
+			assert_in_range(m.incarnation, told, told + 1);
+			manifest_close(&m);
+		}
+	}
+	sim_env_destroy(sim);
+}
+
+static void a_failed_append_did_not_happen(void **state)
+{
+	struct sim_env *sim = new_disk();
+	struct env *env = sim_env_env(sim);
+	struct manifest m;
+
+	fill(&m, env);
+	for (uint32_t i = 2; i < 40; i++) {
+		sim_env_fail(sim, i % 2 ? SIM_FAULT_WRITE : SIM_FAULT_SYNC, 1, -ENOSPC, false);
+		assert_int_equal(manifest_add_grant(&m, i, instance), -ENOSPC);
+		assert_int_equal(m.incarnation, i - 1);
+		assert_int_equal(manifest_add_grant(&m, i, instance), 0);
+	}
+	sim_env_crash(sim, 4);
+	manifest_close(&m);
+	assert_int_equal(manifest_open(&m, env, "/m", true, why), 0);
+	assert_int_equal(m.incarnation, 39);
+	manifest_close(&m);
+	sim_env_destroy(sim);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(what_was_added_is_read_again),
+		cmocka_unit_test(any_cut_keeps_what_was_whole_and_any_bit_is_seen),
+		cmocka_unit_test(a_torn_tail_is_cut_off_for_good),
+		cmocka_unit_test(nothing_told_is_lost_in_a_crash),
+		cmocka_unit_test(a_failed_append_did_not_happen),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
