@@ -114,8 +114,9 @@ static bool is_protected(json_t *status)
 /* Everything that was written is durable at the target. */
 static bool is_durable(struct run *r, json_t *status)
 {
+	/* Not only drained and acknowledged: what waits for its cut counts too. */
 	return number(status, "drained_seq") == ring_gen_kernel(r->gen)->newest_seq &&
-	       !number(status, "outbox_batches");
+	       json_is_true(json_object_get(status, "idle"));
 }
 
 static void report(struct run *r)

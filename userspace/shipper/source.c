@@ -421,7 +421,7 @@ json_t *source_status(const struct source *src)
 	if (src->shipper)
 		shipper_status(src->shipper, &st);
 	rpo_figures(&src->rpo, &rpo);
-	return json_pack("{s:s,s:s,s:s,s:s,s:i,s:o,s:o,s:o,s:o,s:I,s:I,s:I,s:I,s:b,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:{s:i,s:i,s:i,s:i}}",
+	return json_pack("{s:s,s:s,s:s,s:s,s:i,s:o,s:o,s:o,s:o,s:I,s:I,s:I,s:I,s:b,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:b,s:{s:i,s:i,s:i,s:i}}",
 			 "group", src->group, "state", state_name(src, &st),
 			 "target", src->params->target,
 			 "trouble", src->trouble[0] ? src->trouble : st.text,
@@ -445,6 +445,7 @@ json_t *source_status(const struct source *src)
 			 "unreadable_bytes", (json_int_t)st.unreadable_bytes,
 			 "uncaptured", src->capture ? (json_int_t)src->capture->kernel->uncaptured :
 						      (json_int_t)0,
+			 "idle", src->shipper && shipper_idle(src->shipper),
 			 "rpo", "samples", (int)rpo.samples, "p50_ms", (int)rpo.p50_ms,
 			 "p99_ms", (int)rpo.p99_ms, "max_ms", (int)rpo.max_ms);
 }
