@@ -84,6 +84,7 @@ $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(TEST_LIB) $(LIB) $(CORE)
 
 include kmod/module.mk
 include tests/selftests/selftests.mk
+include tests/fuzz/fuzz.mk
 
 unit: $(UNIT) ## run the unit tests
 	tests/run-unit $(UNIT)

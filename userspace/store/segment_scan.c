@@ -148,11 +148,13 @@ static bool batch_matches(const struct batch *b, const struct commit_header *h)
 static int tell_commit(struct segment_scan *scan, const struct commit_view *commit,
 		       size_t first_extent)
 {
+	size_t nr = scan->index.nr_committed - first_extent;
+
 	scan->last_ordinal = commit->header.ordinal;
 	if (!scan->commit)
 		return 0;
-	return scan->commit(scan->arg, commit, scan->index.extents + first_extent,
-			    scan->index.nr_committed - first_extent);
+	return scan->commit(scan->arg, commit, nr ? &scan->index.extents[first_extent] : NULL,
+			    nr);
 }
 
 /* The batch at @offset: its end, 0 when it does not hold, or -errno. */
@@ -313,7 +315,8 @@ static int check_commits(struct segment_scan *scan, struct reader *r, bool tell)
 		scan->last_ordinal = commit.header.ordinal;
 		if (!tell || !scan->commit)
 			continue;
-		ret = scan->commit(scan->arg, &commit, scan->index.extents + first,
+		ret = scan->commit(scan->arg, &commit,
+				   extent > first ? &scan->index.extents[first] : NULL,
 				   extent - first);
 		if (ret)
 			return ret;

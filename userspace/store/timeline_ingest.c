@@ -286,8 +286,8 @@ void timeline_durable(void *arg, uint64_t ordinal)
 		int ret = commit_decode(p->record, COMMIT_MAX_BYTES, &commit);
 
 		if (!ret)
-			ret = timeline_take_commit(tl, &commit,
-						   p->index->extents + p->first_extent,
+			ret = timeline_take_commit(tl, &commit, p->nr_extents ?
+						   &p->index->extents[p->first_extent] : NULL,
 						   p->nr_extents);
 		free(p->record);
 		if (ret) {
@@ -296,6 +296,8 @@ void timeline_durable(void *arg, uint64_t ordinal)
 			break;
 		}
 	}
+	if (nr == 0)
+		return;
 	tl->nr_pending -= nr;
 	memmove(tl->pending, tl->pending + nr, tl->nr_pending * sizeof(*tl->pending));
 }
