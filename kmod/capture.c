@@ -5,22 +5,26 @@
  * its flight; everything the consumer may see is in the ring.
  */
 #include <linux/bio.h>
-#include <linux/crc32c.h>
 #include <linux/highmem.h>
 #include <linux/interval_tree_generic.h>
+#include <linux/jiffies.h>
 #include <linux/sched.h>
 #include <linux/timekeeping.h>
 
 #include "capture.h"
 #include "netlink.h"
-
-/* The CRC may hold off preemption: do it in pieces. */
-#define CRC_PIECE_BYTES 65536U
+#include "payload_crc.h"
 
 #define FLIGHT_FIRST(f) ((f)->first)
 #define FLIGHT_LAST(f) ((f)->last)
 INTERVAL_TREE_DEFINE(struct blkship_flight, node, u64, subtree_last,
 		     FLIGHT_FIRST, FLIGHT_LAST, static, flight_tree)
+
+/* Monotonic and cheap: a tick is exact enough for a time-out of seconds. */
+static u64 tick_ns(void)
+{
+	return get_jiffies_64() * TICK_NSEC;
+}
 
 static struct blkship_flight **flight_slot(struct blkship_group *grp, u64 pos)
 {
@@ -73,7 +77,7 @@ static bool flight_unblock(struct blkship_group *grp, struct blkship_flight *f)
 	f->vol->nr_held--;
 	/* Its time at the device begins now. */
 	grp->ring.entries[f->pos & (grp->ring.desc_count - 1)].submit_ns =
-		ktime_get_coarse_ns();
+		tick_ns();
 	return true;
 }
 
@@ -122,22 +126,17 @@ static void payload_copy(struct blkship_group *grp, struct blkship_flight *f,
 			 struct bio *bio)
 {
 	u8 *payload = blkship_ring_payload(&grp->ring, f->pos);
-	u32 length = 0, done = 0, crc = ~0U;
 	struct bvec_iter iter;
 	struct bio_vec bv;
+	u32 length = 0;
 
 	bio_for_each_segment(bv, bio, iter) {
 		memcpy_from_bvec(payload + length, &bv);
 		length += bv.bv_len;
 	}
 	/* Of the copy, not of the pages: those may still be written to. */
-	while (done < length) {
-		u32 piece = min(length - done, CRC_PIECE_BYTES);
-
-		crc = crc32c(crc, payload + done, piece);
-		done += piece;
-	}
-	blkship_ring_publish(&grp->ring, f->pos, ~crc);
+	blkship_ring_publish(&grp->ring, f->pos,
+			     blkship_payload_crc(payload, length));
 }
 
 /* The submitter is through with a held one: go, unless somebody is before it. */
@@ -165,7 +164,7 @@ bool blkship_capture_write(struct blkship_flight *f, struct bio *bio,
 	f->copied = false;
 	w->volume = vol->index;
 	w->time_ns = ktime_get_real_ns();
-	w->submit_ns = ktime_get_coarse_ns();
+	w->submit_ns = tick_ns();
 
 	raw_spin_lock_irqsave(&grp->lock, flags);
 	captured = blkship_ring_reserve(&grp->ring, w, &f->seq, &f->pos);
@@ -208,7 +207,7 @@ void blkship_capture_flush(struct blkship_flight *f, struct blkship_write *w)
 	w->op = BLKSHIP_OP_FLUSH;
 	w->volume = f->vol->index;
 	w->time_ns = ktime_get_real_ns();
-	w->submit_ns = ktime_get_coarse_ns();
+	w->submit_ns = tick_ns();
 
 	raw_spin_lock_irqsave(&grp->lock, flags);
 	if (blkship_ring_flush(&grp->ring, w, &f->pos)) {
@@ -340,7 +339,7 @@ void blkship_capture_scan_work(struct work_struct *work)
 						 scan_work);
 	u64 timeout_ns = (u64)max(READ_ONCE(blkship_io_timeout_s), 1U) *
 			 NSEC_PER_SEC;
-	u64 now_ns = ktime_get_coarse_ns(), from = 0;
+	u64 now_ns = tick_ns(), from = 0;
 	struct blkship_volume *vol, *told = NULL;
 	unsigned long flags;
 

@@ -11,6 +11,7 @@
 #include "chardev.h"
 #include "front_dm.h"
 #include "netlink.h"
+#include "payload_crc.h"
 
 unsigned int blkship_io_timeout_s = 120;
 module_param_named(io_timeout_s, blkship_io_timeout_s, uint, 0644);
@@ -36,6 +37,7 @@ static int __init blkship_init(void)
 		pr_warn("blkship: disabled on request: nothing is captured\n");
 		return blkship_dm_init(true);
 	}
+	blkship_payload_crc_init();
 	/* Held writes are sent from here while memory is being reclaimed. */
 	blkship_wq = alloc_workqueue("blkship", WQ_MEM_RECLAIM | WQ_UNBOUND, 0);
 	if (!blkship_wq)
