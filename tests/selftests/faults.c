@@ -182,6 +182,40 @@ static void test_timeout(void)
 	end();
 }
 
+static bool one_uncaptured(void *arg)
+{
+	(void)arg;
+	return __atomic_load_n(&ring.kernel->uncaptured, __ATOMIC_ACQUIRE) == 1;
+}
+
+/* Repaired while it is still under way, the range has to be dirty once more. */
+static void test_uncaptured(void)
+{
+	void *data = pattern(REGION, 6);
+	struct async *fill[64], *extra;
+	uint64_t newest;
+
+	slow_disk(1500);
+	begin("/dev/mapper/low");
+	for (unsigned int i = 0; i < ARRAY_SIZE(fill); i++)
+		fill[i] = submit(data, REGION, i * REGION);
+	extra = async_write(fd, data, REGION, ARRAY_SIZE(fill) * REGION);
+	check(wait_until(one_uncaptured, NULL) &&
+	      dirty(ARRAY_SIZE(fill), 1) == 1 && !async_ended(extra),
+	      "a write that is not captured is dirty at once");
+	ring_clean(&ring, 0);
+	newest = ring_newest(&ring);
+	for (unsigned int i = 0; i < ARRAY_SIZE(fill); i++)
+		async_wait(fill[i]);
+	check(async_wait(extra) == (long)REGION &&
+	      dirty(ARRAY_SIZE(fill), 1) == 1 &&
+	      ring_newest(&ring) == newest + 1,
+	      "and again, with a seq, when it has ended");
+	check(dirty(0, ARRAY_SIZE(fill)) == 0, "the captured ones are not");
+	free(data);
+	end();
+}
+
 /* A volume is removed while its disk is slow: nothing is lost or left behind. */
 static void test_remove_busy(void)
 {
@@ -208,6 +242,7 @@ int main(void)
 	test_overlap();
 	test_partial_overlap();
 	test_timeout();
+	test_uncaptured();
 	test_remove_busy();
 	return finish();
 }
