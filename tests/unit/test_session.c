@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../userspace/lib/crc32c.h"
 #include "../../userspace/lib/seq.h"
 #include "../../userspace/target/session.h"
 #include "../host/sim_env.h"
@@ -572,6 +573,46 @@ static void a_failing_store_is_told(void **state)
 }
 
 /* One conversation, cut or with a bit turned at any place: an error at most. */
+static void a_batch_larger_than_the_window_passes(void **state)
+{
+	struct rig *r = rig_create();
+	struct test_batch b;
+	uint64_t sent = 0, credit;
+	uint32_t units_crc = 0;
+	struct commit_view view = { .header = { .ordinal = 1, .cut_seq = seq_pack(1, 5),
+						.nr_units = 200 } };
+	uint8_t record[COMMIT_MAX_BYTES];
+	size_t bytes;
+
+	assert_int_equal(greet(r, 1, 0, 0, 0), 0);
+	credit = r->answer.credit_bytes;
+	for (int i = 0; i < 200; i++) {
+		test_batch_begin(&b, 1, seq_pack(1, 5));
+		test_batch_extent(&b, 0, i % 10 * 65536, 65536, EXTENT_DATA, i, 0, 0);
+		if (credit - sent < b.unit_bytes[0]) {
+			settle(r);
+			credit = r->ack.credit_bytes;
+		}
+		assert_true(credit - sent >= b.unit_bytes[0]);
+		put(r, WIRE_UNIT, b.units[0], b.unit_bytes[0]);
+		sent += b.unit_bytes[0];
+		units_crc = crc32c_extend(units_crc, b.units[0] +
+					  offsetof(struct unit_header, header_crc), 4);
+		assert_int_equal(feed(r), 0);
+		test_batch_free(&b);
+	}
+	settle(r);
+	view.header.batch_bytes = sent;
+	view.header.units_crc = units_crc;
+	bytes = commit_encode(&view, record);
+	put(r, WIRE_COMMIT, record, bytes);
+	assert_int_equal(feed(r), 0);
+	settle(r);
+	assert_int_equal(r->ack.durable_ordinal, 1);
+	assert_true(sent > 2 * WINDOW);
+	rig_destroy(r);
+}
+
 static void any_cut_and_any_bit(void **state)
 {
 	static uint8_t talk[1 << 16] __attribute__((aligned(8)));
@@ -629,6 +670,7 @@ int main(void)
 		cmocka_unit_test(only_enrolment_without_a_certificate),
 		cmocka_unit_test(bad_input_ends_it_with_a_word),
 		cmocka_unit_test(a_failing_store_is_told),
+		cmocka_unit_test(a_batch_larger_than_the_window_passes),
 		cmocka_unit_test(any_cut_and_any_bit),
 	};
 

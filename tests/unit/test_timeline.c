@@ -453,6 +453,44 @@ static void a_missing_segment_is_a_hole(void **state)
 	rig_fini(&r);
 }
 
+static void a_lost_manifest_is_not_made_anew(void **state)
+{
+	struct rig r;
+
+	build_store(&r);
+	r.env->ops->unlink(r.env, DIR "/manifest");
+	assert_int_equal(rig_open(&r), -EUCLEAN);
+	assert_non_null(strstr(why, "has segments but no manifest"));
+	rig_fini(&r);
+}
+
+/* Volumes and incarnations that only a newer manifest knew. */
+static void an_older_manifest_does_not_fit(void **state)
+{
+	struct rig r;
+	uint8_t *old;
+	uint64_t bytes;
+	struct env_file *file;
+
+	rig_init(&r, 2);
+	assert_int_equal(rig_open(&r), 0);
+	old = malloc(4096);
+	memcpy(old, sim_env_content(r.sim, DIR "/manifest", &bytes), 112);
+	assert_int_equal(rig_greet(&r), 0);
+	assert_int_equal(append(&r, 1), 0);
+	settle(&r);
+	timeline_close(r.tl);
+	r.env->ops->unlink(r.env, DIR "/manifest");
+	assert_int_equal(r.env->ops->open(r.env, DIR "/manifest", ENV_WRITE | ENV_CREATE, &file),
+			 0);
+	r.env->ops->write(r.env, file, old, 112, 0);
+	r.env->ops->close(r.env, file);
+	assert_int_equal(rig_open(&r), -EUCLEAN);
+	assert_non_null(strstr(why, "the manifest does not know"));
+	free(old);
+	rig_fini(&r);
+}
+
 static void what_breaks_the_rules_is_refused(void **state)
 {
 	struct rig r;
@@ -521,6 +559,8 @@ int main(void)
 		cmocka_unit_test(an_uncommitted_tail_is_void),
 		cmocka_unit_test(damage_is_found_and_named),
 		cmocka_unit_test(a_missing_segment_is_a_hole),
+		cmocka_unit_test(a_lost_manifest_is_not_made_anew),
+		cmocka_unit_test(an_older_manifest_does_not_fit),
 		cmocka_unit_test(what_breaks_the_rules_is_refused),
 	};
 

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "../lib/crc32c.h"
+#include "array.h"
 
 #define WINDOW_BYTES	(1u << 20)
 #define SPARSE_BYTES	(64u << 10)	/* when only commits are read: they lie far apart */
@@ -293,13 +294,30 @@ static int scan_from_start(struct segment_scan *scan, struct reader *r)
 
 /* -- a sealed segment, by its footer -- */
 
-/* All commit records that the footer names, before any is told. */
-static int check_commits(struct segment_scan *scan, struct reader *r, bool tell)
-{
-	size_t extent = 0, first;
-	int ret;
+/* Commit records kept until it is known that all of them check. */
+struct records {
+	uint8_t *bytes;
+	size_t nr_bytes, max_bytes;
+};
 
-	scan->last_ordinal = scan->first_ordinal - 1;
+static int keep_record(struct records *kept, const struct commit_view *commit)
+{
+	size_t bytes = commit->header.record_bytes;
+
+	if (!array_reserve(&kept->bytes, &kept->max_bytes, kept->nr_bytes + bytes))
+		return -ENOMEM;
+	/* The gaps table follows the header as it was read. */
+	memcpy(kept->bytes + kept->nr_bytes,
+	       (const uint8_t *)commit->gaps - sizeof(commit->header), bytes);
+	kept->nr_bytes += bytes;
+	return 0;
+}
+
+/* All commit records that the footer names, and that its extents are theirs. */
+static int read_commits(struct segment_scan *scan, struct reader *r, struct records *kept)
+{
+	size_t extent = 0;
+
 	for (size_t i = 0; i < scan->index.nr_commits; i++) {
 		struct commit_view commit;
 		int64_t bytes = read_commit(r, scan->index.commits[i], &commit);
@@ -308,24 +326,42 @@ static int check_commits(struct segment_scan *scan, struct reader *r, bool tell)
 			return bytes;
 		if (bytes == 0 || commit.header.ordinal != scan->last_ordinal + 1)
 			return -EBADMSG;
-		first = extent;
+		if (scan->commit && keep_record(kept, &commit))
+			return -ENOMEM;
 		while (extent < scan->index.nr_extents &&
 		       scan->index.extents[extent].batch_ordinal == commit.header.ordinal)
 			extent++;
 		scan->last_ordinal = commit.header.ordinal;
-		if (!tell || !scan->commit)
-			continue;
-		ret = scan->commit(scan->arg, &commit,
-				   extent > first ? &scan->index.extents[first] : NULL,
-				   extent - first);
-		if (ret)
-			return ret;
 	}
 	return extent == scan->index.nr_extents ? 0 : -EBADMSG;
 }
 
+static int tell_commits(struct segment_scan *scan, const struct records *kept)
+{
+	size_t extent = 0, first, offset = 0;
+	int ret = 0;
+
+	while (offset < kept->nr_bytes && !ret) {
+		struct commit_view commit;
+
+		ret = commit_decode(kept->bytes + offset, kept->nr_bytes - offset, &commit);
+		if (ret)
+			break;
+		offset += commit.header.record_bytes;
+		first = extent;
+		while (extent < scan->index.nr_extents &&
+		       scan->index.extents[extent].batch_ordinal == commit.header.ordinal)
+			extent++;
+		ret = scan->commit(scan->arg, &commit,
+				   extent > first ? &scan->index.extents[first] : NULL,
+				   extent - first);
+	}
+	return ret;
+}
+
 static int scan_by_footer(struct segment_scan *scan, struct reader *r)
 {
+	struct records kept = { 0 };
 	int ret;
 
 	r->fill_bytes = SPARSE_BYTES;
@@ -333,11 +369,12 @@ static int scan_by_footer(struct segment_scan *scan, struct reader *r)
 	if (!ret && scan->index.nr_commits == 0)
 		ret = -EBADMSG;
 	if (!ret)
-		ret = check_commits(scan, r, false);
+		ret = read_commits(scan, r, &kept);
 	if (!ret) {
 		scan->sealed = true;
-		ret = check_commits(scan, r, true);
+		ret = tell_commits(scan, &kept);
 	}
+	free(kept.bytes);
 	return ret;
 }
 

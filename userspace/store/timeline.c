@@ -65,14 +65,32 @@ static int directory_make(struct timeline *tl)
 	return ret;
 }
 
+static void see_segment(void *arg, const char *name)
+{
+	size_t length = strlen(name);
+
+	if (length > 4 && !strcmp(name + length - 4, ".seg"))
+		*(bool *)arg = true;
+}
+
 static int manifest_get(struct timeline *tl, const char *owner, bool create, char *why)
 {
-	uint8_t id[16];
 	int ret = manifest_open(&tl->manifest, tl->env, tl->dir, !tl->read_only, why);
+	bool segments = false;
+	uint8_t id[16];
 
 	if (ret != -ENOENT || !create)
 		return ret;
 	manifest_close(&tl->manifest);
+	ret = tl->env->ops->list(tl->env, tl->dir, see_segment, &segments);
+	if (ret)
+		return ret;
+	if (segments) {
+		/* Made anew it would make them somebody else's, and void. */
+		snprintf(why, TIMELINE_TEXT_BYTES, "%.160s has segments but no manifest; put it "
+			 "back from a copy", tl->dir);
+		return -EUCLEAN;
+	}
 	tl->env->ops->random(tl->env, id, sizeof(id));
 	return manifest_create(&tl->manifest, tl->env, tl->dir, id, owner ? owner : "", why);
 }
