@@ -154,8 +154,10 @@ def _accel_args(accel, icount):
         accel = 'kvm' if kvm_works() else 'tcg'
     if accel == 'kvm':
         return ['-accel', 'kvm', '-cpu', 'host']
+    # Wide vectors and carry-less products are emulated so slowly that programs which
+    # choose them lose: CRC32C 28 and AES-GCM 11 MB/s with, 97 and 42 without.
     thread = 'single' if accel == 'tcg-single' else 'multi'
-    return ['-accel', f'tcg,thread={thread}', '-cpu', 'max']
+    return ['-accel', f'tcg,thread={thread}', '-cpu', 'max,-pclmulqdq,-avx,-avx2']
 
 
 def die_with_parent():
