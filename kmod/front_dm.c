@@ -136,6 +136,7 @@ static int dm_blkship_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 	ti->num_secure_erase_bios = 1;
 	ti->num_write_zeroes_bios = 1;
 	ti->per_io_data_size = sizeof(struct dm_blkship_io);
+	ti->accounts_remapped_io = true;	/* a held bio may end before map does */
 	ti->private = dm;
 	return 0;
 
@@ -163,14 +164,17 @@ static int dm_blkship_preresume(struct dm_target *ti)
 	return dm->pass_through ? 0 : blkship_front_start(&dm->front);
 }
 
-/* The turn of a held write has come. Not told NOWAIT any more: we may wait. */
+/*
+ * The turn of a held write has come. It is sent by a worker, which may wait and
+ * does not poll.
+ */
 static void dm_blkship_issue(struct blkship_flight *flight)
 {
 	struct dm_blkship_io *io = container_of(flight, struct dm_blkship_io,
 						flight);
 	struct bio *bio = dm_bio_from_per_bio_data(io, sizeof(*io));
 
-	bio->bi_opf &= ~REQ_NOWAIT;
+	bio->bi_opf &= ~(REQ_NOWAIT | REQ_POLLED);
 	dm_submit_bio_remap(bio, NULL);
 }
 
@@ -261,8 +265,11 @@ static void emit_info(struct dm_blkship *dm, char *result, unsigned int maxlen)
 {
 	const struct blkship_volume *vol = dm->front.vol;
 	struct blkship_group *grp;
-	const char *state;
+	struct blkship_ring ring;
+	struct blkship_dirty maps;
+	u64 captured, uncaptured, failed, in_flight;
 	unsigned int sz = 0;
+	const char *state;
 
 	if (dm->pass_through) {
 		DMEMIT("%s %s disabled", dm->group, dm->volume);
@@ -272,16 +279,21 @@ static void emit_info(struct dm_blkship *dm, char *result, unsigned int maxlen)
 	mutex_lock(&blkship_mutex);
 	state = vol->leaving ? "leaving" :
 		vol->flags & BLKSHIP_VOLUME_DIVERGED ? "diverged" : "attached";
+	mutex_unlock(&blkship_mutex);
 	raw_spin_lock_irq(&grp->lock);
 	blkship_ring_collect(&grp->ring);
-	DMEMIT("%s %s %u %s captured %llu uncaptured %llu failed %llu dirty %llu/%llu repairing %llu in_flight %llu ring %llu/%llu",
-	       dm->group, dm->volume, vol->index, state, vol->captured,
-	       vol->uncaptured, vol->failed, vol->maps.nr_dirty,
-	       vol->maps.nr_regions, vol->maps.nr_repairing, grp->nr_flights,
-	       grp->ring.payload_head - grp->ring.payload_tail,
-	       grp->ring.payload_bytes);
+	ring = grp->ring;
+	maps = vol->maps;
+	captured = vol->captured;
+	uncaptured = vol->uncaptured;
+	failed = vol->failed;
+	in_flight = grp->nr_flights;
 	raw_spin_unlock_irq(&grp->lock);
-	mutex_unlock(&blkship_mutex);
+	DMEMIT("%s %s %u %s captured %llu uncaptured %llu failed %llu dirty %llu/%llu repairing %llu in_flight %llu ring %llu/%llu",
+	       dm->group, dm->volume, vol->index, state, captured, uncaptured,
+	       failed, maps.nr_dirty, maps.nr_regions, maps.nr_repairing,
+	       in_flight, ring.payload_head - ring.payload_tail,
+	       ring.payload_bytes);
 }
 
 static void dm_blkship_status(struct dm_target *ti, status_type_t type,
