@@ -104,10 +104,13 @@ static void durations(void **state)
 
 static void times_are_printed(void **state)
 {
-	char text[64];
+	char text[64], why[WHEN_TEXT_BYTES];
+	struct when w;
 
 	when_utc(NOW_NS + 250999999, text, sizeof(text));
-	assert_string_equal(text, "2026-11-22T13:03:07.250Z");
+	assert_string_equal(text, "2026-11-22T13:03:07.250999999Z");
+	assert_int_equal(when_parse(text, NOW_NS, &w, why), 0);
+	assert_int_equal(w.time_ns, NOW_NS + 250999999);
 	when_local(NOW_NS, text, sizeof(text));
 	assert_string_equal(text, "2026-11-22 14:03:07 CET");
 }

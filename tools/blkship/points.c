@@ -82,10 +82,11 @@ static int print_all(const struct point_list *list)
 
 	for (size_t i = 0; i < list->nr; i++) {
 		const struct point *p = &list->points[i];
+		/* Rounded up: what is shown, typed in again, finds the point. */
+		uint64_t shown_ns = p->time_ns + 999999;
 
-		when_local(p->time_ns, text, sizeof(text));
-		/* Several in one second are told apart. */
-		table_cell(t, "%.19s.%03u%s", text, (unsigned int)(p->time_ns % WHEN_NS / 1000000),
+		when_local(shown_ns, text, sizeof(text));
+		table_cell(t, "%.19s.%03u%s", text, (unsigned int)(shown_ns % WHEN_NS / 1000000),
 			   text + 19);
 		cli_seq(p->seq, text, sizeof(text));
 		table_cell(t, "%s", text);

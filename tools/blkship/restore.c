@@ -459,6 +459,9 @@ static int find_point(const struct command *cmd, struct restore *r)
 	r->point = point_find(&r->list, &when);
 	if (r->point)
 		return CLI_DONE;
+	if (!r->list.nr && timeline_damage(r->list.tl))
+		return cli_fail(CLI_FAILED, "group %s is damaged: %s; nothing was written; no recovery point is left",
+				r->group, timeline_damage(r->list.tl));
 	if (!r->list.nr)
 		return cli_fail(CLI_NOT_FOUND, "group %s has no recovery points yet; nothing was written",
 				r->group);
@@ -467,11 +470,34 @@ static int find_point(const struct command *cmd, struct restore *r)
 			r->group, when.kind == WHEN_SEQ ? "with" : "at or before", r->when_text, text);
 }
 
+/*
+ * Of a damaged timeline only what lies before the damage is listed: the newest of
+ * that is not what "latest", or a time, was meant to name.
+ */
+static int check_damage(const struct restore *r)
+{
+	const char *damage = timeline_damage(r->list.tl);
+	char seq[40];
+
+	if (!damage)
+		return CLI_DONE;
+	cli_seq(r->point->seq, seq, sizeof(seq));
+	if (r->point == &r->list.points[r->list.nr - 1] && strncmp(r->when_text, "seq:", 4) != 0 &&
+	    !r->force)
+		return cli_fail(CLI_REFUSED, "group %s is damaged: %s; nothing was written; points after %s@seq:%s are lost with it; name that one, or an older one, to restore it",
+				r->group, damage, r->group, seq);
+	fprintf(stderr, "blkship: group %s is damaged: %s; points that need it are lost\n", r->group,
+		damage);
+	return CLI_DONE;
+}
+
 static int restore_run(struct restore *r)
 {
 	char why[TIMELINE_TEXT_BYTES] = "";
-	int ret;
+	int ret = check_damage(r);
 
+	if (ret != CLI_DONE)
+		return ret;
 	if (r->point->degraded && !r->force && !r->dry_run)
 		return cli_fail(CLI_REFUSED, "group %s: this point is degraded: some sectors could not be read at the source; nothing was written; --force leaves zeroes there, or choose another point",
 				r->group);

@@ -223,7 +223,7 @@ void when_utc(uint64_t time_ns, char *text, size_t bytes)
 
 	gmtime_r(&seconds, &tm);
 	strftime(date_text, sizeof(date_text), "%Y-%m-%dT%H:%M:%S", &tm);
-	snprintf(text, bytes, "%s.%03uZ", date_text, (unsigned int)(time_ns % WHEN_NS / 1000000));
+	snprintf(text, bytes, "%s.%09uZ", date_text, (unsigned int)(time_ns % WHEN_NS));
 }
 
 void when_local(uint64_t time_ns, char *text, size_t bytes)

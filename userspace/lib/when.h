@@ -45,7 +45,10 @@ int when_parse(const char *text, uint64_t now_ns, struct when *out, char *why);
  */
 int when_duration(const char *text, uint64_t *seconds);
 
-/** when_utc - RFC 3339 with milliseconds: 2026-11-22T13:03:07.250Z */
+/**
+ * when_utc - RFC 3339, whole: 2026-11-22T13:03:07.250000000Z
+ * Given to when_parse() it is the same time again: a point is found by its own time.
+ */
 void when_utc(uint64_t time_ns, char *text, size_t bytes);
 
 /** when_local - for people: 2026-11-22 14:03:07 CET */
