@@ -69,6 +69,10 @@ class Process:
         """End it; the exit status."""
         if self.proc.poll() is None:
             self.proc.send_signal(signo)
+        return self.ended()
+
+    def ended(self):
+        """Wait until it has ended by itself; the exit status."""
         try:
             status = self.proc.wait(PATIENCE_S)
         except subprocess.TimeoutExpired:

@@ -339,13 +339,26 @@ static int write_output(struct restore *r, struct output *o, uint8_t *buf)
 {
 	int ret = o->device ? CLI_DONE : file_begin(o);
 
-	if (ret == CLI_DONE)
-		ret = copy_volume(r, o, buf);
-	if (!o->device && ret == CLI_DONE)
-		ret = file_end(r, o);
-	if (!o->device && ret != CLI_DONE)
-		unlink(o->part);	/* half of it is of no use and takes space */
+	return ret == CLI_DONE ? copy_volume(r, o, buf) : ret;
+}
+
+/* All or nothing: the volumes of a group belong together. */
+static int name_files(const struct restore *r)
+{
+	int ret = CLI_DONE;
+
+	for (size_t i = 0; ret == CLI_DONE && i < r->nr_outputs; i++)
+		if (!r->outputs[i].device)
+			ret = file_end(r, &r->outputs[i]);
 	return ret;
+}
+
+/* Half of an image is of no use and takes space. */
+static void remove_parts(const struct restore *r)
+{
+	for (size_t i = 0; i < r->nr_outputs; i++)
+		if (!r->outputs[i].device)
+			unlink(r->outputs[i].part);
 }
 
 static int write_outputs(struct restore *r)
@@ -362,6 +375,10 @@ static int write_outputs(struct restore *r)
 	for (size_t i = 0; ret == CLI_DONE && i < r->nr_outputs; i++)
 		ret = write_output(r, &r->outputs[i], buf);
 	show_progress(r, true);
+	if (ret == CLI_DONE)
+		ret = name_files(r);
+	if (ret != CLI_DONE)
+		remove_parts(r);
 	free(buf);
 	return ret;
 }

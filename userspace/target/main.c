@@ -263,7 +263,7 @@ int main(int argc, char **argv)
 {
 	struct options o = { .port_file = NULL };
 	struct rlimit files;
-	int lock, ret;
+	int lock = -1, ret;
 
 	if (options_parse(argc, argv, &o) < 0) {
 		fputs(usage_text, stderr);
@@ -274,13 +274,13 @@ int main(int argc, char **argv)
 		files.rlim_cur = files.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &files);
 	}
-	if (conf_read(&o) < 0)
-		return 1;
-	lock = store_lock(o.store);
-	if (lock < 0)
-		return 1;
-	ret = daemon_start(&o);
-	close(lock);
+	ret = conf_read(&o);
+	if (ret == 0)
+		ret = lock = store_lock(o.store);
+	if (ret >= 0)
+		ret = daemon_start(&o);
+	if (lock >= 0)
+		close(lock);
 	free(o.store);
 	return ret < 0 ? 1 : 0;
 }
