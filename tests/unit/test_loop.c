@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -359,6 +360,28 @@ static void destroy_waits_for_files(void **state)
 	env_posix_destroy(env);
 }
 
+/* So that a lock outlives a killed daemon until its last write has ended. */
+static void a_kept_file_stays_locked_as_long_as_the_ring(void **state)
+{
+	struct fixture *f = *state;
+	struct loop *loop;
+	char path[128];
+	int fd, other;
+
+	snprintf(path, sizeof(path), "%s/lock", f->dir);
+	assert_int_equal(loop_create(8, &loop), 0);
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	assert_int_equal(flock(fd, LOCK_EX | LOCK_NB), 0);
+	assert_int_equal(loop_keep_open(loop, fd), 0);
+	close(fd);
+	other = open(path, O_RDWR | O_CLOEXEC);
+	assert_int_equal(flock(other, LOCK_EX | LOCK_NB), -1);
+	loop_destroy(loop);
+	assert_int_equal(flock(other, LOCK_EX), 0);	/* soon: the ring goes by itself */
+	close(other);
+	unlink(path);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -370,6 +393,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(env_with_loop, setup, teardown),
 		cmocka_unit_test_setup_teardown(env_without_loop, setup, teardown),
 		cmocka_unit_test_setup_teardown(destroy_waits_for_files, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_kept_file_stays_locked_as_long_as_the_ring,
+						setup, teardown),
 	};
 
 	return cmocka_run_group_tests_name("loop", tests, NULL, NULL);

@@ -78,6 +78,11 @@ int loop_create(unsigned int entries, struct loop **out)
 	return 0;
 }
 
+int loop_keep_open(struct loop *l, int fd)
+{
+	return io_uring_register_files(&l->ring, &fd, 1);
+}
+
 /* A full queue is handed to the kernel; it takes all of it, so one is free then. */
 static struct io_uring_sqe *loop_sqe(struct loop *l)
 {

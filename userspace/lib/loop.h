@@ -51,6 +51,15 @@ void loop_stop(struct loop *l);
  */
 int loop_turn(struct loop *l, uint64_t wait_ns);
 
+/**
+ * loop_keep_open - let the ring hold a file as well, until it has gone itself
+ * A process that is killed may leave writes behind that end after it. A flock()
+ * on a file kept so is free only when all of them have ended: who gets it then
+ * has the files to himself. One file a loop.
+ * Return: 0 or -errno.
+ */
+int loop_keep_open(struct loop *l, int fd);
+
 /** loop_now_ns - monotonic clock, as timers have it */
 uint64_t loop_now_ns(void);
 

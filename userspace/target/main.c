@@ -12,6 +12,7 @@
 #include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "../lib/env_posix.h"
@@ -23,6 +24,8 @@
 
 #define LISTEN_DEFAULT	"0.0.0.0:7443"
 #define LOOP_ENTRIES	256
+#define NAP_MS		20
+#define PATIENCE_MS	3000
 #define STOP_NS		30000000000ull	/* a disk that hangs must not keep us for ever */
 
 static const char usage_text[] =
@@ -114,6 +117,19 @@ static int options_parse(int argc, char **argv, struct options *o)
 	return 0;
 }
 
+/* Again and again, for PATIENCE_MS: a daemon that was killed may not be gone wholly. */
+static int lock_patiently(int fd)
+{
+	const struct timespec nap = { .tv_nsec = NAP_MS * 1000000 };
+
+	for (int waited_ms = 0; flock(fd, LOCK_EX | LOCK_NB) < 0; waited_ms += NAP_MS) {
+		if (errno != EWOULDBLOCK || waited_ms >= PATIENCE_MS)
+			return -errno;
+		nanosleep(&nap, NULL);
+	}
+	return 0;
+}
+
 /* One daemon a store. The descriptor is kept to the end. */
 static int store_lock(const char *store)
 {
@@ -127,7 +143,7 @@ static int store_lock(const char *store)
 			  path, strerror(errno), store);
 		return -errno;
 	}
-	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+	if (lock_patiently(fd) < 0) {
 		log_error("store %s: another blkship-targetd serves it; nothing was started; stop that one first",
 			  store);
 		close(fd);
@@ -217,7 +233,7 @@ static int daemon_run(struct daemon *d, const struct options *o, uint16_t port)
 	return ret;
 }
 
-static int daemon_start(const struct options *o)
+static int daemon_start(const struct options *o, int lock)
 {
 	struct daemon d = { .hung = false };
 	struct server_params params = { .store = o->store, .listen = o->listen,
@@ -232,6 +248,11 @@ static int daemon_start(const struct options *o)
 			  strerror(-ret));
 		return ret;
 	}
+	/* The next daemon must not write before our last write has ended. */
+	ret = loop_keep_open(d.loop, lock);
+	if (ret < 0)
+		log_warning("store %s: lock: %s; going on; after a kill -9 wait a second before the next start",
+			    o->store, strerror(-ret));
 	ret = env_posix_create(d.loop, &params.env);
 	if (ret < 0)
 		goto out_loop;
@@ -278,7 +299,7 @@ int main(int argc, char **argv)
 	if (ret == 0)
 		ret = lock = store_lock(o.store);
 	if (ret >= 0)
-		ret = daemon_start(&o);
+		ret = daemon_start(&o, lock);
 	if (lock >= 0)
 		close(lock);
 	free(o.store);

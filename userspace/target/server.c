@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/queue.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "../lib/log.h"
@@ -449,6 +450,19 @@ static int open_groups(struct server *sv)
 	return ret;
 }
 
+/* The socket of a daemon that was killed goes a moment after it. */
+static int listen_patiently(struct server *sv, const char *address, char *reason)
+{
+	const struct timespec nap = { .tv_nsec = 20000000 };
+	int fd = tcp_listen(address, WIRE_PORT, &sv->port, reason);
+
+	for (int tries = 50; fd == -EADDRINUSE && tries; tries--) {
+		nanosleep(&nap, NULL);
+		fd = tcp_listen(address, WIRE_PORT, &sv->port, reason);
+	}
+	return fd;
+}
+
 int server_create(const struct server_params *params, struct server **out, uint16_t *port,
 		  char *why)
 {
@@ -473,7 +487,7 @@ int server_create(const struct server_params *params, struct server **out, uint1
 	ret = open_groups(sv);
 	if (ret < 0)
 		goto err_tls;
-	fd = tcp_listen(params->listen, WIRE_PORT, &sv->port, reason);
+	fd = listen_patiently(sv, params->listen, reason);
 	if (fd < 0) {
 		snprintf(why, SERVER_TEXT_BYTES, "%s", reason);
 		ret = fd;
