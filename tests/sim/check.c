@@ -140,7 +140,7 @@ void check_points(struct sim *s)
 	const struct timeline_commit *c;
 	size_t nr = timeline_commits(s->timeline, &c), seen = 0;
 
-	for (size_t i = 0; i < nr && !s->violation[0]; i++) {
+	for (size_t i = 0; i < nr && !s->violation[0] && !s->reverted; i++) {
 		struct seen_point *p;
 
 		if (seen < s->nr_points && s->points[seen].ordinal < c[i].ordinal) {
@@ -170,7 +170,7 @@ void check_points(struct sim *s)
 		c = NULL;	/* views do not change it, but the interface says so */
 		nr = timeline_commits(s->timeline, &c);
 	}
-	if (seen < s->nr_points)
+	if (seen < s->nr_points && !s->reverted)
 		sim_violation(s, "point #%llu was listed and is gone",
 			      (unsigned long long)s->points[seen].ordinal);
 }
@@ -186,13 +186,24 @@ void check_at_rest(struct sim *s)
 {
 	const struct timeline_commit *c;
 	size_t nr = timeline_commits(s->timeline, &c);
-	struct seen_point p = { .instant = s->now };
+	struct seen_point p = { .instant = s->now, .ids = { 0 } };
 
 	if (!nr || !c[nr - 1].listed || seq_number(c[nr - 1].cut_seq) != s->ring.newest_seq) {
-		sim_violation(s, "at rest, but the newest cut is no recovery point");
+		sim_violation(s, "at rest, but of %zu commits the newest, cut %llx, is no recovery point of seq %llu: %s",
+			      nr, nr ? (unsigned long long)c[nr - 1].cut_seq : 0,
+			      (unsigned long long)s->ring.newest_seq,
+			      nr && c[nr - 1].unlisted_why ? c[nr - 1].unlisted_why : "");
 		return;
 	}
 	p.ordinal = c[nr - 1].ordinal;
 	p.cut_seq = c[nr - 1].cut_seq;
-	point_check(s, &p, false);
+	if (!s->reverted) {
+		point_check(s, &p, false);
+		return;
+	}
+	point_read(s, p.cut_seq, p.ids);
+	for (uint32_t i = 0; i < MAX_SECTORS; i++)
+		if (p.ids[i] != s->content[i] && s->content[i] != ID_ANY && !s->violation[0])
+			sim_violation(s, "sector %u shows %x, the disk has %x", i, p.ids[i],
+				      s->content[i]);
 }

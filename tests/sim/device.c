@@ -94,14 +94,26 @@ static bool overlap_in_flight(const struct sim *s, const struct op *op)
 	return false;
 }
 
+struct op *device_submit(struct sim *s, const struct op *what)
+{
+	struct op *op = &s->ops[s->nr_ops];
+
+	*op = *what;
+	op->id = s->nr_ops + 1;
+	op->t_submit = s->now;
+	s->flying[s->nr_flying++] = s->nr_ops++;
+	kernel_submit(s, op);
+	issue(op);
+	return op;
+}
+
 bool do_submit(struct sim *s)
 {
 	uint32_t cells, first, dice = sim_random(s, 100);
-	struct op *op = &s->ops[s->nr_ops];
+	struct op what = { 0 }, *op = &what;
 
 	if (s->nr_flying >= s->cfg.inflight || s->nr_ops == MAX_OPS)
 		return false;
-	memset(op, 0, sizeof(*op));
 	cells = 1 + sim_random(s, s->cfg.cells < 3 ? s->cfg.cells : 3);
 	first = sim_random(s, s->cfg.cells - cells + 1);
 	op->volume = sim_random(s, s->cfg.volumes);
@@ -114,14 +126,10 @@ bool do_submit(struct sim *s)
 	}
 	if (overlap_in_flight(s, op) && !sim_odds(s, s->cfg.overlap))
 		return false;
-	op->id = s->nr_ops + 1;
 	op->kind = dice < 80 ? OP_WRITE : dice < 90 ? OP_ZERO : OP_DISCARD;
 	op->fate = sim_odds(s, s->cfg.abort) ? FATE_ABORTED :
 		   sim_odds(s, s->cfg.fail) ? FATE_FAILED : FATE_DONE;
-	op->t_submit = s->now;
-	s->flying[s->nr_flying++] = s->nr_ops++;
-	kernel_submit(s, op);
-	issue(op);
+	device_submit(s, op);
 	return true;
 }
 
@@ -154,25 +162,39 @@ static void release_held(struct sim *s)
 	}
 }
 
+static void complete_slot(struct sim *s, uint32_t slot)
+{
+	struct op *op = &s->ops[s->flying[slot]];
+
+	if (op->at_device)
+		device_finish(s, op);
+	op->state = OP_ENDED;
+	s->flying[slot] = s->flying[--s->nr_flying];
+	sim_log(s, "app: completed %u (seq %llu) fate %d", op->id, (unsigned long long)op->seq,
+		op->fate);
+	kernel_complete(s, op);
+	op->t_told = s->now;
+	release_held(s);
+}
+
+void device_complete(struct sim *s, const struct op *op)
+{
+	for (uint32_t i = 0; i < s->nr_flying; i++)
+		if (&s->ops[s->flying[i]] == op) {
+			complete_slot(s, i);
+			return;
+		}
+}
+
 bool do_complete(struct sim *s)
 {
 	uint32_t start = sim_random(s, s->nr_flying ? s->nr_flying : 1);
 
 	for (uint32_t n = 0; n < s->nr_flying; n++) {
 		uint32_t slot = (start + n) % s->nr_flying;
-		struct op *op = &s->ops[s->flying[slot]];
-
-		if (op->state != OP_ISSUED)
+		if (s->ops[s->flying[slot]].state != OP_ISSUED)
 			continue;
-		if (op->at_device)
-			device_finish(s, op);
-		op->state = OP_ENDED;
-		s->flying[slot] = s->flying[--s->nr_flying];
-		sim_log(s, "app: completed %u (seq %llu) fate %d", op->id,
-			(unsigned long long)op->seq, op->fate);
-		kernel_complete(s, op);
-		op->t_told = s->now;
-		release_held(s);
+		complete_slot(s, slot);
 		return true;
 	}
 	return false;

@@ -2,7 +2,7 @@
 /*
  * order_sim [--seeds N] [--first N] [--seed N [--trace]] [--jobs N]
  *
- * Runs seeded schedules and ends with the line `N passed, N failed, 0 skipped`. A
+ * Runs the named sequences, then seeded schedules, and ends with the line `N passed, N failed, 0 skipped`. A
  * seed replays exactly.
  */
 #include "sim.h"
@@ -62,6 +62,7 @@ static int many(uint64_t first, uint64_t seeds, unsigned int jobs, uint64_t stop
 	struct totals *t = mmap(NULL, jobs * sizeof(*t), PROT_READ | PROT_WRITE,
 				MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	struct totals sum = { .first_bad = UINT64_MAX };
+	int named_passed, named_failed = named_run(&named_passed);
 
 	if (t == MAP_FAILED)
 		return 1;
@@ -78,6 +79,8 @@ static int many(uint64_t first, uint64_t seeds, unsigned int jobs, uint64_t stop
 			sum.failed++;
 		}
 	}
+	sum.passed = named_passed;
+	sum.failed += named_failed;
 	for (unsigned int j = 0; j < jobs; j++) {
 		sum.passed += t[j].passed;
 		sum.failed += t[j].failed;

@@ -101,6 +101,7 @@ struct sim {
 	uint64_t now;
 	struct sim_config cfg;
 	bool trace;
+	bool reverted;			/* the disks went back: history says nothing any more */
 	char violation[512];
 
 	/* application and device */
@@ -154,6 +155,8 @@ void sim_violation(struct sim *s, const char *format, ...)
 void device_init(struct sim *s);
 uint64_t sector_offset(const struct sim *s, uint32_t hot_sector);	/* bytes in the volume */
 void op_data(const struct sim *s, const struct op *op, uint8_t *out);
+struct op *device_submit(struct sim *s, const struct op *what);
+void device_complete(struct sim *s, const struct op *op);
 bool do_submit(struct sim *s);
 bool do_apply(struct sim *s);
 bool do_complete(struct sim *s);
@@ -189,9 +192,13 @@ void check_at_rest(struct sim *s);
 /* world.c: the run; points seen, or -1 with s->violation set */
 struct sim *sim_create(void);
 void sim_destroy(struct sim *s);
-void sim_begin(struct sim *s, uint64_t seed);
+void sim_begin(struct sim *s, const struct sim_config *config);
+void sim_now(struct sim *s);		/* one tick of the clock */
 int sim_run(struct sim *s, uint64_t seed);
 void sim_rest(struct sim *s);
 void sim_end(struct sim *s);
+
+/* named.c: the sequences that break order, one by one; how many failed */
+int named_run(int *passed);
 
 #endif

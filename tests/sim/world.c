@@ -132,10 +132,15 @@ static const struct step steps[NR_STEPS] = {
 	[REBOOT] = { "reboot", do_reboot, false },
 };
 
-static bool step(struct sim *s, int which)
+void sim_now(struct sim *s)
 {
 	s->now++;
 	sim_env_set_realtime(s->disk, s->now * 1000);
+}
+
+static bool step(struct sim *s, int which)
+{
+	sim_now(s);
 	if (!steps[which].fn(s))
 		return false;
 	if (steps[which].check && s->timeline && !s->violation[0])
@@ -247,6 +252,7 @@ static void sim_clear(struct sim *s, uint64_t seed)
 	s->seed = seed;
 	s->now = 1;
 	s->violation[0] = '\0';
+	s->reverted = false;
 	s->nr_ops = s->nr_flying = s->nr_effects = s->nr_reads = s->nr_points = 0;
 	s->boot = 0;
 	memset(s->history, 0, sizeof(s->history));
@@ -269,12 +275,10 @@ static void sim_boot(struct sim *s)
 	consumer_start(s);
 }
 
-void sim_begin(struct sim *s, uint64_t seed)
+void sim_begin(struct sim *s, const struct sim_config *config)
 {
-	uint32_t weights[NR_STEPS];
-
-	sim_clear(s, seed);
-	config_draw(s, weights);
+	sim_clear(s, 1);
+	s->cfg = *config;
 	sim_boot(s);
 }
 
@@ -285,7 +289,7 @@ void sim_rest(struct sim *s)
 	int idle = 0;
 
 	sim_log(s, "-- at rest");
-	for (int i = 0; idle < 3 && i < 3000 && !s->violation[0]; i++) {
+	for (int i = 0; idle < 20 && i < 3000 && !s->violation[0]; i++) {
 		bool any = false;
 
 		while (step(s, COMPLETE))
@@ -295,12 +299,12 @@ void sim_rest(struct sim *s)
 			;
 		if (s->violation[0])
 			return;
-		resting = s->shipper && shipper_idle(s->shipper);
+		resting = s->shipper && s->connected && shipper_idle(s->shipper);
 		if (resting)
 			break;
 		for (uint32_t k = 0; k < sizeof(order) / sizeof(order[0]); k++)
 			any |= step(s, order[k]);
-		/* A step may cut on its way and then say that it got no further. */
+		/* A step may cut on its way, find the outbox full, and say it did nothing. */
 		idle = any ? 0 : idle + 1;
 	}
 	if (!resting) {
