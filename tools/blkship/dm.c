@@ -81,6 +81,9 @@ static void kernel_log_reason(int fd, char *why)
 			text = strstr(text, ": " TARGET_TYPE ": ");
 		if (text) {
 			snprintf(why, DM_TEXT_BYTES, "%s", text + strlen(": " TARGET_TYPE ": "));
+			text = strstr(why, " (-E");	/* the number again, for kernel people */
+			if (text)
+				*text = 0;
 			return;
 		}
 	}
@@ -107,21 +110,22 @@ static int task_run_with_udev(struct dm_task *task)
 
 int dmdev_create(const char *name, uint64_t sectors, const char *params, char *why)
 {
-	int kmsg = kernel_log_open(), ret = 0;
 	struct dm_task *task;
+	int kmsg, ret = 0;
 
+	/* The library does not tell this failure from others. */
+	if (dmdev_open_count(name, why) >= 0) {
+		snprintf(why, DM_TEXT_BYTES, "there is a device-mapper device %.80s already", name);
+		return -EEXIST;
+	}
+	kmsg = kernel_log_open();
 	library_init();
 	task = dm_task_create(DM_DEVICE_CREATE);
 	if (!task || !dm_task_set_name(task, name) ||
 	    !dm_task_add_target(task, 0, sectors, TARGET_TYPE, params) ||
 	    !dm_task_set_add_node(task, DM_ADD_NODE_ON_CREATE) || !task_run_with_udev(task)) {
 		ret = task_error(task, name, why);
-		if (ret == -EBUSY || ret == -EEXIST) {
-			snprintf(why, DM_TEXT_BYTES, "there is a device-mapper device %.80s already", name);
-			ret = -EEXIST;
-		} else {
-			kernel_log_reason(kmsg, why);
-		}
+		kernel_log_reason(kmsg, why);
 	}
 	if (task)
 		dm_task_destroy(task);
