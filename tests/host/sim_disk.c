@@ -269,11 +269,23 @@ void sim_inode_sync_part(struct sim_disk *disk, struct sim_inode *inode)
 			sector_to_disk(inode, s);
 }
 
+/* Each sector got there after all, or is given up by the cache, or waits on. */
 void sim_inode_sync_fail(struct sim_disk *disk, struct sim_inode *inode)
 {
-	for (uint64_t s = inode->low; s < inode->high; s++)
-		if (inode->stamps[s] && coin(disk))
+	uint64_t there = sim_disk_random(disk, 5);	/* of 4 */
+
+	if (there) {
+		inode_cut(inode);
+		inode->disk_size = inode->size;
+	}
+	for (uint64_t s = inode->low; s < inode->high; s++) {
+		if (!inode->stamps[s] || inode->stamps[s] == DROPPED)
+			continue;
+		if (sim_disk_random(disk, 4) < there)
+			sector_to_disk(inode, s);
+		else if (coin(disk))
 			inode->stamps[s] = DROPPED;
+	}
 }
 
 /* After this the platter is all there is. */

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../userspace/lib/crc32c.h"
 #include "../../userspace/lib/seq.h"
 #include "../host/sim_env.h"
 #include "../host/test_batch.h"
@@ -269,8 +270,12 @@ static void after_a_failure_it_goes_on_in_a_new_segment(void **state)
 			sim_env_complete_all(r.sim);
 			acked = durable(&r);
 			sent = next - 1;
+			/* Cutting the file is only a courtesy: the manifest has its end. */
+			if (seed % 5 == 0)
+				sim_env_fail(r.sim, SIM_FAULT_SYNC, 2, -EIO, false);
 			if (timeline_void_tail(r.tl))	/* the fault hits here: once more */
 				assert_int_equal(timeline_void_tail(r.tl), 0);
+			sim_env_fail(r.sim, SIM_FAULT_SYNC, 0, 0, false);
 			assert_false(failed(&r));
 			assert_int_equal(durable(&r), acked);
 			voided += sent > acked;
@@ -287,6 +292,13 @@ static void after_a_failure_it_goes_on_in_a_new_segment(void **state)
 				assert_int_equal(append(&r, acked + 1 + i), 0);
 			settle(&r);
 			assert_int_equal(durable(&r), acked + 5);
+			if (seed % 4 < 2)
+				continue;
+			sim_env_crash(r.sim, seed);
+			timeline_close(r.tl);
+			if (rig_open(&r))
+				fail_msg("seed %d: %s", (int)seed, why);
+			assert_int_equal(durable(&r), acked + 5);
 		}
 		timeline_close(r.tl);
 		if (rig_open(&r))
@@ -297,6 +309,54 @@ static void after_a_failure_it_goes_on_in_a_new_segment(void **state)
 		r.tl = NULL;
 	}
 	assert_true(voided > 50);
+	rig_fini(&r);
+}
+
+/*
+ * A sync fails, the process dies before it can give the segment up, the machine stays
+ * up: the page cache shows what is not on the disk. Recovery must not build on it.
+ */
+static void a_page_that_was_never_written_is_not_believed(void **state)
+{
+	unsigned int cut = 0;
+	struct rig r;
+
+	rig_init(&r, 1);
+	for (uint64_t seed = 0; seed < 200; seed++) {
+		uint64_t acked, nr = 3 + seed % 5;
+
+		sim_env_reset(r.sim, seed);
+		r.env->ops->mkdir(r.env, "/store");
+		r.env->ops->sync_dir(r.env, "");
+		assert_int_equal(rig_open(&r), 0);
+		assert_int_equal(rig_greet(&r), 0);
+		assert_int_equal(append(&r, 1), 0);
+		settle(&r);
+		for (uint64_t n = 2; n <= nr; n++)
+			assert_int_equal(append(&r, n), 0);
+		sim_env_fail(r.sim, SIM_FAULT_SYNC, 1, -EIO, false);
+		settle(&r);
+		assert_true(failed(&r));
+		acked = durable(&r);
+		sim_env_kill(r.sim);
+		timeline_close(r.tl);
+		if (rig_open(&r))
+			fail_msg("seed %d: %s", (int)seed, why);
+		assert_in_range(durable(&r), acked, nr);
+		acked = durable(&r);
+		cut += acked < nr;
+		for (int i = 0; i < 3; i++)
+			assert_int_equal(append(&r, ++acked), 0);
+		settle(&r);
+		sim_env_crash(r.sim, seed);
+		timeline_close(r.tl);
+		if (rig_open(&r))
+			fail_msg("seed %d: %s", (int)seed, why);
+		assert_int_equal(durable(&r), acked);
+		timeline_close(r.tl);
+		r.tl = NULL;
+	}
+	assert_true(cut > 50);
 	rig_fini(&r);
 }
 
@@ -438,6 +498,38 @@ static void damage_is_found_and_named(void **state)
 	rig_fini(&r);
 }
 
+/* Every record whole, but the batch is not what its commit record says. */
+static void a_commit_that_does_not_match_its_units_does_not_count(void **state)
+{
+	for (int field = 0; field < 3; field++) {
+		struct rig r;
+		uint64_t bytes, at = 4096;
+		const uint8_t *content;
+		struct commit_header h;
+
+		rig_init(&r, 3);
+		assert_int_equal(rig_open(&r), 0);
+		assert_int_equal(rig_greet(&r), 0);
+		assert_int_equal(append(&r, 1), 0);
+		settle(&r);
+		timeline_close(r.tl);
+		content = sim_env_content(r.sim, DIR "/0000000000000001.seg", &bytes);
+		for (; memcmp(content + at, "BSC1", 4); at += 8)
+			;
+		memcpy(&h, content + at, sizeof(h));
+		h.nr_units += field == 0;
+		h.units_crc += field == 1;
+		h.batch_bytes += field == 2 ? 8 : 0;
+		h.crc = 0;
+		h.crc = crc32c_extend(crc32c(&h, sizeof(h)), content + at + sizeof(h),
+				      h.record_bytes - sizeof(h));
+		sim_env_poke(r.sim, DIR "/0000000000000001.seg", at, &h, sizeof(h));
+		assert_int_equal(rig_open(&r), 0);
+		assert_int_equal(durable(&r), 0);
+		rig_fini(&r);
+	}
+}
+
 static void a_missing_segment_is_a_hole(void **state)
 {
 	struct rig r;
@@ -555,9 +647,11 @@ int main(void)
 		cmocka_unit_test(what_was_appended_is_there_after_opening_again),
 		cmocka_unit_test(a_crash_at_any_operation_keeps_what_was_durable),
 		cmocka_unit_test(after_a_failure_it_goes_on_in_a_new_segment),
+		cmocka_unit_test(a_page_that_was_never_written_is_not_believed),
 		cmocka_unit_test(a_full_disk_gives_its_error_and_recovers_when_there_is_room),
 		cmocka_unit_test(an_uncommitted_tail_is_void),
 		cmocka_unit_test(damage_is_found_and_named),
+		cmocka_unit_test(a_commit_that_does_not_match_its_units_does_not_count),
 		cmocka_unit_test(a_missing_segment_is_a_hole),
 		cmocka_unit_test(a_lost_manifest_is_not_made_anew),
 		cmocka_unit_test(an_older_manifest_does_not_fit),

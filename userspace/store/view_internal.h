@@ -37,7 +37,8 @@ struct view_file {
 	struct env_file *file;
 };
 
-#define VIEW_UNITS	16
+#define VIEW_SETS	128	/* a unit has its place in one of them */
+#define VIEW_WAYS	4	/* 512 units: 32 MiB, as far as used */
 #define VIEW_FILES	32
 #define VIEW_WINDOW_BYTES (1u << 20)
 
@@ -50,7 +51,7 @@ struct view {
 	size_t nr_pieces, max_pieces;
 
 	/* view_read.c */
-	struct view_unit units[VIEW_UNITS];
+	struct view_unit units[VIEW_SETS][VIEW_WAYS];
 	uint64_t clock;
 	struct view_file files[VIEW_FILES];
 	uint8_t *window;	/* part of a segment file */

@@ -21,8 +21,9 @@ void view_read_fini(struct view *v)
 	for (size_t i = 0; i < VIEW_FILES; i++)
 		if (v->files[i].file)
 			v->env->ops->close(v->env, v->files[i].file);
-	for (size_t i = 0; i < VIEW_UNITS; i++)
-		free(v->units[i].data);
+	for (size_t i = 0; i < VIEW_SETS; i++)
+		for (size_t j = 0; j < VIEW_WAYS; j++)
+			free(v->units[i][j].data);
 	free(v->window);
 }
 
@@ -88,13 +89,22 @@ out:
 	return end - offset;
 }
 
-static struct view_unit *unit_slot(struct view *v)
+static struct view_unit *unit_set(struct view *v, uint32_t segment, uint64_t offset)
 {
-	struct view_unit *oldest = &v->units[0];
+	uint64_t hash = (offset / FORMAT_ALIGN_BYTES ^ (uint64_t)segment << 40) *
+			0x9e3779b97f4a7c15u;
 
-	for (size_t i = 1; i < VIEW_UNITS; i++)
-		if (v->units[i].used < oldest->used)
-			oldest = &v->units[i];
+	return v->units[hash >> 32 & (VIEW_SETS - 1)];
+}
+
+/* The one of the set that was not used for longest, empty now. */
+static struct view_unit *unit_slot(struct view_unit *set)
+{
+	struct view_unit *oldest = &set[0];
+
+	for (size_t i = 1; i < VIEW_WAYS; i++)
+		if (set[i].used < oldest->used)
+			oldest = &set[i];
 	if (!oldest->data)
 		oldest->data = malloc(UNIT_MAX_DATA_BYTES);
 	oldest->segment = 0;
@@ -103,13 +113,13 @@ static struct view_unit *unit_slot(struct view *v)
 
 static int unit_get(struct view *v, uint32_t segment, uint64_t offset, struct view_unit **out)
 {
-	struct view_unit *u;
+	struct view_unit *set = unit_set(v, segment, offset), *u;
 	struct unit_view unit;
 	const uint8_t *at = NULL;
 	int64_t seen;
 
-	for (size_t i = 0; i < VIEW_UNITS; i++) {
-		u = &v->units[i];
+	for (size_t i = 0; i < VIEW_WAYS; i++) {
+		u = &set[i];
 		if (u->segment == segment && u->unit_offset == offset) {
 			u->used = ++v->clock;
 			*out = u;
@@ -122,7 +132,7 @@ static int unit_get(struct view *v, uint32_t segment, uint64_t offset, struct vi
 	/* The blocks have CRCs of their own, which are checked once it is unpacked. */
 	if (unit_decode(at, seen, 0, &unit))
 		return -EBADMSG;
-	u = unit_slot(v);
+	u = unit_slot(set);
 	if (!u)
 		return -ENOMEM;
 	if (unit_unpack(&unit, u->data))
