@@ -41,7 +41,8 @@ UNIT := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.
 SIM := $(if $(wildcard tests/sim/*.c),$(BUILD)/tests/order_sim)
 BENCH := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c))
 
-.PHONY: all programs tests module demo check check-long bench lint deb help clean unit sim
+.PHONY: all programs tests module demo check check-long bench bench-kernel bench-ship bench-store
+.PHONY: lint deb help clean unit
 all: programs module ## build userspace and module
 programs: $(PROGRAMS)
 tests: $(UNIT) $(SIM) $(BENCH) $(BUILD)/workload
@@ -104,6 +105,15 @@ check-long: ## run all tests, for longer
 
 bench: programs tests ## measure; results go to build/bench.json
 	@tests/bench/run
+bench-kernel: ## only: instructions of a captured write, in a guest
+	@tests/bench/kernel-dm
+bench-ship: programs tests ## only: from the ring to durable at the target
+	@tests/bench/pipeline
+bench-store: tests ## only: the timeline store by itself
+	@tests/bench/store
+
+deb: programs ## Debian packages, into build/deb
+	@tools/deb/build
 
 lint: ## sparse and warnings on the module, shellcheck, unused things
 	@tests/lint
