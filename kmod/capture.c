@@ -6,7 +6,6 @@
  */
 #include <linux/bio.h>
 #include <linux/highmem.h>
-#include <linux/interval_tree_generic.h>
 #include <linux/jiffies.h>
 #include <linux/sched.h>
 #include <linux/timekeeping.h>
@@ -14,11 +13,6 @@
 #include "capture.h"
 #include "netlink.h"
 #include "payload_crc.h"
-
-#define FLIGHT_FIRST(f) ((f)->first)
-#define FLIGHT_LAST(f) ((f)->last)
-INTERVAL_TREE_DEFINE(struct blkship_flight, node, u64, subtree_last,
-		     FLIGHT_FIRST, FLIGHT_LAST, static, flight_tree)
 
 /* Monotonic and cheap: a tick is exact enough for a time-out of seconds. */
 static u64 tick_ns(void)
@@ -41,63 +35,123 @@ static u64 flight_length_bytes(const struct blkship_flight *f)
 	return (f->last - f->first + 1) << SECTOR_SHIFT;
 }
 
-/*
- * Into the table of what is in flight. All that is there already is earlier,
- * so each that shares a block is waited for; one more for the submitter, which
- * still has the payload to copy.
- */
-static void flight_add(struct blkship_group *grp, struct blkship_flight *f)
+static struct blkship_flight *flight_of(struct rb_node *node)
 {
-	struct rb_root_cached *tree = &f->vol->flights;
+	return rb_entry(node, struct blkship_flight, node);
+}
+
+static bool flights_meet(const struct blkship_flight *a,
+			 const struct blkship_flight *b)
+{
+	return a->first <= b->last && b->first <= a->last;
+}
+
+/* Into the tree of what is at the device; false when a block is taken. */
+static bool flight_insert(struct blkship_flight *f)
+{
+	struct rb_root *tree = &f->vol->flights;
+	struct rb_node **link = &tree->rb_node, *parent = NULL;
+
+	while (*link) {
+		struct blkship_flight *other = flight_of(*link);
+
+		parent = *link;
+		if (f->last < other->first)
+			link = &parent->rb_left;
+		else if (f->first > other->last)
+			link = &parent->rb_right;
+		else
+			return false;
+	}
+	rb_link_node(&f->node, parent, link);
+	rb_insert_color(&f->node, tree);
+	return true;
+}
+
+/* How many of those at the device share a block with it: they lie in a row. */
+static u32 flights_met(const struct blkship_flight *f)
+{
+	struct rb_node *node = f->vol->flights.rb_node, *leftmost = NULL;
+	u32 met = 0;
+
+	while (node) {
+		if (flight_of(node)->last < f->first) {
+			node = node->rb_right;
+		} else {
+			leftmost = node;
+			node = node->rb_left;
+		}
+	}
+	for (node = leftmost; node && flights_meet(flight_of(node), f);
+	     node = rb_next(node))
+		met++;
+	return met;
+}
+
+/*
+ * Hold it until the earlier ones on its blocks have ended, those at the device
+ * and those that are held themselves, and its submitter has copied the payload.
+ */
+static void flight_hold(struct blkship_group *grp, struct blkship_flight *f)
+{
+	struct blkship_ring_kernel *shared = grp->ring.shared;
 	struct blkship_flight *other;
 
+	f->blockers = 1 + flights_met(f);
+	list_for_each_entry(other, &f->vol->held, waiting)
+		f->blockers += flights_meet(other, f);
+	list_add_tail(&f->waiting, &f->vol->held);
+	WRITE_ONCE(shared->overlaps, shared->overlaps + 1);
+}
+
+static bool meets_held(const struct blkship_flight *f)
+{
+	const struct blkship_flight *other;
+
+	list_for_each_entry(other, &f->vol->held, waiting)
+		if (flights_meet(other, f))
+			return true;
+	return false;
+}
+
+/* A captured write begins: it goes to the device or is held. */
+static void flight_add(struct blkship_group *grp, struct blkship_flight *f)
+{
 	lockdep_assert_held(&grp->lock);
 	*flight_slot(grp, f->pos) = f;
 	grp->nr_flights++;
 	f->blockers = 0;
-	for (other = flight_tree_iter_first(tree, f->first, f->last); other;
-	     other = flight_tree_iter_next(other, f->first, f->last))
-		f->blockers++;
-	if (unlikely(f->blockers)) {
-		struct blkship_ring_kernel *shared = grp->ring.shared;
-
-		f->blockers++;
-		f->vol->nr_held++;
-		WRITE_ONCE(shared->overlaps, shared->overlaps + 1);
-	}
-	flight_tree_insert(f, tree);
+	if (unlikely(meets_held(f)) || unlikely(!flight_insert(f)))
+		flight_hold(grp, f);
 }
 
-/* One reason less to hold it. */
+/* One reason less to hold it. When it was the last, its blocks are free. */
 static bool flight_unblock(struct blkship_group *grp, struct blkship_flight *f)
 {
 	lockdep_assert_held(&grp->lock);
 	if (--f->blockers)
 		return false;
-	f->vol->nr_held--;
+	list_del(&f->waiting);
+	WARN_ON_ONCE(!flight_insert(f));
 	/* Its time at the device begins now. */
 	grp->ring.entries[f->pos & (grp->ring.desc_count - 1)].submit_ns =
 		tick_ns();
 	return true;
 }
 
-/* Out of the table; later ones on its blocks may have waited for it. */
+/* It is not at the device any more; later ones may have waited for that. */
 static void flight_remove(struct blkship_group *grp, struct blkship_flight *f)
 {
-	struct rb_root_cached *tree = &f->vol->flights;
-	struct blkship_flight *other;
+	struct blkship_flight *other, *next;
 
 	lockdep_assert_held(&grp->lock);
-	flight_tree_remove(f, tree);
+	rb_erase(&f->node, &f->vol->flights);
 	*flight_slot(grp, f->pos) = NULL;
 	grp->nr_flights--;
-	if (likely(!f->vol->nr_held))
-		return;
-	for (other = flight_tree_iter_first(tree, f->first, f->last); other;
-	     other = flight_tree_iter_next(other, f->first, f->last))
-		if (other->seq > f->seq && other->blockers &&
+	list_for_each_entry_safe(other, next, &f->vol->held, waiting)
+		if (other->seq > f->seq && flights_meet(other, f) &&
 		    flight_unblock(grp, other))
-			list_add_tail(&other->to_issue, &grp->to_issue);
+			list_add_tail(&other->waiting, &grp->to_issue);
 }
 
 /*
@@ -286,9 +340,9 @@ void blkship_capture_issue_work(struct work_struct *work)
 	do {
 		raw_spin_lock_irqsave(&grp->lock, flags);
 		f = list_first_entry_or_null(&grp->to_issue,
-					     struct blkship_flight, to_issue);
+					     struct blkship_flight, waiting);
 		if (f)
-			list_del(&f->to_issue);
+			list_del(&f->waiting);
 		raw_spin_unlock_irqrestore(&grp->lock, flags);
 		if (f)
 			f->issue(f);

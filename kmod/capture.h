@@ -32,14 +32,13 @@ struct blkship_flight {
 	struct rb_node node;		/* of volume->flights */
 	u64 first;			/* sectors, both ends included */
 	u64 last;
-	u64 subtree_last;
 	struct blkship_volume *vol;
 	u64 pos;			/* of its descriptor */
 	u64 seq;
-	struct list_head to_issue;
+	struct list_head waiting;	/* in volume->held, then group->to_issue */
 	/* How a held one is sent to its device; set when it may be held. */
 	void (*issue)(struct blkship_flight *f);
-	u32 blockers;			/* earlier ones on its blocks, and its submitter */
+	u32 blockers;			/* while held: earlier ones, and its submitter */
 	u8 kind;			/* enum blkship_flight_kind */
 	bool copied;			/* its payload is in place */
 };

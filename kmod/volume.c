@@ -43,7 +43,8 @@ static struct blkship_volume *volume_alloc(struct blkship_group *grp,
 	INIT_LIST_HEAD(&vol->fronts);
 	vol->flags = BLKSHIP_VOLUME_DETACHED;
 	vol->size_bytes = size_bytes;
-	vol->flights = RB_ROOT_CACHED;
+	vol->flights = RB_ROOT;
+	INIT_LIST_HEAD(&vol->held);
 	blkship_dirty_init(&vol->maps, blkship_dirty_regions(size_bytes),
 			   dirty, repairing);
 	return vol;
@@ -55,7 +56,7 @@ static void volume_free(struct kref *ref)
 						  ref);
 	struct blkship_group *grp = vol->grp;
 
-	WARN_ON_ONCE(!RB_EMPTY_ROOT(&vol->flights.rb_root));
+	WARN_ON_ONCE(!RB_EMPTY_ROOT(&vol->flights));
 	vfree(vol->maps.dirty);
 	vfree(vol->maps.repairing);
 	kfree(vol);

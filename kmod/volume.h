@@ -33,8 +33,13 @@ struct blkship_volume {
 
 	u64 size_bytes;			/* changed under blkship_mutex and group lock */
 	struct blkship_dirty maps;	/* group lock */
-	struct rb_root_cached flights;	/* group lock; captured, not ended, by range */
-	u32 nr_held;			/* group lock; of these */
+	/*
+	 * Group lock. Captured writes that are at the device never share a
+	 * block, so they are in a plain tree by range; later ones that would
+	 * are held, in order of seq.
+	 */
+	struct rb_root flights;
+	struct list_head held;
 	u64 captured;			/* group lock */
 	u64 uncaptured;			/* group lock */
 	u64 failed;			/* group lock */
