@@ -15,7 +15,8 @@
 static char library_text[DM_TEXT_BYTES];
 
 __attribute__((format(printf, 5, 6)))
-static void library_log(int level, const char *file, int line, int dm_errno, const char *format, ...)
+static void library_log(int level, const char *file, int line, int dm_errno, const char *format,
+			...)
 {
 	va_list args;
 

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../../userspace/lib/container_of.h"
 #include "../../userspace/lib/loop.h"
 #include "../../userspace/lib/pki.h"
 #include "../../userspace/lib/tcp.h"
@@ -166,7 +167,7 @@ static const struct tls_conn_ops conn_ops = {
 
 static void on_connected(struct tcp_connect *tc, int fd, const char *why)
 {
-	struct enrolment *e = (struct enrolment *)((char *)tc - offsetof(struct enrolment, connect));
+	struct enrolment *e = container_of(tc, struct enrolment, connect);
 
 	if (fd < 0)
 		enrolment_end(e, fd, why);
@@ -424,7 +425,8 @@ int cmd_enroll(const struct command *cmd, int argc, char **argv)
 	e.token = &token;
 	e.csr = csr;
 	converse(&e, o.target);
-	if (e.result == 0 && (files_replace(&p, &e, why) < 0 || conf_write(&p, o.target, why) < 0)) {
+	if (e.result == 0 &&
+	    (files_replace(&p, &e, why) < 0 || conf_write(&p, o.target, why) < 0)) {
 		remove_new(&p);
 		return cli_fail(CLI_FAILED, "%s; the certificate was issued but could not be kept; correct that, make a new token and enrol again with --force",
 				why);

@@ -267,7 +267,8 @@ static int write_failed(const struct output *o, int ret)
 }
 
 /* One stretch of one kind. */
-static int copy_extent(struct restore *r, struct output *o, const struct view_extent *e, uint8_t *buf)
+static int copy_extent(struct restore *r, struct output *o, const struct view_extent *e,
+		       uint8_t *buf)
 {
 	uint64_t offset = e->offset_bytes, left = e->length_bytes;
 	int ret;

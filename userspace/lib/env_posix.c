@@ -14,6 +14,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "container_of.h"
+
 struct env_file {
 	int fd;
 	bool direct;
@@ -38,7 +40,7 @@ struct env_posix {
 
 static struct env_posix *to_posix(struct env *env)
 {
-	return (struct env_posix *)env;
+	return container_of(env, struct env_posix, env);
 }
 
 static uint64_t clock_ns(clockid_t clock)
@@ -256,7 +258,7 @@ static void io_start(struct posix_io *pio);
 
 static void io_done(struct loop_io *loop_io, int32_t result)
 {
-	struct posix_io *pio = (struct posix_io *)loop_io;	/* its first member */
+	struct posix_io *pio = container_of(loop_io, struct posix_io, loop_io);
 	struct env_io *io = pio->io;
 
 	if (result == -EINTR || result == -EAGAIN) {

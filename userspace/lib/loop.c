@@ -10,6 +10,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "container_of.h"
+
 /*
  * What a completion is about, in the low bits of user_data. Pointers to loop_io
  * and loop_slot are at least 8-aligned.
@@ -362,8 +364,8 @@ static void completions_run(struct loop *l, bool only_ios)
 			io->done(io, res);
 			break;
 		case TAG_SLOT:
-			slot_complete(l, (struct loop_slot *)(uintptr_t)(data & ~(uint64_t)TAG_MASK),
-				      res, !only_ios);
+			slot_complete(l, (struct loop_slot *)(uintptr_t)(data - TAG_SLOT), res,
+				      !only_ios);
 			break;
 		default:
 			break;
@@ -460,7 +462,7 @@ void loop_destroy(struct loop *l)
 
 static void signals_readable(struct loop_poll *p, uint32_t events)
 {
-	struct loop_signals *s = (struct loop_signals *)((char *)p - offsetof(struct loop_signals, poll));
+	struct loop_signals *s = container_of(p, struct loop_signals, poll);
 	struct signalfd_siginfo info;
 
 	/* One a turn: fn may stop us, and the poll is level-triggered. */

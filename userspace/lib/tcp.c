@@ -14,6 +14,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "container_of.h"
+
 int tcp_parse(const char *text, uint16_t default_port, char host[TCP_HOST_BYTES], uint16_t *port)
 {
 	const char *begin = text, *end, *colon;
@@ -215,16 +217,17 @@ static void connect_failed(struct tcp_connect *tc, int ret, const char *reason)
 
 static void connect_timeout(struct loop_timer *t)
 {
-	struct tcp_connect *tc = (struct tcp_connect *)((char *)t - offsetof(struct tcp_connect, timer));
+	struct tcp_connect *tc = container_of(t, struct tcp_connect, timer);
 
-	connect_failed(tc, -ETIMEDOUT, tc->addresses ? "timed out" : "its name was not resolved in time");
+	connect_failed(tc, -ETIMEDOUT, tc->addresses ? "timed out" :
+		       "its name was not resolved in time");
 }
 
 static void connect_next(struct loop_call *c);
 
 static void connect_writable(struct loop_poll *p, uint32_t events)
 {
-	struct tcp_connect *tc = (struct tcp_connect *)((char *)p - offsetof(struct tcp_connect, poll));
+	struct tcp_connect *tc = container_of(p, struct tcp_connect, poll);
 	int error = 0, fd = tc->fd;
 	socklen_t bytes = sizeof(error);
 
@@ -244,7 +247,7 @@ static void connect_writable(struct loop_poll *p, uint32_t events)
 /* Try the next address, or give up with what the last one said. */
 static void connect_next(struct loop_call *c)
 {
-	struct tcp_connect *tc = (struct tcp_connect *)((char *)c - offsetof(struct tcp_connect, next));
+	struct tcp_connect *tc = container_of(c, struct tcp_connect, next);
 	struct addrinfo *address = tc->address;
 
 	if (!address) {
@@ -267,7 +270,7 @@ static void connect_next(struct loop_call *c)
 
 static void connect_found(struct loop_poll *p, uint32_t events)
 {
-	struct tcp_connect *tc = (struct tcp_connect *)((char *)p - offsetof(struct tcp_connect, poll));
+	struct tcp_connect *tc = container_of(p, struct tcp_connect, poll);
 
 	loop_poll_stop(&tc->poll);
 	if (tc->lookup->result) {

@@ -6,31 +6,24 @@
 #include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
-#include <openssl/x509v3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
+
+#include "container_of.h"
+#include "tls_private.h"
 
 #define HANDSHAKE_NS	10000000000u
 #define FINISH_NS	2000000000u
 #define IN_BYTES	(4u << 20)	/* a whole frame, and room to read on behind it */
 #define OUT_FIRST_BYTES	(256u << 10)
 #define OUT_FLUSH_BYTES	(256u << 10)	/* this much is worth a system call at once */
-#define READ_AHEAD_BYTES (128u << 10)	/* what OpenSSL asks the socket for */
+#define READ_BYTES	(128u << 10)	/* room worth reading into */
 #define TURN_BYTES	(2u << 20)	/* read in one turn before others have theirs */
 #define RECORD_BYTES	16384u		/* plain text of a TLS record */
 #define RECORD_EXTRA	64u		/* header, tag: 22, rounded up */
-
-struct tls_ctx {
-	SSL_CTX *ssl_ctx;
-	bool server;
-	const char *peer_role;
-	bool pinned;		/* trust what has this digest, instead of a file */
-	uint8_t ca_sha256[32];
-};
 
 enum conn_state { CONN_HANDSHAKE, CONN_OPEN, CONN_FINISHING, CONN_CLOSED };
 
@@ -55,8 +48,7 @@ struct tls_conn {
 	int socket_errno;
 	enum tls_close how;
 	char why[TLS_TEXT_BYTES];
-	char refused[TLS_TEXT_BYTES];	/* why our own check refused a certificate */
-	char identity[TLS_IDENTITY_BYTES];
+	struct tls_peer peer;
 
 	uint8_t *in;		/* bytes [in_head, in_tail) wait for the owner */
 	size_t in_head, in_tail;
@@ -70,7 +62,6 @@ struct tls_conn {
 };
 
 static BIO_METHOD *socket_bio;
-static int conn_index;	/* of struct tls_conn in an SSL */
 
 /* -- the socket as OpenSSL sees it: reads from it, writes to our buffer -- */
 
@@ -151,252 +142,31 @@ static int bio_create(BIO *bio)
 	return 1;
 }
 
-static bool tls_global_init(void)
+static BIO *bio_new(struct tls_conn *c)
 {
-	if (socket_bio)
-		return true;
-	conn_index = SSL_get_ex_new_index(0, NULL, NULL, NULL, NULL);
-	socket_bio = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "blkship socket");
-	return socket_bio && BIO_meth_set_write_ex(socket_bio, bio_write) &&
-	       BIO_meth_set_read_ex(socket_bio, bio_read) &&
-	       BIO_meth_set_ctrl(socket_bio, bio_ctrl) &&
-	       BIO_meth_set_create(socket_bio, bio_create);
-}
+	BIO *bio;
 
-/* -- who the peer is -- */
-
-static bool name_entry(X509 *cert, int nid, char *out, size_t bytes)
-{
-	X509_NAME *name = X509_get_subject_name(cert);
-	int at = X509_NAME_get_index_by_NID(name, nid, -1);
-	const ASN1_STRING *text;
-	size_t len;
-
-	/* Exactly one of it, without a NUL inside: what is compared is what was signed. */
-	if (at < 0 || X509_NAME_get_index_by_NID(name, nid, at) >= 0)
-		return false;
-	text = X509_NAME_ENTRY_get_data(X509_NAME_get_entry(name, at));
-	len = ASN1_STRING_length(text);
-	if (len == 0 || len >= bytes || memchr(ASN1_STRING_get0_data(text), 0, len))
-		return false;
-	memcpy(out, ASN1_STRING_get0_data(text), len);
-	out[len] = 0;
-	return true;
-}
-
-/* The CA that the token names, from what the server sent. */
-static bool trust_pinned(X509_STORE_CTX *store, struct tls_conn *c, STACK_OF(X509) *trusted)
-{
-	STACK_OF(X509) *sent = X509_STORE_CTX_get0_untrusted(store);
-	uint8_t digest[EVP_MAX_MD_SIZE];
-	unsigned int bytes;
-
-	for (int i = 0; i < sk_X509_num(sent); i++) {
-		X509 *cert = sk_X509_value(sent, i);
-
-		if (X509_digest(cert, EVP_sha256(), digest, &bytes) && bytes == 32 &&
-		    memcmp(digest, c->ctx->ca_sha256, 32) == 0) {
-			if (!sk_X509_push(trusted, cert))
-				return false;
-			X509_STORE_CTX_set0_trusted_stack(store, trusted);
-			return true;
+	if (!socket_bio) {
+		socket_bio = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK,
+					  "blkship socket");
+		if (!socket_bio || !BIO_meth_set_write_ex(socket_bio, bio_write) ||
+		    !BIO_meth_set_read_ex(socket_bio, bio_read) ||
+		    !BIO_meth_set_ctrl(socket_bio, bio_ctrl) ||
+		    !BIO_meth_set_create(socket_bio, bio_create)) {
+			BIO_meth_free(socket_bio);
+			socket_bio = NULL;
+			return NULL;
 		}
 	}
-	snprintf(c->refused, sizeof(c->refused),
-		 "its CA is not the one whose fingerprint is in the token");
-	return false;
-}
-
-static bool role_fits(X509 *cert, struct tls_conn *c)
-{
-	char role[TLS_IDENTITY_BYTES] = "";
-
-	if (!name_entry(cert, NID_organizationalUnitName, role, sizeof(role)) ||
-	    strcmp(role, c->ctx->peer_role) != 0) {
-		snprintf(c->refused, sizeof(c->refused), "its role is '%.32s', not '%s'", role,
-			 c->ctx->peer_role);
-		return false;
-	}
-	if (!name_entry(cert, NID_commonName, c->identity, sizeof(c->identity))) {
-		snprintf(c->refused, sizeof(c->refused), "it has no usable common name");
-		return false;
-	}
-	return true;
-}
-
-static int verify_peer(X509_STORE_CTX *store, void *arg)
-{
-	SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
-	struct tls_conn *c = SSL_get_ex_data(ssl, conn_index);
-	STACK_OF(X509) *trusted = NULL;
-	int ok = 0;
-
-	if (c->ctx->pinned) {
-		trusted = sk_X509_new_null();
-		if (!trusted || !trust_pinned(store, c, trusted))
-			goto out;
-	}
-	ok = X509_verify_cert(store) == 1 && role_fits(X509_STORE_CTX_get0_cert(store), c);
-out:
-	if (!ok && c->refused[0])
-		X509_STORE_CTX_set_error(store, X509_V_ERR_CERT_REJECTED);
-	sk_X509_free(trusted);
-	return ok;
+	bio = BIO_new(socket_bio);
+	if (bio)
+		BIO_set_data(bio, c);
+	return bio;
 }
 
 const char *tls_conn_identity(const struct tls_conn *c)
 {
-	return c->state != CONN_HANDSHAKE && c->identity[0] ? c->identity : NULL;
-}
-
-/* -- contexts -- */
-
-static int ctx_create(bool server, const char *peer_role, struct tls_ctx **out, char *why)
-{
-	struct tls_ctx *ctx = calloc(1, sizeof(*ctx));
-
-	snprintf(why, TLS_TEXT_BYTES, "out of memory");
-	if (!ctx)
-		return -ENOMEM;
-	if (!tls_global_init())
-		goto err;
-	ctx->server = server;
-	ctx->peer_role = peer_role;
-	ctx->ssl_ctx = SSL_CTX_new(server ? TLS_server_method() : TLS_client_method());
-	if (!ctx->ssl_ctx || !SSL_CTX_set_min_proto_version(ctx->ssl_ctx, TLS1_3_VERSION) ||
-	    !SSL_CTX_set_max_proto_version(ctx->ssl_ctx, TLS1_3_VERSION) ||
-	    !SSL_CTX_set_ciphersuites(ctx->ssl_ctx, "TLS_AES_128_GCM_SHA256:"
-				      "TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"))
-		goto err;
-	/* A connection lasts for weeks: nothing to resume, no tickets. */
-	SSL_CTX_set_options(ctx->ssl_ctx, SSL_OP_NO_TICKET | SSL_OP_NO_COMPRESSION);
-	SSL_CTX_set_num_tickets(ctx->ssl_ctx, 0);
-	SSL_CTX_set_session_cache_mode(ctx->ssl_ctx, SSL_SESS_CACHE_OFF);
-	SSL_CTX_set_verify(ctx->ssl_ctx, SSL_VERIFY_PEER, NULL);
-	SSL_CTX_set_cert_verify_callback(ctx->ssl_ctx, verify_peer, NULL);
-	SSL_CTX_set_read_ahead(ctx->ssl_ctx, 1);
-	SSL_CTX_set_default_read_buffer_len(ctx->ssl_ctx, READ_AHEAD_BYTES);
-	*out = ctx;
-	return 0;
-err:
-	tls_ctx_destroy(ctx);
-	return -ENOMEM;
-}
-
-static const char *last_reason(void)
-{
-	const char *reason = ERR_reason_error_string(ERR_peek_last_error());
-
-	return reason ? reason : "unknown error";
-}
-
-static int ctx_file_error(const char *what, const char *path, int ret, char *why)
-{
-	if (ret == -EBADMSG)
-		snprintf(why, TLS_TEXT_BYTES, "%s %s: %s", what, path, last_reason());
-	else
-		snprintf(why, TLS_TEXT_BYTES, "%s %s: %s", what, path, strerror(-ret));
-	ERR_clear_error();
-	return ret;
-}
-
-static int ctx_load(struct tls_ctx *ctx, const char *ca, const char *cert, const char *key,
-		    char *why)
-{
-	struct stat st;
-
-	ERR_clear_error();
-	if (access(ca, R_OK) < 0)
-		return ctx_file_error("CA", ca, -errno, why);
-	if (SSL_CTX_load_verify_locations(ctx->ssl_ctx, ca, NULL) != 1)
-		return ctx_file_error("CA", ca, -EBADMSG, why);
-	if (access(cert, R_OK) < 0)
-		return ctx_file_error("certificate", cert, -errno, why);
-	if (SSL_CTX_use_certificate_chain_file(ctx->ssl_ctx, cert) != 1)
-		return ctx_file_error("certificate", cert, -EBADMSG, why);
-	if (stat(key, &st) < 0 || access(key, R_OK) < 0)
-		return ctx_file_error("key", key, -errno, why);
-	if (st.st_mode & 077) {
-		snprintf(why, TLS_TEXT_BYTES, "key %s may be read by others: chmod 600 it", key);
-		return -EACCES;
-	}
-	if (SSL_CTX_use_PrivateKey_file(ctx->ssl_ctx, key, SSL_FILETYPE_PEM) != 1 ||
-	    SSL_CTX_check_private_key(ctx->ssl_ctx) != 1)
-		return ctx_file_error("key", key, -EBADMSG, why);
-	return 0;
-}
-
-/* The CA goes into the chain that is sent: a source that enrols looks for it. */
-static int ctx_send_ca(struct tls_ctx *ctx, const char *ca, char *why)
-{
-	BIO *bio = BIO_new_file(ca, "r");
-	X509 *cert = bio ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
-	int ret = 0;
-
-	if (!cert)
-		ret = ctx_file_error("CA", ca, -EBADMSG, why);
-	else if (SSL_CTX_add1_chain_cert(ctx->ssl_ctx, cert) != 1)
-		ret = -ENOMEM;
-	X509_free(cert);
-	BIO_free(bio);
-	return ret;
-}
-
-int tls_ctx_server(const char *ca, const char *cert, const char *key, struct tls_ctx **out,
-		   char *why)
-{
-	struct tls_ctx *ctx;
-	int ret = ctx_create(true, TLS_ROLE_SHIP, &ctx, why);
-
-	if (ret < 0)
-		return ret;
-	ret = ctx_load(ctx, ca, cert, key, why);
-	if (ret == 0)
-		ret = ctx_send_ca(ctx, ca, why);
-	if (ret < 0) {
-		tls_ctx_destroy(ctx);
-		return ret;
-	}
-	*out = ctx;
-	return 0;
-}
-
-int tls_ctx_client(const char *ca, const char *cert, const char *key, struct tls_ctx **out,
-		   char *why)
-{
-	struct tls_ctx *ctx;
-	int ret = ctx_create(false, TLS_ROLE_TARGET, &ctx, why);
-
-	if (ret < 0)
-		return ret;
-	ret = ctx_load(ctx, ca, cert, key, why);
-	if (ret < 0) {
-		tls_ctx_destroy(ctx);
-		return ret;
-	}
-	*out = ctx;
-	return 0;
-}
-
-int tls_ctx_enroll(const uint8_t ca_sha256[32], struct tls_ctx **out, char *why)
-{
-	struct tls_ctx *ctx;
-	int ret = ctx_create(false, TLS_ROLE_TARGET, &ctx, why);
-
-	if (ret < 0)
-		return ret;
-	ctx->pinned = true;
-	memcpy(ctx->ca_sha256, ca_sha256, 32);
-	*out = ctx;
-	return 0;
-}
-
-void tls_ctx_destroy(struct tls_ctx *ctx)
-{
-	if (!ctx)
-		return;
-	SSL_CTX_free(ctx->ssl_ctx);
-	free(ctx);
+	return c->state != CONN_HANDSHAKE && c->peer.identity[0] ? c->peer.identity : NULL;
 }
 
 /* -- how it ends -- */
@@ -434,7 +204,7 @@ static void conn_quiet(struct tls_conn *c)
 
 static void conn_closed(struct loop_call *call)
 {
-	struct tls_conn *c = (struct tls_conn *)((char *)call - offsetof(struct tls_conn, close));
+	struct tls_conn *c = container_of(call, struct tls_conn, close);
 
 	conn_enter(c);
 	c->ops->closed(c, c->how, c->why, c->arg);
@@ -482,7 +252,7 @@ static void end_verify_failed(struct tls_conn *c)
 	long result = SSL_get_verify_result(c->ssl);
 
 	snprintf(c->why, sizeof(c->why), "certificate verify failed: %.200s",
-		 c->refused[0] ? c->refused : X509_verify_cert_error_string(result));
+		 c->peer.refused[0] ? c->peer.refused : X509_verify_cert_error_string(result));
 	conn_end(c, TLS_CLOSE_AUTH, c->why);
 }
 
@@ -509,7 +279,7 @@ static void conn_end_ssl(struct tls_conn *c, int ret)
 			 "the peer ended it with an alert", SSL_alert_desc_string_long(alert));
 		conn_end(c, alert_is_auth(alert) ? TLS_CLOSE_AUTH : TLS_CLOSE_PROTOCOL, c->why);
 	} else if (error == SSL_ERROR_SSL) {
-		snprintf(c->why, sizeof(c->why), "TLS: %s", last_reason());
+		snprintf(c->why, sizeof(c->why), "TLS: %s", tls_last_reason());
 		conn_end(c, TLS_CLOSE_PROTOCOL, c->why);
 	} else {
 		int err = c->socket_errno ? c->socket_errno : c->send_errno;
@@ -596,7 +366,7 @@ static void conn_flush_and_tell(struct tls_conn *c)
 
 static void conn_flush_call(struct loop_call *call)
 {
-	conn_flush_and_tell((struct tls_conn *)((char *)call - offsetof(struct tls_conn, flush)));
+	conn_flush_and_tell(container_of(call, struct tls_conn, flush));
 }
 
 size_t tls_conn_unsent(const struct tls_conn *c)
@@ -643,7 +413,7 @@ static bool in_room(struct tls_conn *c)
 {
 	if (c->in_head == c->in_tail)
 		c->in_head = c->in_tail = 0;
-	if (IN_BYTES - c->in_tail >= READ_AHEAD_BYTES)
+	if (IN_BYTES - c->in_tail >= READ_BYTES)
 		return true;
 	if (c->in_head < IN_BYTES / 2)
 		return c->in_tail < IN_BYTES;
@@ -726,7 +496,7 @@ static void conn_read(struct tls_conn *c)
 
 static void conn_offer_call(struct loop_call *call)
 {
-	struct tls_conn *c = (struct tls_conn *)((char *)call - offsetof(struct tls_conn, offer));
+	struct tls_conn *c = container_of(call, struct tls_conn, offer);
 
 	if (c->state == CONN_OPEN && conn_offer(c))
 		conn_read(c);
@@ -742,7 +512,7 @@ void tls_conn_resume(struct tls_conn *c)
 
 static void conn_timeout(struct loop_timer *t)
 {
-	struct tls_conn *c = (struct tls_conn *)((char *)t - offsetof(struct tls_conn, timer));
+	struct tls_conn *c = container_of(t, struct tls_conn, timer);
 
 	if (c->state == CONN_HANDSHAKE)
 		conn_end(c, TLS_CLOSE_NETWORK, "the TLS handshake timed out");
@@ -817,7 +587,7 @@ void tls_conn_finish(struct tls_conn *c)
 
 static void conn_event(struct loop_poll *p, uint32_t events)
 {
-	struct tls_conn *c = (struct tls_conn *)p;	/* its first member */
+	struct tls_conn *c = container_of(p, struct tls_conn, poll);
 
 	conn_enter(c);
 	if (c->state == CONN_HANDSHAKE) {
@@ -859,11 +629,10 @@ int tls_conn_create(struct loop *loop, struct tls_ctx *ctx, int fd,
 	c->fd = fd;
 	c->ops = ops;
 	c->arg = arg;
-	c->ssl = SSL_new(ctx->ssl_ctx);
-	bio = BIO_new(socket_bio);
-	if (!c->ssl || !bio || !SSL_set_ex_data(c->ssl, conn_index, c))
+	c->ssl = tls_ctx_ssl(ctx, &c->peer);
+	bio = bio_new(c);
+	if (!c->ssl || !bio)
 		goto err;
-	BIO_set_data(bio, c);
 	SSL_set_bio(c->ssl, bio, bio);
 	if (ctx->server)
 		SSL_set_accept_state(c->ssl);

@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../lib/container_of.h"
 #include "../lib/env_posix.h"
 #include "../lib/log.h"
 #include "../lib/loop.h"
@@ -159,7 +160,7 @@ static void on_stopped(void *arg)
 
 static void on_stop_timeout(struct loop_timer *t)
 {
-	struct daemon *d = (struct daemon *)((char *)t - offsetof(struct daemon, stop_timer));
+	struct daemon *d = container_of(t, struct daemon, stop_timer);
 
 	d->hung = true;
 	loop_stop(d->loop);
@@ -172,7 +173,7 @@ struct daemon_signals {
 
 static void on_signal(struct loop_signals *s, int signo)
 {
-	struct daemon *d = ((struct daemon_signals *)s)->daemon;
+	struct daemon *d = container_of(s, struct daemon_signals, signals)->daemon;
 
 	log_info("signal %s: closing the sessions and finishing what was committed",
 		 sigabbrev_np(signo));

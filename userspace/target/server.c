@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../lib/container_of.h"
 #include "../lib/log.h"
 #include "../lib/pki.h"
 #include "../lib/tcp.h"
@@ -216,7 +217,7 @@ static size_t peer_input(struct tls_conn *c, const void *buf, size_t bytes, void
 
 static void peer_progress(struct loop_call *call)
 {
-	struct peer *p = (struct peer *)((char *)call - offsetof(struct peer, progress));
+	struct peer *p = container_of(call, struct peer, progress);
 
 	if (!p->session)
 		return;
@@ -366,14 +367,14 @@ static void peer_accept(struct server *sv, int fd)
 
 static void accept_again(struct loop_timer *t)
 {
-	struct server *sv = (struct server *)((char *)t - offsetof(struct server, accept_again));
+	struct server *sv = container_of(t, struct server, accept_again);
 
 	loop_poll_events(&sv->listener, POLLIN);
 }
 
 static void listener_readable(struct loop_poll *poll, uint32_t events)
 {
-	struct server *sv = (struct server *)((char *)poll - offsetof(struct server, listener));
+	struct server *sv = container_of(poll, struct server, listener);
 	int fd;
 
 	if (sv->nr_peers < MAX_PEERS) {
@@ -393,7 +394,7 @@ static void listener_readable(struct loop_poll *poll, uint32_t events)
 
 static void server_watch(struct loop_timer *t)
 {
-	struct server *sv = (struct server *)((char *)t - offsetof(struct server, watch));
+	struct server *sv = container_of(t, struct server, watch);
 	uint64_t now_ns = loop_now_ns();
 	struct peer *p, *next;
 
@@ -512,7 +513,7 @@ err_free:
 
 static void stop_check(struct loop_call *c)
 {
-	struct server *sv = (struct server *)((char *)c - offsetof(struct server, stop_check));
+	struct server *sv = container_of(c, struct server, stop_check);
 
 	if (TAILQ_EMPTY(&sv->peers) && groups_idle(sv->groups))
 		sv->stopped(sv->arg);

@@ -67,7 +67,8 @@ static int path_of(char *path, const char *dir, const char *id, const char *end,
 	return 0;
 }
 
-static int record_read(const char *dir, const char *id, const char *end, struct record *r, char *why)
+static int record_read(const char *dir, const char *id, const char *end, struct record *r,
+		       char *why)
 {
 	char text[FILE_BYTES], path[PKI_PATH_BYTES];
 	int ret = path_of(path, dir, id, end, why);
