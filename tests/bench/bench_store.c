@@ -2,10 +2,11 @@
 /*
  * bench_store - what the timeline store takes in and gives out.
  *
- *	bench_store DIR [MIB]
+ *	bench_store DIR [MIB [EXTENT_BYTES]]
  *
- * DIR is made and must not exist; MIB (default 2048) of data go through it. Prints a
- * line for each figure: name, value, unit.
+ * DIR is made and must not exist; MIB (default 2048) of data go through it, in
+ * order as 64 KiB extents, or at random places as smaller ones. Prints a line for each
+ * figure: name, value, unit.
  *
  *	ingest_cpu	units through a session into a timeline on a disk that costs
  *			nothing: processor time of this side
@@ -33,6 +34,8 @@
 #define VOLUME_BYTES (64ull << 30)
 
 static char why[TIMELINE_TEXT_BYTES];
+static uint32_t extent_bytes = 65536;
+static uint64_t volume_blocks;
 
 static void die(const char *what, int ret)
 {
@@ -151,7 +154,12 @@ static void source_unit(struct source *s, int i)
 			crcs[n] = crc32c(data + n * 4096, 4096);
 	}
 	unit_builder_reset(&b);
-	unit_builder_add_data(&b, 0, s->at_bytes % VOLUME_BYTES, data, sizeof(data), crcs);
+	for (uint32_t at = 0; at < sizeof(data); at += extent_bytes) {
+		uint64_t place = extent_bytes == sizeof(data) ? s->at_bytes :
+				 (rand() % volume_blocks) * extent_bytes;
+
+		unit_builder_add_data(&b, 0, place, data + at, extent_bytes, crcs + at / 4096);
+	}
 	s->unit_bytes[i] = unit_builder_finish(&b, &label, s->units[i], NULL, &s->header_crcs[i]);
 	s->at_bytes += sizeof(data);
 }
@@ -384,8 +392,12 @@ int main(int argc, char **argv)
 	struct env *env;
 	int ret;
 
-	if (argc < 2 || mib < 64) {
-		fprintf(stderr, "usage: bench_store DIR [MIB]\n");
+	if (argc > 3)
+		extent_bytes = atoi(argv[3]);
+	volume_blocks = ((uint64_t)mib << 20) / (extent_bytes ? extent_bytes : 1);
+	if (argc < 2 || mib < 64 || !extent_bytes || extent_bytes % 4096 ||
+	    65536 % extent_bytes) {
+		fprintf(stderr, "usage: bench_store DIR [MIB [EXTENT_BYTES]]\n");
 		return 2;
 	}
 	ret = loop_create(64, &loop);
