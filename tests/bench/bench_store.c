@@ -14,6 +14,7 @@
  *	open		a second opener: recovery and points
  *	view_open	the index of the newest point
  *	restore		view_read of everything, in order, 1 MiB at a time
+ *	copy		view_copy of everything, in the order of the store
  *	commits_open	a timeline of 100,000 heartbeats
  */
 #include <errno.h>
@@ -317,11 +318,18 @@ static void bench_disk(struct env *env, struct loop *loop, const char *dir, unsi
 	timeline_close(bench_tl);
 }
 
+static int count_bytes(void *arg, uint64_t offset_bytes, const void *buf, size_t bytes)
+{
+	*(uint64_t *)arg += bytes;
+	return 0;
+}
+
 static void bench_restore(struct env *env, const char *dir, unsigned int mib)
 {
 	const struct timeline_commit *commits;
 	static uint8_t buf[1 << 20];
 	double start = seconds(CLOCK_MONOTONIC);
+	uint64_t copied = 0, at;
 	struct timeline *tl;
 	struct view *v;
 	size_t nr;
@@ -344,6 +352,11 @@ static void bench_restore(struct env *env, const char *dir, unsigned int mib)
 	}
 	printf("restore %.0f MB/s\n", mib / 32 * 32 * 1.048576 /
 	       (seconds(CLOCK_MONOTONIC) - start));
+	start = seconds(CLOCK_MONOTONIC);
+	ret = view_copy(v, 0, count_bytes, &copied, &at);
+	if (ret)
+		die("view_copy", ret);
+	printf("copy %.0f MB/s\n", copied / 1e6 / (seconds(CLOCK_MONOTONIC) - start));
 	view_close(v);
 	timeline_close(tl);
 }

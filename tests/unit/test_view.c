@@ -159,6 +159,44 @@ static void check_sector(const struct rig *r, uint64_t cut, uint16_t volume, uin
 	assert_memory_equal(got, want + (sector - e->first) * 512, 512);
 }
 
+struct copy {
+	uint8_t buf[SECTORS * 512];
+	bool got[SECTORS];
+};
+
+static int copy_put(void *arg, uint64_t offset_bytes, const void *buf, size_t bytes)
+{
+	struct copy *c = arg;
+
+	assert_true(offset_bytes + bytes <= sizeof(c->buf));
+	memcpy(c->buf + offset_bytes, buf, bytes);
+	for (size_t s = 0; s < bytes / 512; s++) {
+		assert_false(c->got[offset_bytes / 512 + s]);
+		c->got[offset_bytes / 512 + s] = true;
+	}
+	return 0;
+}
+
+/* In the order of the store: all data, once, and nothing else. */
+static void check_copy(struct rig *r, struct view *v, uint64_t n)
+{
+	struct copy *c = malloc(sizeof(*c));
+	uint64_t at;
+
+	for (uint16_t volume = 0; volume < VOLUMES; volume++) {
+		memset(c, 0, sizeof(*c));
+		assert_int_equal(view_copy(v, volume, copy_put, c, &at), 0);
+		for (uint32_t s = 0; s < view_size(v, volume) / 512; s++) {
+			const struct extent *e = seen(r, r->cuts[n], volume, s);
+
+			assert_int_equal(c->got[s], e && e->kind == EXTENT_DATA);
+			if (c->got[s])
+				check_sector(r, r->cuts[n], volume, s, c->buf + s * 512);
+		}
+	}
+	free(c);
+}
+
 static void check_view(struct rig *r, struct view *v, uint64_t n)
 {
 	uint8_t buf[SECTORS * 512];
@@ -218,6 +256,7 @@ static void a_view_is_the_newest_version_of_each_sector(void **state)
 			assert_int_equal(view_open(n % 2 ? r->tl : reader, r->cuts[n], &v, why),
 					 0);
 			check_view(r, v, n);
+			check_copy(r, v, n);
 			view_close(v);
 		}
 		assert_int_equal(view_open(r->tl, r->cuts[0] + 1, &v, why), -ENOENT);

@@ -266,37 +266,8 @@ static int write_failed(const struct output *o, int ret)
 			"check the disk and restore again");
 }
 
-/* One stretch of one kind. */
-static int copy_extent(struct restore *r, struct output *o, const struct view_extent *e,
-		       uint8_t *buf)
-{
-	uint64_t offset = e->offset_bytes, left = e->length_bytes;
-	int ret;
-
-	if (e->kind != EXTENT_DATA) {
-		ret = write_zeroes(o, buf, offset, left);
-		r->done_bytes += left;
-		return ret < 0 ? write_failed(o, ret) : CLI_DONE;
-	}
-	while (left) {
-		size_t n = left < CHUNK_BYTES ? left : CHUNK_BYTES;
-
-		ret = view_read(r->view, o->volume, offset, buf, n);
-		if (ret < 0)
-			return read_failed(r, o, offset, ret);
-		ret = write_all(o->fd, buf, n, offset);
-		if (ret < 0)
-			return write_failed(o, ret);
-		offset += n;
-		left -= n;
-		o->data_bytes += n;
-		r->done_bytes += n;
-		show_progress(r, false);
-	}
-	return CLI_DONE;
-}
-
-static int copy_volume(struct restore *r, struct output *o, uint8_t *buf)
+/* What is not data: zeroes, also where nothing could be read and --force was given. */
+static int copy_zeroes(struct restore *r, struct output *o, uint8_t *buf)
 {
 	uint64_t offset = 0;
 
@@ -306,11 +277,48 @@ static int copy_volume(struct restore *r, struct output *o, uint8_t *buf)
 
 		if (ret < 0)
 			return read_failed(r, o, offset, ret);
-		ret = copy_extent(r, o, &e, buf);
-		if (ret != CLI_DONE)
-			return ret;
 		offset += e.length_bytes;
+		if (e.kind == EXTENT_DATA)
+			continue;
+		ret = write_zeroes(o, buf, e.offset_bytes, e.length_bytes);
+		if (ret < 0)
+			return write_failed(o, ret);
+		r->done_bytes += e.length_bytes;
 	}
+	return CLI_DONE;
+}
+
+/* What view_copy hands out; remembers whose failure it was. */
+struct copy {
+	struct restore *r;
+	struct output *o;
+	int write_error;
+};
+
+static int copy_data(void *arg, uint64_t offset_bytes, const void *buf, size_t bytes)
+{
+	struct copy *c = arg;
+
+	c->write_error = write_all(c->o->fd, buf, bytes, offset_bytes);
+	c->o->data_bytes += bytes;
+	c->r->done_bytes += bytes;
+	show_progress(c->r, false);
+	return c->write_error;
+}
+
+static int copy_volume(struct restore *r, struct output *o, uint8_t *buf)
+{
+	struct copy c = { .r = r, .o = o };
+	uint64_t offset;
+	int ret = copy_zeroes(r, o, buf);
+
+	if (ret != CLI_DONE)
+		return ret;
+	ret = view_copy(r->view, o->volume, copy_data, &c, &offset);
+	if (c.write_error)
+		return write_failed(o, c.write_error);
+	if (ret < 0)
+		return read_failed(r, o, offset, ret);
 	return fsync(o->fd) < 0 ? write_failed(o, -errno) : CLI_DONE;
 }
 

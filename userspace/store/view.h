@@ -47,4 +47,17 @@ uint64_t view_size(const struct view *v, uint16_t volume);
  */
 int view_read(struct view *v, uint16_t volume, uint64_t offset_bytes, void *buf, size_t bytes);
 
+/**
+ * view_copy - hand out all data of a volume in the order in which they are stored
+ * @put: called for each stretch of data, up to 64 KiB; not 0: stop and return that
+ * @offset_bytes: out, on failure: where in the volume
+ *
+ * Reads each unit once, however its blocks are scattered over the volume: what a restore
+ * wants. Where view_next() says something other than data, nothing is handed out.
+ * Return: 0; as view_read; or what @put returned.
+ */
+int view_copy(struct view *v, uint16_t volume,
+	      int (*put)(void *arg, uint64_t offset_bytes, const void *buf, size_t bytes),
+	      void *arg, uint64_t *offset_bytes);
+
 #endif

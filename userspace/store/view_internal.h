@@ -64,5 +64,7 @@ struct view {
 size_t view_find(const struct view *v, const struct view_volume *volume, uint64_t offset_bytes);
 const struct view_volume *view_volume(const struct view *v, uint16_t id);
 void view_read_fini(struct view *v);
+/* An unpacked and checked unit, good until the next call. */
+int view_unit_get(struct view *v, uint32_t segment, uint64_t offset, struct view_unit **out);
 
 #endif

@@ -63,8 +63,8 @@ static int64_t window_at(struct view *v, uint32_t segment, uint64_t offset, cons
 
 	if (same && offset >= v->window_offset && offset + UNIT_MAX_BYTES <= end)
 		goto out;
-	/* The next unit after those in the window: more of them will follow. */
-	want = same && offset >= v->window_offset && offset <= end + UNIT_MAX_BYTES ?
+	/* Shortly after those in the window: more of them will follow. */
+	want = same && offset >= v->window_offset && offset <= end + VIEW_WINDOW_BYTES / 2 ?
 	       VIEW_WINDOW_BYTES : UNIT_WINDOW_BYTES;
 	if (!v->window) {
 		v->window = aligned_alloc(BLOCK_BYTES, VIEW_WINDOW_BYTES);
@@ -111,7 +111,7 @@ static struct view_unit *unit_slot(struct view_unit *set)
 	return oldest->data ? oldest : NULL;
 }
 
-static int unit_get(struct view *v, uint32_t segment, uint64_t offset, struct view_unit **out)
+int view_unit_get(struct view *v, uint32_t segment, uint64_t offset, struct view_unit **out)
 {
 	struct view_unit *set = unit_set(v, segment, offset), *u;
 	struct unit_view unit;
@@ -158,7 +158,7 @@ static int piece_read(struct view *v, const struct view_piece *p, uint64_t skip,
 		memset(buf, 0, bytes);
 		return 0;
 	}
-	ret = unit_get(v, p->segment, p->unit_offset, &u);
+	ret = view_unit_get(v, p->segment, p->unit_offset, &u);
 	if (ret)
 		return ret;
 	if (p->data_offset + skip + bytes > u->data_bytes)
