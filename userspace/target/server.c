@@ -26,6 +26,7 @@
 #define CREDIT_BYTES	(64u << 20)
 #define UNSENT_MAX	(4u << 20)	/* answers a peer does not read */
 #define SILENT_S	60	/* a source is heard every second */
+#define STRANGER_S	10	/* who has no certificate has one thing to say */
 #define WATCH_S		5
 #define REFUSALS_MAX	20	/* lines about strangers per watch period */
 
@@ -36,6 +37,7 @@ struct peer {
 	struct group *group;		/* the one it feeds */
 	struct loop_call progress;
 	uint64_t heard_ns;
+	bool stranger;		/* no certificate */
 	bool ending;
 	bool told;		/* why it ends is in the log already */
 	char address[80];
@@ -300,10 +302,10 @@ static int op_enroll(void *arg, const void *payload, size_t bytes, void *answer,
 	int ret = enroll_answer(p->sv->store, payload, bytes, answer, answer_bytes, host, why);
 
 	p->told = ret < 0;
-	if (ret < 0)
+	if (ret < 0 && may_log_refusal(p->sv))
 		log_error("ALARM: enrolment from %s refused: %s; make a new token with `blkship token create` if it is wanted",
 			  p->address, why);
-	else
+	else if (ret == 0)
 		log_info("enrolled %s from %s", host, p->address);
 	return ret;
 }
@@ -326,6 +328,7 @@ static void peer_ready(struct tls_conn *c, void *arg)
 		.credit_window_bytes = CREDIT_BYTES,
 	};
 
+	p->stranger = !identity;
 	if (identity)
 		snprintf(p->name, sizeof(p->name), "%s (%s)", identity, p->address);
 	p->heard_ns = loop_now_ns();
@@ -403,8 +406,10 @@ static void server_watch(struct loop_timer *t)
 			    sv->refusals - REFUSALS_MAX, WATCH_S);
 	sv->refusals = 0;
 	for (p = TAILQ_FIRST(&sv->peers); p; p = next) {
+		uint64_t limit_s = p->stranger ? STRANGER_S : SILENT_S;
+
 		next = TAILQ_NEXT(p, link);
-		if (p->ending || !p->session || now_ns - p->heard_ns < SILENT_S * SECOND_NS)
+		if (p->ending || !p->session || now_ns - p->heard_ns < limit_s * SECOND_NS)
 			continue;
 		if (p->group)
 			log_error("ALARM: group %s: %s has been silent for %u s; connection closed, the newest point grows old; check the machine and the network",
