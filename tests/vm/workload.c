@@ -11,7 +11,7 @@
  * output gets "begin n TIME" before and "done n TIME" after both are on stable
  * storage (WAL, synchronous=FULL). "tree" likewise: "done n TIME" once copy n is
  * whole and synced, "drop n TIME" before its removal begins. TIME is wall clock,
- * nanoseconds.
+ * nanoseconds. Each "begin" and "drop" waits for a byte on standard input.
  */
 #include <dirent.h>
 #include <err.h>
@@ -52,6 +52,19 @@ static void tell(const char *what, uint64_t n)
 
 	if (write(STDOUT_FILENO, line, len) != len)
 		err(1, "telling");
+}
+
+/*
+ * What is begun must be known to be begun, whatever is lost with this machine: who
+ * listens answers each such line with a byte.
+ */
+static void tell_first(const char *what, uint64_t n)
+{
+	char heard;
+
+	tell(what, n);
+	if (read(STDIN_FILENO, &heard, 1) != 1)
+		err(1, "nobody listens");
 }
 
 /* A server has pauses: at most one turn per interval. */
@@ -175,7 +188,7 @@ static _Noreturn void run_tx(const char *ledger_path, const char *audit_path)
 		int amount = n % 100;
 		size_t note_bytes = note_fill(note, n);
 
-		tell("begin", n);
+		tell_first("begin", n);
 		db_step(&ledger, ledger.begin);
 		db_insert(&ledger, n, payer, payee, amount, note, note_bytes);
 		db_pay(&ledger, payer, -amount);
@@ -278,7 +291,7 @@ static _Noreturn void run_tree(const char *source, const char *dir)
 			err(1, "%s", final);
 		tell("done", n);
 		if (n > TREES_KEPT) {
-			tell("drop", n - TREES_KEPT);
+			tell_first("drop", n - TREES_KEPT);
 			snprintf(old, sizeof(old), "%s/copy-%" PRIu64, dir, n - TREES_KEPT);
 			tree_walk(old, old, NULL, remove_file, remove_dir);
 		}

@@ -51,16 +51,25 @@ class Server:
                       '/usr/sbin/mke2fs'],
             channels=['shell', 'tx', 'tree'], network=True,
             on_line=lambda line: print(line, file=self.log, flush=True))
-        for name, told in (('tx', self.tx), ('tree', self.tree)):
-            threading.Thread(target=self._listen, args=(name, told), daemon=True).start()
+        self._listeners = [
+            threading.Thread(target=self._listen, args=(name, told), daemon=True)
+            for name, told in (('tx', self.tx), ('tree', self.tree))]
+        for listener in self._listeners:
+            listener.start()
         self.shell = self.guest.shell()
         self.screen.note('booted: ' + self.shell.run('uname -sr', timeout_s=120).strip())
         # The clock of a PC is read in whole seconds; points are compared by less.
         self.shell.run(f'workload clock {time.time_ns()}')
 
     def _listen(self, name, told):
-        for line in self.guest.channel(name):
+        channel = self.guest.channel(name)
+        for line in channel:
             told.add(line.decode())
+            if not line.startswith(b'done'):
+                try:
+                    channel.write(b'.')
+                except OSError:
+                    pass    # the server is lost: the rest was told before
 
     def run(self, command, show=None, timeout_s=60):
         """Run a command there; what is shown may leave out details."""
@@ -91,10 +100,10 @@ class Server:
 
     def start_workload(self):
         self.run('workload tx /data/db/ledger.db /log/db/audit.db '
-                 '>/dev/virtio-ports/tx 2>/run/tx.err & TX=$!',
+                 '<>/dev/virtio-ports/tx >&0 2>/run/tx.err & TX=$!',
                  show='workload tx /data/db/ledger.db /log/db/audit.db &')
         self.run('workload tree /root/tree /data/files '
-                 '>/dev/virtio-ports/tree 2>/run/tree.err & TREE=$!',
+                 '<>/dev/virtio-ports/tree >&0 2>/run/tree.err & TREE=$!',
                  show='workload tree /root/tree /data/files &')
 
     def start_shipper(self):
@@ -151,6 +160,8 @@ class Server:
         self.screen.command('', f'kill -KILL {self.guest.proc.pid}')
         self.lost_ns = time.time_ns()
         self.guest.kill()
+        for listener in self._listeners:
+            listener.join()
 
     def __enter__(self):
         return self

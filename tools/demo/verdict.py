@@ -72,6 +72,7 @@ class Verdict:
         except proof.NotProven as err:
             with self.lock:
                 self.failures.append(f'{name} ({point["time"]}): {err}')
+            self.screen.note(f'NOT PROVEN: {self.failures[-1]}')
             return None
         with self.lock:
             self.proven += 1
