@@ -20,6 +20,7 @@
 
 struct device {
 	int fd;			/* -1: not open */
+	uint32_t major, minor;
 	uint64_t start_bytes;
 };
 
@@ -182,22 +183,26 @@ static int node_open(unsigned int major, unsigned int minor)
 	return ret;
 }
 
+/* The volume may be on another device than last time: a table can be reloaded. */
 static int device_open(struct capture *c, uint16_t volume)
 {
 	struct blkship_volume_info info = { .volume = volume };
 	struct device *d = &dev_of(c)->devices[volume];
-	int ret;
+	int ret = call(c, BLKSHIP_IOC_VOLUME, &info);
 
-	if (d->fd >= 0)
-		return 0;
-	ret = call(c, BLKSHIP_IOC_VOLUME, &info);
 	if (ret)
 		return ret;
+	d->start_bytes = info.dev_start_bytes;
+	if (d->fd >= 0 && d->major == info.dev_major && d->minor == info.dev_minor)
+		return 0;
 	ret = node_open(info.dev_major, info.dev_minor);
 	if (ret < 0)
 		return ret;
+	if (d->fd >= 0)
+		close(d->fd);	/* reads in flight keep their file */
 	d->fd = ret;
-	d->start_bytes = info.dev_start_bytes;
+	d->major = info.dev_major;
+	d->minor = info.dev_minor;
 	return 0;
 }
 
