@@ -251,7 +251,10 @@ bool do_device_read(struct sim *s)
 	}
 	sim_log(s, "device: read volume %u at %llu", r.volume,
 		(unsigned long long)r.offset_bytes);
+	s->read_told = false;
 	r.done(r.arg, r.bytes);
+	if (!s->read_told && !shipper_reading(s->shipper))
+		sim_violation(s, "a chunk was read and the daemon not told: it would wait for the next cut");
 	return true;
 }
 

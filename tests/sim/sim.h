@@ -132,6 +132,7 @@ struct sim {
 
 	/* shipper, connection, target */
 	struct shipper *shipper;
+	bool read_told;		/* that all reads of a chunk have ended */
 	bool connected;
 	struct session *session;
 	struct sim_env *disk;

@@ -101,6 +101,11 @@ bool do_target_crash(struct sim *s)
 
 /* -- the shipper's process -- */
 
+static void on_read(void *arg)
+{
+	((struct sim *)arg)->read_told = true;
+}
+
 bool consumer_start(struct sim *s)
 {
 	struct shipper_params params = {
@@ -109,6 +114,8 @@ bool consumer_start(struct sim *s)
 		.chunk_bytes = s->cfg.chunk_regions * BLKSHIP_REGION_BYTES,
 		.outbox_batches = s->cfg.outbox,
 		.codec = s->cfg.codec,
+		.on_read = on_read,
+		.on_read_arg = s,
 	};
 
 	if (s->shipper)

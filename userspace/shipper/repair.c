@@ -218,8 +218,11 @@ static void run_ended(void *arg, int64_t result)
 	struct chunk *c = &r->s->chunk;
 
 	r->result = result;
-	if (++c->nr_ended == c->nr_runs)
-		c->state = CHUNK_READ;
+	if (++c->nr_ended < c->nr_runs)
+		return;
+	c->state = CHUNK_READ;
+	if (r->s->params.on_read)
+		r->s->params.on_read(r->s->params.on_read_arg);
 }
 
 /* Submit the runs that were not yet; a failed submission counts as a failed read. */

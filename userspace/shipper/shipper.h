@@ -35,6 +35,9 @@ struct shipper_params {
 	uint32_t outbox_batches;	/* unacknowledged batches kept, default 64 */
 	uint64_t cut_interval_ns;	/* default 1 s */
 	uint8_t codec;			/* enum unit_codec */
+	/* All reads of a chunk have ended: tick now, not at the next cut. May be NULL. */
+	void (*on_read)(void *arg);
+	void *on_read_arg;
 };
 
 /** shipper_create - 0; -EINVAL the ring is none; -ENOMEM */

@@ -251,6 +251,11 @@ static void on_sample(struct loop_timer *t)
 	}
 }
 
+static void on_read(void *arg)
+{
+	later(arg);
+}
+
 /* Shipper and capture are there, or will be tried for again. */
 static bool source_open(struct source *src)
 {
@@ -259,6 +264,8 @@ static bool source_open(struct source *src)
 		.cut_bytes = src->params->cut_bytes,
 		.cut_interval_ns = src->params->cut_interval_ns,
 		.codec = src->params->codec,
+		.on_read = on_read,
+		.on_read_arg = src,
 	};
 	const struct capture_opener *opener = src->params->opener;
 	char why[TLS_TEXT_BYTES] = "";
