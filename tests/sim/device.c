@@ -2,6 +2,7 @@
 /* device - the application's writes and the disks they go to. */
 #include "sim.h"
 
+#include <errno.h>
 #include <string.h>
 
 uint64_t sector_offset(const struct sim *s, uint32_t hot_sector)
@@ -241,6 +242,11 @@ bool do_device_read(struct sim *s)
 		return false;
 	r = s->reads[slot];
 	s->reads[slot] = s->reads[--s->nr_reads];
+	if (s->bad_offset && s->bad_offset >= r.offset_bytes &&
+	    s->bad_offset < r.offset_bytes + r.bytes) {
+		r.done(r.arg, -EIO);
+		return true;
+	}
 	memset(r.buf, 0, r.bytes);
 	for (uint32_t i = 0; i < s->cfg.cells * CELL_SECTORS; i++) {
 		uint64_t offset = sector_offset(s, i);

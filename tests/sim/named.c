@@ -8,6 +8,7 @@
  */
 #include "sim.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -233,6 +234,38 @@ static void target_lost_its_history(struct sim *s)
 	target_init(s);
 }
 
+/* Points go on, marked; only the block itself cannot be had, until it is written. */
+static void sector_that_cannot_be_read(struct sim *s)
+{
+	const struct timeline_commit *c;
+	char why[TIMELINE_TEXT_BYTES];
+	uint8_t block[4096];
+	struct view *view;
+	size_t nr;
+
+	s->bad_offset = sector_offset(s, 0);
+	s->reverted = true;		/* what is read is looked at here */
+	protect(s);
+	nr = timeline_commits(s->timeline, &c);
+	if (!nr || !c[nr - 1].listed || !c[nr - 1].degraded) {
+		sim_violation(s, "the newest commit is no degraded point");
+		return;
+	}
+	if (view_open(s->timeline, c[nr - 1].cut_seq, &view, why)) {
+		sim_violation(s, "no view: %s", why);
+		return;
+	}
+	if (view_read(view, 0, s->bad_offset, block, sizeof(block)) != -EIO ||
+	    view_read(view, 0, s->bad_offset + 4096, block, sizeof(block)))
+		sim_violation(s, "not just the block itself cannot be read");
+	view_close(view);
+	write_done(s, 0, 8);
+	cut_and_deliver(s);
+	nr = timeline_commits(s->timeline, &c);
+	if (c[nr - 1].degraded)
+		sim_violation(s, "the block was written, and the point is degraded still");
+}
+
 static const struct {
 	const char *name;
 	void (*run)(struct sim *s);
@@ -247,6 +280,7 @@ static const struct {
 	  { .desc_count = 8 } },
 	{ "source reverted to a snapshot", source_reverted_to_a_snapshot, { .volumes = 1 } },
 	{ "damaged record found after a pass", damaged_record_found_after_a_pass, { .volumes = 1 } },
+	{ "sector that cannot be read", sector_that_cannot_be_read, { .volumes = 1 } },
 	{ "target lost its history", target_lost_its_history, { .volumes = 1 } },
 };
 

@@ -102,6 +102,7 @@ struct sim {
 	struct sim_config cfg;
 	bool trace;
 	bool reverted;			/* the disks went back: history says nothing any more */
+	uint64_t bad_offset;		/* a block that cannot be read; 0: none */
 	char violation[512];
 
 	/* application and device */

@@ -253,6 +253,7 @@ static void sim_clear(struct sim *s, uint64_t seed)
 	s->now = 1;
 	s->violation[0] = '\0';
 	s->reverted = false;
+	s->bad_offset = 0;
 	s->nr_ops = s->nr_flying = s->nr_effects = s->nr_reads = s->nr_points = 0;
 	s->boot = 0;
 	memset(s->history, 0, sizeof(s->history));
