@@ -4,7 +4,7 @@
  *
  *	gen_ship --config-dir DIR --group NAME --volume NAME=FILE:MIB [--volume ...]
  *		 [--target HOST:PORT] [--ring-mib N] [--record BYTES] [--mib N]
- *		 [--device] [--wait] [--codec none|lz4] [--seed N]
+ *		 [--device] [--wait] [--codec none|lz4] [--seed N] [--cut-ms N]
  *
  * Waits until initial replication is durable, says "replicated", writes --mib of
  * records at random places (as fast as the ring has room, so that every one is
@@ -239,6 +239,7 @@ int main(int argc, char **argv)
 		{ "mib", required_argument, NULL, 'm' },
 		{ "codec", required_argument, NULL, 'z' },
 		{ "seed", required_argument, NULL, 's' },
+		{ "cut-ms", required_argument, NULL, 'i' },
 		{ "device", no_argument, NULL, 'd' },
 		{ "wait", no_argument, NULL, 'w' },
 		{ NULL, 0, NULL, 0 },
@@ -265,6 +266,7 @@ int main(int argc, char **argv)
 		case 'b': r.record_bytes = strtoull(optarg, NULL, 10); break;
 		case 'm': r.total_bytes = strtoull(optarg, NULL, 10) << 20; break;
 		case 'z': params.codec = strcmp(optarg, "lz4") ? UNIT_STORED : UNIT_LZ4; break;
+		case 'i': params.cut_interval_ns = strtoull(optarg, NULL, 10) * 1000000; break;
 		case 's': r.seed = strtoull(optarg, NULL, 10); break;
 		case 'd': r.to_device = true; break;
 		case 'w': r.wait = true; break;
