@@ -22,6 +22,7 @@ class Screen:
         self.terminal = sys.stdout.isatty()
         self.on_progress = False
         self.next_progress = 0
+        self.start = time.monotonic()
 
     def _line(self, text):
         if self.on_progress:
@@ -30,7 +31,7 @@ class Screen:
         print(text, flush=True)
 
     def step(self, number, text):
-        self._line(f'\n{number}. {text}')
+        self._line(f'\n{number}. {text} [{time.monotonic() - self.start:.0f} s]')
 
     def note(self, text):
         self._line(f'   {text}')

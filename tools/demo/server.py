@@ -28,6 +28,7 @@ class Server:
         self.size_bytes = sum(DISKS.values()) << 20
         self.lost_ns = None
         self.stopped = False
+        self.stopped_ns = None
         self._info = self._status = None
 
     def boot(self):
@@ -114,6 +115,8 @@ class Server:
     def signal_shipper(self, name):
         self.run(f'kill -{name} $SHIPPER', show=f'kill -{name} blkshipd')
         self.stopped = name == 'STOP'
+        if self.stopped:
+            self.stopped_ns = time.time_ns()
 
     def check(self):
         """Everything that was started there has to be alive."""

@@ -12,18 +12,20 @@ import server
 from screen import seconds
 
 
-def rpo(points, end_ns):
+def rpo(points, end_ns, without=(0, 0)):
     """(p50, p99, max) in seconds over every instant from the first point to the end.
 
     At an instant it is the time since what the newest point then at the target was
-    current to; it grows until the next one arrives.
+    current to; it grows until the next one arrives. Instants in between the two of
+    "without" are left out.
     """
     lags = []
     arrivals = [p['received_ns'] for p in points] + [end_ns]
     step_ns = 10_000_000
     for point, until_ns in zip(points, arrivals[1:]):
         lags += [t - point['current_to_ns']
-                 for t in range(point['received_ns'], min(until_ns, end_ns), step_ns)]
+                 for t in range(point['received_ns'], min(until_ns, end_ns), step_ns)
+                 if not without[0] < t < without[1]]
     lags.sort()
     return [lags[min(len(lags) - 1, int(len(lags) * q))] / 1e9 for q in (0.5, 0.99, 1)]
 
@@ -102,7 +104,11 @@ class Verdict:
                 if time.monotonic() < deadline:
                     self._try('a point', point, f'seq:{point["seq"]}')
                     self.screen.progress(f'{self.proven} points proven')
-            list(pool.map(one, rest))
+            try:
+                list(pool.map(one, rest))
+            except BaseException:
+                pool.shutdown(cancel_futures=True)    # Ctrl-C does not wait for all
+                raise
         counts = [k for _, k in sorted(self.transactions.items())]
         if counts != sorted(counts):
             self.failures.append('a later point holds fewer transactions')
