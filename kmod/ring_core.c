@@ -37,10 +37,21 @@ void blkship_ring_init(struct blkship_ring *r)
 }
 
 /*
- * Tell the consumer where things are. newest and head go first: whoever sees
- * the watermark also sees them, and the ends of all descriptors below it.
+ * Tell the consumer what is new. Pairs with its acquire of newest_seq: who has seen
+ * anything of a write, on the device or told by its submitter, sees its seq.
  */
-static void ring_show(struct blkship_ring *r)
+static void ring_show_new(struct blkship_ring *r)
+{
+	WRITE_ONCE(r->shared->desc_head, r->desc_head);
+	WRITE_ONCE(r->shared->payload_head, r->payload_head);
+	smp_store_release(&r->shared->newest_seq, r->newest_seq);
+}
+
+/*
+ * Tell the consumer what has ended. What is new went first: whoever sees the
+ * watermark also sees the head, and the ends of all descriptors below it.
+ */
+static void ring_show_ended(struct blkship_ring *r)
 {
 	u64 watermark = r->newest_seq;
 
@@ -54,9 +65,6 @@ static void ring_show(struct blkship_ring *r)
 		r->watermark_payload = e->payload_end;
 		r->watermark_pos++;
 	}
-	WRITE_ONCE(r->shared->newest_seq, r->newest_seq);
-	WRITE_ONCE(r->shared->desc_head, r->desc_head);
-	WRITE_ONCE(r->shared->payload_head, r->payload_head);
 	WRITE_ONCE(r->shared->watermark_pos, r->watermark_pos);
 	/* Pairs with the consumer's acquire of the watermark. */
 	smp_store_release(&r->shared->watermark_seq, watermark);
@@ -67,7 +75,8 @@ u64 blkship_ring_mark(struct blkship_ring *r)
 	u64 seq = ++r->newest_seq;
 
 	WRITE_ONCE(r->shared->marks, r->shared->marks + 1);
-	ring_show(r);
+	ring_show_new(r);
+	ring_show_ended(r);
 	return seq;
 }
 
@@ -163,7 +172,6 @@ bool blkship_ring_reserve(struct blkship_ring *r, const struct blkship_write *w,
 			  u64 *seq, u64 *pos)
 {
 	u32 payload_bytes = w->op == BLKSHIP_OP_WRITE ? w->length_bytes : 0;
-	bool captured;
 
 	blkship_ring_collect(r);
 	*seq = ++r->newest_seq;
@@ -173,13 +181,16 @@ bool blkship_ring_reserve(struct blkship_ring *r, const struct blkship_write *w,
 		r->capturing = false;
 		WRITE_ONCE(r->shared->overflows, r->shared->overflows + 1);
 	}
-	captured = r->capturing;
-	if (captured)
+	if (r->capturing) {
 		*pos = ring_take(r, w, payload_bytes, *seq);
-	else
-		WRITE_ONCE(r->shared->uncaptured, r->shared->uncaptured + 1);
-	ring_show(r);
-	return captured;
+		/* It is open: the watermark stays where it is. */
+		ring_show_new(r);
+		return true;
+	}
+	WRITE_ONCE(r->shared->uncaptured, r->shared->uncaptured + 1);
+	ring_show_new(r);
+	ring_show_ended(r);
+	return false;
 }
 
 bool blkship_ring_flush(struct blkship_ring *r, const struct blkship_write *w,
@@ -189,7 +200,7 @@ bool blkship_ring_flush(struct blkship_ring *r, const struct blkship_write *w,
 	if (!r->capturing || !ring_has_room(r, 0))
 		return false;
 	*pos = ring_take(r, w, 0, ++r->newest_seq);
-	ring_show(r);
+	ring_show_new(r);
 	return true;
 }
 
@@ -200,7 +211,7 @@ u8 *blkship_ring_payload(struct blkship_ring *r, u64 pos)
 
 void blkship_ring_publish(struct blkship_ring *r, u64 pos, u32 crc32c)
 {
-	/* Seen by the consumer through the release in ring_show() at the end. */
+	/* Seen by the consumer through the release in ring_show_ended(). */
 	WRITE_ONCE(desc_at(r, pos)->crc32c, crc32c);
 }
 
@@ -218,7 +229,7 @@ bool blkship_ring_end(struct blkship_ring *r, u64 pos, u64 seq, u8 state)
 		WRITE_ONCE(r->shared->failed, r->shared->failed + 1);
 	else if (state == BLKSHIP_STATE_GAP)
 		WRITE_ONCE(r->shared->timeouts, r->shared->timeouts + 1);
-	ring_show(r);
+	ring_show_ended(r);
 	return true;
 }
 
