@@ -244,7 +244,7 @@ bool do_device_read(struct sim *s)
 	s->reads[slot] = s->reads[--s->nr_reads];
 	if (s->bad_offset && s->bad_offset >= r.offset_bytes &&
 	    s->bad_offset < r.offset_bytes + r.bytes) {
-		r.done(r.arg, -EIO);
+		r.done(r.arg, s->bad_error);
 		return true;
 	}
 	memset(r.buf, 0, r.bytes);

@@ -244,6 +244,7 @@ static void sector_that_cannot_be_read(struct sim *s)
 	size_t nr;
 
 	s->bad_offset = sector_offset(s, 0);
+	s->bad_error = -EIO;
 	s->reverted = true;		/* what is read is looked at here */
 	protect(s);
 	nr = timeline_commits(s->timeline, &c);
@@ -266,6 +267,46 @@ static void sector_that_cannot_be_read(struct sim *s)
 		sim_violation(s, "the block was written, and the point is degraded still");
 }
 
+/* Our trouble is not the disk's: nothing is unreadable, it is read when it can be. */
+static void device_that_cannot_be_opened_for_a_while(struct sim *s)
+{
+	struct shipper_status st;
+
+	s->bad_offset = sector_offset(s, 0);
+	s->bad_error = -ENOENT;
+	sim_now(s);
+	do_connect(s);
+	deliver(s);
+	for (int i = 0; i < 20; i++) {
+		drain(s);
+		shipper_repair_step(s->shipper);
+		do_device_read(s);
+		shipper_cut(s->shipper);
+		deliver(s);
+	}
+	shipper_status(s->shipper, &st);
+	if (st.read_error != -ENOENT || st.unreadable_bytes || s->nr_points)
+		sim_violation(s, "a device that is not there was taken for a bad one");
+	s->bad_offset = 0;
+	sim_env_advance(s->disk, 2000000000);
+}
+
+/* The next daemon knows what the target had acknowledged to the last one. */
+static void restarted_consumer_knows_what_is_durable(struct sim *s)
+{
+	struct shipper_status before, after;
+
+	protect(s);
+	shipper_status(s->shipper, &before);
+	consumer_crash(s);
+	consumer_start(s);
+	shipper_status(s->shipper, &after);
+	if (!before.durable_ordinal || after.durable_ordinal != before.durable_ordinal)
+		sim_violation(s, "durable was #%llu, is #%llu",
+			      (unsigned long long)before.durable_ordinal,
+			      (unsigned long long)after.durable_ordinal);
+}
+
 static const struct {
 	const char *name;
 	void (*run)(struct sim *s);
@@ -281,6 +322,10 @@ static const struct {
 	{ "source reverted to a snapshot", source_reverted_to_a_snapshot, { .volumes = 1 } },
 	{ "damaged record found after a pass", damaged_record_found_after_a_pass, { .volumes = 1 } },
 	{ "sector that cannot be read", sector_that_cannot_be_read, { .volumes = 1 } },
+	{ "device that cannot be opened for a while", device_that_cannot_be_opened_for_a_while,
+	  { .volumes = 1 } },
+	{ "restarted consumer knows what is durable", restarted_consumer_knows_what_is_durable,
+	  { .volumes = 1 } },
 	{ "target lost its history", target_lost_its_history, { .volumes = 1 } },
 };
 

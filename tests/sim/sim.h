@@ -103,6 +103,7 @@ struct sim {
 	bool trace;
 	bool reverted;			/* the disks went back: history says nothing any more */
 	uint64_t bad_offset;		/* a block that cannot be read; 0: none */
+	int bad_error;			/* what reading it gives */
 	char violation[512];
 
 	/* application and device */

@@ -106,7 +106,12 @@ struct blkship_ring_consumer {
 	__u64 released_pos;	/* descriptors below may be reused */
 	__u64 wake_pos;		/* wake once watermark_pos >= this; 0: never */
 	__u64 wake_payload;	/* wake once this payload position has ended; 0: never */
-	__u64 reserved[4];
+	/*
+	 * The consumer's own, kept for its successor as long as the group lives: the
+	 * newest commit that the target said is durable. A target that has less lost it.
+	 */
+	__u64 durable_ordinal;
+	__u64 reserved[3];
 };
 
 /* mmap offsets on /dev/blkship, and the layout of a ring in a memory file. */

@@ -16,6 +16,7 @@
 
 struct capture_volume {
 	uint16_t index;
+	uint32_t flags;			/* BLKSHIP_VOLUME_* */
 	uint64_t size_bytes;
 	char name[BLKSHIP_NAME_BYTES];
 	char identity[64];

@@ -156,7 +156,11 @@ static int dev_volumes(struct capture *c, struct capture_volume *out, int max)
 			continue;
 		if (ret)
 			return ret;
-		out[nr] = (struct capture_volume){ .index = i, .size_bytes = info.size_bytes };
+		out[nr] = (struct capture_volume){
+			.index = i,
+			.flags = info.flags,
+			.size_bytes = info.size_bytes,
+		};
 		memcpy(out[nr].name, info.name, sizeof(out[nr].name));
 		out[nr].name[sizeof(out[nr].name) - 1] = '\0';
 		device_identity(&info, out[nr].identity, sizeof(out[nr].identity));

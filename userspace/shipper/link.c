@@ -14,8 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Volumes as they are now, against those we began with. */
-static bool volumes_changed(struct shipper *s)
+bool shipper_volumes_changed(struct shipper *s)
 {
 	struct capture_volume now[BLKSHIP_MAX_VOLUMES];
 	int nr = s->cap->ops->volumes(s->cap, now, BLKSHIP_MAX_VOLUMES);
@@ -32,7 +31,7 @@ static bool volumes_changed(struct shipper *s)
 
 int shipper_connected(struct shipper *s)
 {
-	if (volumes_changed(s))
+	if (shipper_volumes_changed(s))
 		return -ERESTART;
 	s->link = SHIPPER_GREETING;
 	s->hello_due = true;
@@ -160,8 +159,10 @@ static int told_answer(struct shipper *s, const void *payload, size_t bytes)
 		ret = s->cap->ops->set_incarnation(s->cap, a.incarnation);
 		if (ret)
 			return fail(s, ret, "the kernel refused the incarnation");
-		if (s->started)
+		if (s->started) {
+			shipper_set_durable(s, a.ordinal);
 			return fail(s, -ERESTART, a.text);
+		}
 	}
 	ret = s->started ? link_resume(s, &a) : shipper_start(s, &a, holds, volumes);
 	if (ret)

@@ -86,7 +86,7 @@ static int config_set(void *arg, const char *section, const char *name, const ch
 	if (!strcmp(section, "ship") && !strcmp(name, "cut_mib"))
 		return is_number(value, &c->cut_mib) && c->cut_mib >= 1 && c->cut_mib <= 32;
 	if (!strcmp(section, "ship") && !strcmp(name, "cut_ms"))
-		return is_number(value, &c->cut_ms) && c->cut_ms >= 10 && c->cut_ms <= 3600000;
+		return is_number(value, &c->cut_ms) && c->cut_ms >= 10 && c->cut_ms <= 15000;
 	return 0;		/* unknown: a slip of the pen is not to pass in silence */
 }
 
@@ -104,7 +104,7 @@ static int config_read(struct config *c, const char *dir)
 		return -ENOENT;
 	}
 	if (line > 0) {
-		log_error("configuration %s, line %d: not understood; nothing is shipped; correct it (target: address; ship: compress = lz4|none, cut_mib = 1..32, cut_ms = 10..3600000)",
+		log_error("configuration %s, line %d: not understood; nothing is shipped; correct it (target: address; ship: compress = lz4|none, cut_mib = 1..32, cut_ms = 10..15000)",
 			  path, line);
 		return -EINVAL;
 	}
@@ -175,7 +175,8 @@ static void release_now(struct loop_call *call)
 	char why[KNL_TEXT_BYTES];
 	struct knl *nl;
 
-	for (unsigned int i = 0; i < d->nr_sources; i++) {
+	/* A daemon that ends stops them all, and counts on each to say so. */
+	for (unsigned int i = 0; i < d->nr_sources && !d->stopping; i++) {
 		struct source *src = d->sources[i];
 
 		if (!source_is_stopped(src))
@@ -272,6 +273,8 @@ static void on_rescan(struct loop_timer *t)
 		loop_poll_start(d->loop, &d->events_poll, knl_events_fd(d->events), POLLIN,
 				on_events);
 	groups_scan(d);
+	for (unsigned int i = 0; i < d->nr_sources; i++)
+		source_check(d->sources[i]);
 }
 
 /* -- life -- */

@@ -23,6 +23,7 @@
 #include "../lib/crc32c.h"
 
 #define RUN_MAX_BYTES (1u << 20)
+#define READ_RETRY_NS UINT64_C(1000000000)
 
 static bool bit_at(const uint64_t *map, uint64_t n)
 {
@@ -169,6 +170,16 @@ static bool chunk_take(struct shipper *s)
 	return true;
 }
 
+static void chunk_drop_runs(struct chunk *c)
+{
+	free(c->runs);
+	free(c->buf);
+	c->runs = NULL;
+	c->buf = NULL;
+	c->bytes = 0;
+	c->nr_runs = c->nr_submitted = c->nr_ended = 0;
+}
+
 static void run_add(struct chunk *c, uint64_t offset_bytes, uint32_t bytes)
 {
 	struct chunk_run *r = &c->runs[c->nr_runs++];
@@ -189,10 +200,7 @@ static int chunk_plan(struct shipper *s)
 	c->runs = calloc(c->taken + 1, sizeof(*c->runs));
 	c->buf = aligned_alloc(BLOCK_BYTES, (size_t)(c->taken + 1) * BLKSHIP_REGION_BYTES);
 	if (!c->runs || !c->buf) {
-		free(c->runs);
-		free(c->buf);
-		c->runs = NULL;
-		c->buf = NULL;
+		chunk_drop_runs(c);
 		return -ENOMEM;
 	}
 	for (uint32_t i = 0; i <= c->count; i++) {
@@ -250,6 +258,8 @@ static bool chunk_begin(struct shipper *s)
 	struct chunk *c = &s->chunk;
 	uint64_t p = ring_watermark(s);
 
+	if (s->read_at_ns && s->env->ops->monotonic_ns(s->env) < s->read_at_ns)
+		return false;
 	if (p < c->t || s->nr_outbox == s->params.outbox_batches)
 		return false;
 	if (!shipper_drain_to(s, p))
@@ -264,11 +274,40 @@ static bool chunk_begin(struct shipper *s)
 	return true;
 }
 
+/* The medium itself says that these sectors are lost. */
+static bool is_medium_error(int64_t result)
+{
+	return result == -EIO || result == -ENODATA || result == -EILSEQ || result == -EREMOTEIO;
+}
+
+/*
+ * Anything else is our trouble, not the disk's: no device node, no memory, a short
+ * read. Nothing is told about the sectors; the chunk is read again later, from a
+ * new p. Its hold stays open: rather no points than wrong ones.
+ */
+static bool chunk_postpone(struct shipper *s)
+{
+	struct chunk *c = &s->chunk;
+	int error = 0;
+
+	for (uint32_t i = 0; i < c->nr_runs && !error; i++)
+		if (c->runs[i].result != c->runs[i].bytes && !is_medium_error(c->runs[i].result))
+			error = c->runs[i].result < 0 ? c->runs[i].result : -EIO;
+	s->stat.read_error = error;
+	s->read_at_ns = error ? s->env->ops->monotonic_ns(s->env) + READ_RETRY_NS : 0;
+	if (!error)
+		return false;
+	chunk_drop_runs(c);
+	c->state = CHUNK_TAKEN;
+	return true;
+}
+
 /*
  * A large read that failed is tried again block by block, so that only what
- * really cannot be read is unreadable. Returns true when reads were submitted.
+ * really cannot be read is unreadable. Returns 1 when reads were submitted; 0 when
+ * there was nothing to try again; -ENOMEM.
  */
-static bool chunk_retry(struct shipper *s)
+static int chunk_retry(struct shipper *s)
 {
 	struct chunk *c = &s->chunk;
 	uint32_t nr = 0, small = 0;
@@ -278,10 +317,10 @@ static bool chunk_retry(struct shipper *s)
 		if (c->runs[i].result != c->runs[i].bytes && c->runs[i].bytes > BLOCK_BYTES)
 			small += (c->runs[i].bytes + BLOCK_BYTES - 1) / BLOCK_BYTES;
 	if (!small)
-		return false;
+		return 0;
 	runs = calloc(c->nr_runs + small, sizeof(*runs));
 	if (!runs)
-		return false;
+		return -ENOMEM;
 	for (uint32_t i = 0; i < c->nr_runs; i++)
 		if (c->runs[i].result == c->runs[i].bytes || c->runs[i].bytes <= BLOCK_BYTES)
 			runs[nr++] = c->runs[i];
@@ -301,7 +340,7 @@ static bool chunk_retry(struct shipper *s)
 	c->runs = runs;
 	c->nr_runs = nr;
 	chunk_submit(s);
-	return true;
+	return 1;
 }
 
 static bool is_zero(const uint8_t *data, uint32_t bytes)
@@ -399,9 +438,13 @@ static bool chunk_close(struct shipper *s)
 	struct chunk *c = &s->chunk;
 	struct batch *b = s->open;
 	uint64_t e;
+	int ret;
 
-	if (chunk_retry(s))
-		return true;
+	if (chunk_postpone(s))
+		return false;
+	ret = chunk_retry(s);
+	if (ret)
+		return ret > 0;
 	/* Room was made by the cut at p; other cuts since then only emptied it. */
 	if (b->readback.buf || b->nr_holds >= COMMIT_MAX_HOLDS / 2 ||
 	    b->nr_repairs == COMMIT_MAX_REPAIRS)

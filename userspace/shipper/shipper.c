@@ -105,6 +105,7 @@ int shipper_create(const struct shipper_params *params, struct shipper **out)
 	if (s->params.cut_bytes > c->payload_bytes / 4)
 		s->params.cut_bytes = c->payload_bytes / 4;
 	s->outbox_end = &s->outbox;
+	s->stat.durable_ordinal = __atomic_load_n(&c->consumer->durable_ordinal, __ATOMIC_RELAXED);
 	s->open = batch_create();
 	if (!s->open)
 		goto err;
@@ -238,6 +239,12 @@ static void ring_release_to(struct shipper *s, uint64_t pos)
 	__atomic_store_n(&s->cap->consumer->released_pos, pos, __ATOMIC_RELEASE);
 }
 
+void shipper_set_durable(struct shipper *s, uint64_t ordinal)
+{
+	s->stat.durable_ordinal = ordinal;
+	__atomic_store_n(&s->cap->consumer->durable_ordinal, ordinal, __ATOMIC_RELAXED);
+}
+
 void shipper_acknowledged(struct shipper *s, uint64_t ordinal)
 {
 	while (s->outbox && s->outbox->ordinal <= ordinal) {
@@ -247,7 +254,7 @@ void shipper_acknowledged(struct shipper *s, uint64_t ordinal)
 			s->cap->ops->clear(s->cap, b->clear.index, b->clear.first_region,
 					   b->clear.count, b->clear.bitmap);
 		ring_release_to(s, b->end_pos);
-		s->stat.durable_ordinal = b->ordinal;
+		shipper_set_durable(s, b->ordinal);
 		s->stat.durable_time_ns = b->time_ns;
 		if (b->clean)
 			s->stat.point_time_ns = b->time_ns;
@@ -296,7 +303,7 @@ int shipper_start(struct shipper *s, const struct wire_hello_answer *a,
 	s->repaired_t0 = a->repaired_t0;
 	s->readback_no = a->readback_no;
 	s->hold_id = a->hold_id;
-	s->stat.durable_ordinal = a->ordinal;
+	shipper_set_durable(s, a->ordinal);
 	s->stat.durable_time_ns = a->time_ns;
 	/*
 	 * A volume that is new to the timeline is read back as a whole, and is a
@@ -371,7 +378,8 @@ uint64_t shipper_tick(struct shipper *s)
 	due = s->cut_at_ns + s->params.cut_interval_ns;
 	if (due <= now)		/* no room for a cut: an acknowledgement brings us back */
 		due = now + s->params.cut_interval_ns;
-	if (s->chunk.state == CHUNK_TAKEN && due > now + WATERMARK_POLL_NS)
+	if (s->chunk.state == CHUNK_TAKEN && due > now + WATERMARK_POLL_NS &&
+	    now >= s->read_at_ns)
 		due = now + WATERMARK_POLL_NS;
 	return due;
 }

@@ -122,9 +122,13 @@ struct shipper_status {
 	uint64_t bad_crcs;		/* records whose payload was not what was captured */
 	uint64_t bad_rings;		/* times the ring made no sense */
 	uint64_t unreadable_bytes;
+	int read_error;			/* -errno: reading back waits for this to go away; or 0 */
 };
 
 void shipper_status(const struct shipper *s, struct shipper_status *out);
+
+/** shipper_volumes_changed - the group has other volumes, or sizes, than we began with */
+bool shipper_volumes_changed(struct shipper *s);
 
 /** shipper_idle - all is drained, cut, durable and repaired */
 bool shipper_idle(const struct shipper *s);

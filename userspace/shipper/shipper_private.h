@@ -108,6 +108,7 @@ struct shipper {
 
 	struct pass pass;
 	struct chunk chunk;
+	uint64_t read_at_ns;		/* monotonic: not to be read before, after an error */
 	bool cut_due;			/* a read-back was completed: cut soon */
 
 	struct volume volumes[BLKSHIP_MAX_VOLUMES];
@@ -149,6 +150,9 @@ bool shipper_drain_to(struct shipper *s, uint64_t limit);
 /* Begin where the target's answer says; everything before is forgotten. */
 int shipper_start(struct shipper *s, const struct wire_hello_answer *a,
 		  const struct wire_open_hold *holds, const struct wire_answer_volume *volumes);
+
+/* What the target has, for HELLO: ours, and a successor's. */
+void shipper_set_durable(struct shipper *s, uint64_t ordinal);
 
 /* Durable up to this commit (cumulative). */
 void shipper_acknowledged(struct shipper *s, uint64_t ordinal);

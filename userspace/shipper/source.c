@@ -39,6 +39,7 @@ struct source {
 	uint64_t heard_ns;		/* monotonic, of the last bytes from the target */
 	char trouble[TLS_TEXT_BYTES];	/* why there is no connection */
 	bool trouble_logged;
+	int read_error;
 	struct rpo rpo;
 	uint8_t *frames;
 };
@@ -316,6 +317,22 @@ static bool source_close(struct source *src)
 	return true;
 }
 
+/* Reading back cannot go on: say so once, and when it can again. */
+static void read_trouble(struct source *src)
+{
+	struct shipper_status st;
+
+	shipper_status(src->shipper, &st);
+	if (st.read_error == src->read_error)
+		return;
+	src->read_error = st.read_error;
+	if (st.read_error)
+		log_error("group %s: reading back its disks: %s; the application is not affected, but no points are made before this is read; it is tried again every second; check the devices",
+			  src->group, strerror(-st.read_error));
+	else
+		log_info("group %s: its disks are read back again", src->group);
+}
+
 static void source_work(struct loop_call *call)
 {
 	struct source *src = (void *)((char *)call - offsetof(struct source, work));
@@ -336,6 +353,7 @@ static void source_work(struct loop_call *call)
 		return;
 	due = shipper_tick(src->shipper);
 	link_send(src);
+	read_trouble(src);
 	now = loop_now_ns();
 	loop_timer_start(src->params->loop, &src->tick, due > now ? due - now : 1, 0, on_tick);
 }
@@ -392,6 +410,12 @@ void source_refresh(struct source *src)
 	source_connect(src);
 }
 
+void source_check(struct source *src)
+{
+	if (src->shipper && !src->restart && shipper_volumes_changed(src->shipper))
+		source_refresh(src);
+}
+
 const char *source_group(const struct source *src)
 {
 	return src->group;
@@ -399,10 +423,24 @@ const char *source_group(const struct source *src)
 
 /* -- status -- */
 
+/* A volume whose front end went without detach is written unseen. */
+static bool is_diverged(const struct source *src)
+{
+	struct capture_volume volumes[BLKSHIP_MAX_VOLUMES];
+	int nr = src->capture->ops->volumes(src->capture, volumes, BLKSHIP_MAX_VOLUMES);
+
+	for (int i = 0; i < nr; i++)
+		if (volumes[i].flags & BLKSHIP_VOLUME_DIVERGED)
+			return true;
+	return false;
+}
+
 static const char *state_name(const struct source *src, const struct shipper_status *st)
 {
 	if (!src->shipper)
 		return "NOT BOUND";
+	if (is_diverged(src))
+		return "DIVERGED";
 	if (st->link == SHIPPER_REFUSED)
 		return "REFUSED";
 	if (st->link != SHIPPER_LIVE)

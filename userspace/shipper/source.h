@@ -53,8 +53,11 @@ void source_stop(struct source *src, void (*done)(void *arg), void *arg);
 bool source_is_stopped(const struct source *src);
 void source_destroy(struct source *src);
 
-/** source_refresh - the group's volumes may have changed */
+/** source_refresh - the group's volumes have changed: greet the target anew */
 void source_refresh(struct source *src);
+
+/** source_check - see whether they have; events can be lost */
+void source_check(struct source *src);
 
 const char *source_group(const struct source *src);
 
