@@ -6,6 +6,7 @@
  * manifest says where it was given up; the last may end in the middle of anything. A
  * history with a hole is not appended to; who only reads gets it up to the hole.
  */
+#include <endian.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -81,6 +82,7 @@ static int take_commit(void *arg, const struct commit_view *commit,
 	struct timeline *tl = arg;
 	const struct points *p = &tl->points;
 	const struct commit_header *h = &commit->header;
+	bool known = true;
 
 	if (seq_incarnation(h->cut_seq) > tl->manifest.incarnation)
 		return damage(tl, tl->recovering, "commit %llu is of an incarnation the manifest does not know",
@@ -89,9 +91,13 @@ static int take_commit(void *arg, const struct commit_view *commit,
 		return damage(tl, tl->recovering, "commit %llu has a lower cut than the one before",
 			      (unsigned long long)h->ordinal);
 	for (size_t i = 0; i < nr_extents; i++)
-		if (extents[i].extent.volume >= tl->manifest.nr_volumes)
-			return damage(tl, tl->recovering, "commit %llu is of a volume the manifest does not know",
-				      (unsigned long long)h->ordinal);
+		known = known && extents[i].extent.volume < tl->manifest.nr_volumes;
+	/* Also those without data: they are marked as members by their number. */
+	for (uint32_t i = 0; i < h->nr_volumes; i++)
+		known = known && le16toh(commit->volumes[i].volume) < tl->manifest.nr_volumes;
+	if (!known)
+		return damage(tl, tl->recovering, "commit %llu is of a volume the manifest does not know",
+			      (unsigned long long)h->ordinal);
 	return timeline_take_commit(tl, commit, extents, nr_extents);
 }
 
