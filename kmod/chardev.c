@@ -180,6 +180,9 @@ static long group_take(struct blkship_group *grp, void __user *arg)
 	mutex_lock(&blkship_mutex);
 	vol = blkship_volume_at(grp, take.volume);
 	ret = window_check(vol, take.first_region, take.count);
+	/* It changes unseen: reading it back would repair nothing. */
+	if (!ret && vol->flags & BLKSHIP_VOLUME_DIVERGED)
+		ret = -EREMCHG;
 	if (!ret) {
 		raw_spin_lock_irq(&grp->lock);
 		take.taken = blkship_dirty_take(&vol->maps, take.first_region,

@@ -120,7 +120,11 @@ static int volume_link(struct blkship_volume *vol)
 	return ret;
 }
 
-/* The caller puts the group's reference when the mutex is free. */
+/*
+ * The caller puts the group's reference when the mutex is free. It takes a seq:
+ * else a consumer that has not noticed yet would call an idle group current to
+ * a time when this member was written unseen.
+ */
 static void volume_unlink(struct blkship_volume *vol)
 {
 	struct blkship_group *grp = vol->grp;
@@ -129,6 +133,8 @@ static void volume_unlink(struct blkship_volume *vol)
 	raw_spin_lock_irq(&grp->lock);
 	grp->volumes[vol->index] = NULL;
 	grp->index_free_at[vol->index] = grp->ring.desc_head;
+	if (vol->seen)
+		blkship_ring_mark(&grp->ring);
 	raw_spin_unlock_irq(&grp->lock);
 	grp->nr_volumes--;
 }
@@ -429,8 +435,15 @@ void blkship_front_remove(struct blkship_front *front)
 		vol->flags |= BLKSHIP_VOLUME_DETACHED;
 		lost = !vol->leaving;
 	}
-	if (lost)
+	/*
+	 * The stream itself has to say so, or points would go on: a gap, which
+	 * stays as nothing can be taken over before it is fed again.
+	 */
+	if (lost) {
 		vol->flags |= BLKSHIP_VOLUME_DIVERGED;
+		blkship_volume_mark(vol, 0, vol->size_bytes);
+		blkship_group_mark(vol->grp);
+	}
 	dropped = volume_drop_unused(vol);
 	mutex_unlock(&blkship_mutex);
 

@@ -6,7 +6,8 @@
  * front end that comes back, does not reset it. A volume is fed while one of
  * its front ends was started; when the last of these goes without having been
  * told to leave, that is an alarm: writes may pass unseen from then on, so the
- * volume is diverged until it is fed again and dirty as a whole.
+ * volume is dirty as a whole, with a seq, and diverged until it is fed again
+ * and marked once more; nothing of it can be taken over meanwhile.
  */
 #ifndef BLKSHIP_VOLUME_H
 #define BLKSHIP_VOLUME_H

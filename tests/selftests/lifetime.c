@@ -113,6 +113,7 @@ static void test_resize(void)
 {
 	struct blkship_volume_info info;
 	unsigned int index;
+	uint64_t newest;
 
 	dm_create("t1", "0 %llu blkship " DISK " 0 " GROUP " grows",
 		  DISK_SECTORS / 2 - 8);
@@ -136,10 +137,13 @@ static void test_resize(void)
 		  DISK_SECTORS) &&
 	      volume_info(index).dirty_regions == REGIONS / 2,
 	      "what it loses and gets again is dirty");
+	newest = ring_newest(&ring);
 	volume_remove("t1", GROUP, "grows");
 	check(netlink_expect(events, BLKSHIP_EVENT_VOLUME_DEL, "grows"),
 	      "detached on purpose, an event tells");
 	check(index_of("grows") == BLKSHIP_MAX_VOLUMES, "and it is gone");
+	check(ring_newest(&ring) == newest + 1,
+	      "with a seq, so that nobody takes it for a member still");
 }
 
 static void test_never_used(void)
@@ -149,19 +153,44 @@ static void test_never_used(void)
 	      no_event(), "a table that is never used leaves no trace");
 }
 
+static bool take_is_refused(void)
+{
+	uint64_t bits[REGIONS / 64];
+	struct blkship_take take = {
+		.count = REGIONS,
+		.max_regions = REGIONS,
+		.bitmap = (uintptr_t)bits,
+	};
+
+	return ioctl(ring.fd, BLKSHIP_IOC_TAKE, &take) && errno == EREMCHG;
+}
+
 static void test_lost(void)
 {
+	uint64_t newest;
+
 	ring_clean(&ring, 0);
+	newest = ring_newest(&ring);
 	dm_remove("t0");
 	check(netlink_expect(events, BLKSHIP_EVENT_VOLUME_LOST, "v0"),
 	      "removed without detach, the alarm is raised");
 	check(volume_info(0).flags ==
 	      (BLKSHIP_VOLUME_DIVERGED | BLKSHIP_VOLUME_DETACHED),
 	      "and the volume is diverged");
+	check(ring_newest(&ring) == newest + 1 && ring_settle(&ring) &&
+	      !ring_find(&ring, newest + 1) &&
+	      volume_info(0).dirty_regions == REGIONS,
+	      "which is a gap in the stream, dirty as a whole");
+	check(take_is_refused() && ring_newest(&ring) == newest + 1 &&
+	      volume_info(0).repairing_regions == 0,
+	      "that cannot be repaired from a disk that changes unseen");
 	volume_create("t0", DISK, GROUP, "v0", 4);
 	check(volume_info(0).flags == 0 &&
-	      volume_info(0).dirty_regions == REGIONS,
-	      "fed again, it is dirty as a whole");
+	      volume_info(0).dirty_regions == REGIONS &&
+	      ring_newest(&ring) == newest + 2,
+	      "fed again, it is dirty as a whole, with another seq");
+	ring_clean(&ring, 0);
+	check(volume_info(0).dirty_regions == 0, "and can be repaired");
 }
 
 static void test_unload_refused(void)
