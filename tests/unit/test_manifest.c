@@ -205,6 +205,53 @@ static void a_failed_append_did_not_happen(void **state)
 	sim_env_destroy(sim);
 }
 
+/* Sizes and grants without end: the newest counts, and it can always be opened. */
+static void it_never_becomes_longer_than_it_is_read(void **state)
+{
+	struct sim_env *sim = new_disk();
+	struct env *env = sim_env_env(sim);
+	struct manifest m;
+	uint64_t bytes, last = 0;
+	int ret;
+
+	fill(&m, env);
+	m.limit_bytes = 2048;
+	for (uint32_t i = 2; i < 300; i++) {
+		if (i % 50 == 0)
+			sim_env_fail(sim, SIM_FAULT_SYNC, 1, -EIO, false);
+		ret = manifest_resize_volume(&m, i % 2, i * 512);
+		if (ret)
+			ret = manifest_resize_volume(&m, i % 2, i * 512);
+		assert_int_equal(ret, 0);
+		assert_int_equal(manifest_add_grant(&m, i, instance), 0);
+		sim_env_content(sim, "/m/manifest", &bytes);
+		assert_true(bytes <= 2048);
+	}
+	sim_env_crash(sim, 1);
+	manifest_close(&m);
+	assert_int_equal(manifest_open(&m, env, "/m", true, why), 0);
+	assert_int_equal(m.nr_volumes, 2);
+	assert_int_equal(m.volumes[0].size_bytes, 298 * 512);
+	assert_int_equal(m.volumes[1].size_bytes, 299 * 512);
+	assert_string_equal(m.volumes[1].identity, "serial2");
+	assert_int_equal(m.incarnation, 299);
+	assert_int_equal(manifest_end(&m, 7)->last_ordinal, 33);
+
+	/* Ends are all needed: at some time there is no more room. */
+	m.limit_bytes = 2048;
+	while (!(ret = manifest_add_end(&m, 8 + last, 8192, last)))
+		last++;
+	assert_int_equal(ret, -ENOSPC);
+	assert_in_range(last, 20, 50);
+	assert_int_equal(manifest_resize_volume(&m, 0, 512), -ENOSPC);
+	assert_int_equal(m.volumes[0].size_bytes, 298 * 512);
+	manifest_close(&m);
+	assert_int_equal(manifest_open(&m, env, "/m", false, why), 0);
+	assert_int_equal(m.nr_ends, 1 + last);
+	manifest_close(&m);
+	sim_env_destroy(sim);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -213,6 +260,7 @@ int main(void)
 		cmocka_unit_test(a_torn_tail_is_cut_off_for_good),
 		cmocka_unit_test(nothing_told_is_lost_in_a_crash),
 		cmocka_unit_test(a_failed_append_did_not_happen),
+		cmocka_unit_test(it_never_becomes_longer_than_it_is_read),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -202,13 +202,75 @@ static int image_add(struct manifest *m, uint16_t type, const void *payload, uin
 	return 0;
 }
 
+static struct manifest_volume volume_raw(const struct timeline_volume *v)
+{
+	struct manifest_volume raw = { .id = htole16(v->id),
+				       .size_bytes = htole64(v->size_bytes) };
+
+	memcpy(raw.name, v->name, sizeof(raw.name));
+	memcpy(raw.identity, v->identity, sizeof(raw.identity));
+	return raw;
+}
+
+/*
+ * Drop what newer records have replaced: of each volume its first stays, with what is
+ * known of it now, because ids must come in order; of the grants the newest.
+ */
+static void image_compact(struct manifest *m)
+{
+	size_t from = 0, to = 0, nr_volumes = 0;
+
+	while (from < m->image_bytes) {
+		uint8_t *at = m->image + from, *payload;
+		struct manifest_header h;
+		struct manifest_volume volume;
+		struct manifest_grant grant;
+		uint32_t bytes;
+
+		memcpy(&h, at, sizeof(h));
+		bytes = le32toh(h.record_bytes);
+		payload = at + sizeof(h);
+		from += bytes;
+		if (le16toh(h.type) == MANIFEST_VOLUME) {
+			memcpy(&volume, payload, sizeof(volume));
+			if (le16toh(volume.id) != nr_volumes)
+				continue;
+			volume = volume_raw(&m->volumes[nr_volumes++]);
+			memcpy(payload, &volume, sizeof(volume));
+			h.crc = htole32(record_crc(at, bytes));
+			memcpy(at, &h, sizeof(h));
+		} else if (le16toh(h.type) == MANIFEST_GRANT) {
+			memcpy(&grant, payload, sizeof(grant));
+			if (le32toh(grant.incarnation) != m->incarnation)
+				continue;
+		}
+		memmove(m->image + to, at, bytes);
+		to += bytes;
+	}
+	m->image_bytes = to;
+}
+
+/* Longer than it is read it must never become: whoever may append could void it. */
+static int image_room(struct manifest *m, uint32_t bytes)
+{
+	size_t limit_bytes = m->limit_bytes - sizeof(struct manifest_header) - bytes;
+
+	if (m->image_bytes <= limit_bytes)
+		return 0;
+	image_compact(m);
+	m->rewrite = true;
+	return m->image_bytes <= limit_bytes ? 0 : -ENOSPC;
+}
+
 static int manifest_append(struct manifest *m, uint16_t type, const void *payload,
 			   uint32_t bytes)
 {
 	const struct env_ops *ops = m->env->ops;
+	int ret = image_room(m, bytes);
 	size_t old_bytes = m->image_bytes;
-	int ret = image_add(m, type, payload, bytes);
 
+	if (!ret)
+		ret = image_add(m, type, payload, bytes);
 	if (ret)
 		return ret;
 	if (m->rewrite) {
@@ -231,6 +293,7 @@ static int manifest_paths(struct manifest *m, struct env *env, const char *dir)
 {
 	memset(m, 0, sizeof(*m));
 	m->env = env;
+	m->limit_bytes = MAX_IMAGE_BYTES;
 	m->dir = strdup(dir);
 	if (!m->dir || asprintf(&m->path, "%s/manifest", dir) < 0)
 		m->path = NULL;
@@ -248,7 +311,7 @@ static int manifest_load(struct manifest *m, char *why)
 
 	if (ret)
 		return ret;
-	if (bytes > MAX_IMAGE_BYTES)
+	if (bytes > m->limit_bytes)
 		return complain(why, -EBADMSG, "too long", bytes);
 	if (!array_reserve(&m->image, &m->max_image_bytes, bytes + 1))
 		return -ENOMEM;
@@ -332,12 +395,10 @@ int manifest_add_volume(struct manifest *m, const char *name, uint64_t size_byte
 
 int manifest_resize_volume(struct manifest *m, uint16_t id, uint64_t size_bytes)
 {
-	const struct timeline_volume *v = &m->volumes[id];
-	struct manifest_volume raw = { .id = htole16(id), .size_bytes = htole64(size_bytes) };
+	struct manifest_volume raw = volume_raw(&m->volumes[id]);
 	int ret;
 
-	memcpy(raw.name, v->name, sizeof(raw.name));
-	memcpy(raw.identity, v->identity, sizeof(raw.identity));
+	raw.size_bytes = htole64(size_bytes);
 	ret = manifest_append(m, MANIFEST_VOLUME, &raw, sizeof(raw));
 	return ret ? ret : parse_volume(m, &raw);
 }

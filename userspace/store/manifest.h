@@ -5,7 +5,9 @@
  * Append-only: identity, volumes, incarnations, ends of segments given up. A record
  * is durable when the call that added it returned 0. What a torn append left is
  * cut off by a rewrite (temporary file, sync, rename, sync of the directory);
- * anything else that does not check is damage, and refused.
+ * anything else that does not check is damage, and refused. A rewrite also drops
+ * superseded records when the file would become too long; what does not fit then is
+ * refused with -ENOSPC.
  */
 #ifndef BLKSHIP_MANIFEST_H
 #define BLKSHIP_MANIFEST_H
@@ -24,6 +26,7 @@ struct manifest {
 	struct env_file *file;	/* of a writer */
 	uint8_t *image;		/* the file as it should be */
 	size_t image_bytes, max_image_bytes;
+	size_t limit_bytes;	/* longer it never becomes; tests lower it */
 	bool rewrite;		/* the file's tail is not to be trusted */
 
 	struct manifest_identity identity;
