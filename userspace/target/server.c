@@ -27,6 +27,7 @@
 #define UNSENT_MAX	(4u << 20)	/* answers a peer does not read */
 #define SILENT_S	60	/* a source is heard every second */
 #define STRANGER_S	10	/* who has no certificate has one thing to say */
+#define STRANGERS_MAX	64	/* the other places are for sources */
 #define WATCH_S		5
 #define REFUSALS_MAX	20	/* lines about strangers per watch period */
 
@@ -36,7 +37,7 @@ struct peer {
 	struct session *session;	/* from the end of the handshake on */
 	struct group *group;		/* the one it feeds */
 	struct loop_call progress;
-	uint64_t heard_ns;
+	uint64_t heard_ns;	/* of a stranger: when it was accepted */
 	bool stranger;		/* no certificate */
 	bool ending;
 	bool told;		/* why it ends is in the log already */
@@ -56,7 +57,7 @@ struct server {
 	struct loop_timer accept_again;
 	struct loop_call stop_check;
 	TAILQ_HEAD(, peer) peers;
-	size_t nr_peers;
+	size_t nr_peers, nr_strangers;
 	unsigned int refusals;
 	bool stopping;
 	uint16_t port;
@@ -89,6 +90,7 @@ static void peer_free(struct peer *p)
 	tls_conn_destroy(p->conn);
 	TAILQ_REMOVE(&sv->peers, p, link);
 	sv->nr_peers--;
+	sv->nr_strangers -= p->stranger;
 	free(p);
 	if (sv->stopping)
 		loop_defer(sv->loop, &sv->stop_check, stop_check);
@@ -209,7 +211,9 @@ static size_t peer_input(struct tls_conn *c, const void *buf, size_t bytes, void
 
 	if (!p->session)
 		return bytes;	/* it is being closed: nobody listens any more */
-	p->heard_ns = loop_now_ns();
+	/* Whatever a stranger says, it gets no more time. */
+	if (!p->stranger)
+		p->heard_ns = loop_now_ns();
 	ret = session_input(p->session, buf, bytes, &used);
 	peer_check(p, ret);
 	if (p->group)
@@ -328,10 +332,19 @@ static void peer_ready(struct tls_conn *c, void *arg)
 		.credit_window_bytes = CREDIT_BYTES,
 	};
 
-	p->stranger = !identity;
-	if (identity)
+	if (identity) {
 		snprintf(p->name, sizeof(p->name), "%s (%s)", identity, p->address);
-	p->heard_ns = loop_now_ns();
+		p->heard_ns = loop_now_ns();
+	} else {
+		p->stranger = true;
+		if (++p->sv->nr_strangers > STRANGERS_MAX) {
+			if (may_log_refusal(p->sv))
+				log_warning("connection from %s: too many others without a certificate; closed",
+					    p->address);
+			peer_finish(p);
+			return;
+		}
+	}
 	p->session = session_create(&params);
 	if (!p->session) {
 		log_error("connection from %s: out of memory; closed", p->name);
@@ -375,11 +388,32 @@ static void accept_again(struct loop_timer *t)
 	loop_poll_events(&sv->listener, POLLIN);
 }
 
+/*
+ * Make room: who has shown no certificate the longest goes. A source needs a moment to
+ * show its own, so it gets a place however many knock.
+ */
+static void peer_evict(struct server *sv)
+{
+	struct peer *p;
+
+	TAILQ_FOREACH(p, &sv->peers, link) {
+		if (tls_conn_identity(p->conn))
+			continue;
+		if (may_log_refusal(sv))
+			log_warning("connection from %s closed: no place left, and it has shown no certificate",
+				    p->address);
+		peer_free(p);
+		return;
+	}
+}
+
 static void listener_readable(struct loop_poll *poll, uint32_t events)
 {
 	struct server *sv = container_of(poll, struct server, listener);
 	int fd;
 
+	if (sv->nr_peers >= MAX_PEERS)
+		peer_evict(sv);
 	if (sv->nr_peers < MAX_PEERS) {
 		fd = accept4(poll->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 		if (fd >= 0) {
