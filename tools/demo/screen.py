@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What the demo shows."""
 
+import shutil
 import sys
 import time
 
@@ -48,7 +49,8 @@ class Screen:
         if self.quiet:
             return
         if self.terminal:
-            print(f'\r\033[K   ... {text}', end='', flush=True)
+            width = shutil.get_terminal_size().columns - 1    # one line, not two
+            print('\r\033[K' + f'   ... {text}'[:width], end='', flush=True)
             self.on_progress = True
         elif time.monotonic() >= self.next_progress:
             self.next_progress = time.monotonic() + 5

@@ -37,6 +37,7 @@ class Server:
             disks.append(f'{self.dir}/server-{name}.img')
             with open(disks[-1], 'wb') as f:
                 f.truncate(size_mib << 20)
+        self.screen.note('building blkship.ko for its kernel, then booting')
         module = subprocess.run([f'{TOP}/tests/vm/build-module', self.kernel], check=True,
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                 text=True).stdout.strip()
