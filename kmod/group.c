@@ -26,15 +26,22 @@ LIST_HEAD(blkship_groups);
 static u64 last_group_id;	/* blkship_mutex */
 static u64 rings_bytes;		/* blkship_mutex; payload of all groups */
 
+/* isalnum() of the kernel knows Latin-1 as well; names are ASCII. */
+static bool is_word(char c)
+{
+	return (isascii(c) && isalnum(c)) || c == '_';
+}
+
+/* The target makes paths of names and holds them to the same rule. */
 bool blkship_name_valid(const char *name)
 {
 	size_t len = strnlen(name, BLKSHIP_NAME_BYTES);
 	size_t i;
 
-	if (!len || len == BLKSHIP_NAME_BYTES || name[0] == '.')
+	if (!len || len == BLKSHIP_NAME_BYTES || !is_word(name[0]))
 		return false;
-	for (i = 0; i < len; i++)
-		if (!isgraph(name[i]) || name[i] == '/')
+	for (i = 1; i < len; i++)
+		if (!is_word(name[i]) && name[i] != '.' && name[i] != '-')
 			return false;
 	return true;
 }
@@ -184,7 +191,7 @@ int blkship_group_create(const char *name, u64 ring_bytes,
 	struct blkship_group *grp;
 
 	if (!blkship_name_valid(name)) {
-		*why = "not a valid group name: 1 to 31 printable characters, no slash, no leading dot";
+		*why = "not a valid group name: 1 to 31 letters, digits, dots, underscores and dashes, no dot or dash first";
 		return -EINVAL;
 	}
 	if (!ring_bytes)

@@ -61,7 +61,10 @@ extern struct mutex blkship_mutex;
 extern struct list_head blkship_groups;		/* blkship_mutex */
 extern struct workqueue_struct *blkship_wq;	/* WQ_MEM_RECLAIM */
 
-/* Whether this can be the name of a group or a volume. */
+/*
+ * Whether this can be the name of a group or a volume: an ASCII letter, digit or
+ * '_', then any of these, '.' or '-'; at most 31.
+ */
 bool blkship_name_valid(const char *name);
 
 /*

@@ -273,7 +273,7 @@ int blkship_front_add(struct blkship_front *front, const char *group,
 	int ret;
 
 	if (!blkship_name_valid(volume)) {
-		*why = "not a valid volume name: 1 to 31 printable characters, no slash, no leading dot";
+		*why = "not a valid volume name: 1 to 31 letters, digits, dots, underscores and dashes, no dot or dash first";
 		return -EINVAL;
 	}
 	ret = group_get_or_create(group, ring_bytes, &grp, &created, why);

@@ -54,6 +54,28 @@ static void on_volume(struct nlattr **attrs, void *arg)
 	list->indices_seen[index / 64] |= 1ULL << index % 64;
 }
 
+static void test_names(void)
+{
+	static const char *const good[] = {
+		"_", "7", "a.b-c_D9", "abcdefghijklmnopqrstuvwxyz01234",
+	};
+	static const char *const bad[] = {
+		"", ".a", "..", "-a", "a/b", "a b", "a:b", "a,b", "a*", "a\n",
+		"a\x7f", "\xe9", "a\xc3\xa9", "\xc3\xa9",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++)
+		check(!netlink_command(BLKSHIP_CMD_GROUP_NEW, good[i], NULL) &&
+		      !netlink_command(BLKSHIP_CMD_GROUP_DEL, good[i], NULL),
+		      "%s can be a name", good[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		check(netlink_command(BLKSHIP_CMD_GROUP_NEW, bad[i], NULL) ==
+		      -EINVAL, "name %zu of those that cannot be is refused", i);
+	check(sh("dmsetup create one --table '0 1024 blkship " OTHER_DISK " 0 gc a:b ring_mib 1' 2>/dev/null") &&
+	      netlink_command(BLKSHIP_CMD_GROUP_DEL, "gc", NULL) == -ENOENT,
+	      "a volume cannot have such a name either");
+}
+
 static void test_errors(void)
 {
 	check(netlink_command(BLKSHIP_CMD_GROUP_DEL, "nobody", NULL) == -ENOENT &&
@@ -147,6 +169,7 @@ int main(void)
 	if (sh("dmsetup create one --table '0 1024 blkship " OTHER_DISK " 0 gb v ring_mib 1'"))
 		give_up("cannot create a volume");
 	volume_remove("one", "gb", "v");
+	test_names();
 	test_errors();
 	test_lists();
 	test_unprivileged();
