@@ -14,6 +14,9 @@
 #include "netlink.h"
 #include "payload_crc.h"
 
+/* As many entries as the time-out scan looks at before the lock is let go. */
+#define SCAN_ENTRIES	1024
+
 /* Monotonic and cheap: a tick is exact enough for a time-out of seconds. */
 static u64 tick_ns(void)
 {
@@ -353,11 +356,11 @@ void blkship_capture_issue_work(struct work_struct *work)
 
 /*
  * End the oldest overdue entry; the volume it belonged to, or NULL when there
- * is none. What is held is not at the device yet, and what is being copied will
- * be in a moment: neither is late.
+ * is none within the budget. What is held is not at the device yet, and what is
+ * being copied will be in a moment: neither is late.
  */
 static struct blkship_volume *scan_step(struct blkship_group *grp,
-					u64 deadline_ns, u64 *from)
+					u64 deadline_ns, u64 *from, u32 *budget)
 {
 	const struct blkship_entry *e;
 	struct blkship_volume *vol;
@@ -365,7 +368,7 @@ static struct blkship_volume *scan_step(struct blkship_group *grp,
 
 	lockdep_assert_held(&grp->lock);
 	do {
-		e = blkship_ring_overdue(&grp->ring, deadline_ns, from);
+		e = blkship_ring_overdue(&grp->ring, deadline_ns, from, budget);
 		if (!e)
 			return NULL;
 		f = grp->flights[e - grp->ring.entries];
@@ -397,13 +400,18 @@ void blkship_capture_scan_work(struct work_struct *work)
 	u64 now_ns = tick_ns(), from = 0;
 	struct blkship_volume *vol, *told = NULL;
 	unsigned long flags;
+	u32 budget;
 
 	while (now_ns > timeout_ns) {
+		budget = SCAN_ENTRIES;
 		raw_spin_lock_irqsave(&grp->lock, flags);
-		vol = scan_step(grp, now_ns - timeout_ns, &from);
+		vol = scan_step(grp, now_ns - timeout_ns, &from, &budget);
 		raw_spin_unlock_irqrestore(&grp->lock, flags);
-		if (!vol)
+		cond_resched();
+		if (!vol && budget)
 			break;
+		if (!vol)
+			continue;
 		/* A stuck device has many: one alarm for a run of them. */
 		if (vol != told)
 			blkship_event(BLKSHIP_EVENT_TIMEOUT, grp->name,
@@ -411,7 +419,6 @@ void blkship_capture_scan_work(struct work_struct *work)
 		if (told)
 			blkship_volume_put(told);
 		told = vol;
-		cond_resched();
 	}
 	if (told)
 		blkship_volume_put(told);

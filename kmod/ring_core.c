@@ -234,13 +234,15 @@ bool blkship_ring_end(struct blkship_ring *r, u64 pos, u64 seq, u8 state)
 }
 
 const struct blkship_entry *
-blkship_ring_overdue(const struct blkship_ring *r, u64 deadline_ns, u64 *from)
+blkship_ring_overdue(const struct blkship_ring *r, u64 deadline_ns, u64 *from,
+		     u32 *budget)
 {
 	if (*from < r->watermark_pos)
 		*from = r->watermark_pos;
-	while (*from < r->desc_head) {
+	while (*budget && *from < r->desc_head) {
 		const struct blkship_entry *e = entry_at(r, (*from)++);
 
+		(*budget)--;
 		if (e->state == BLKSHIP_STATE_OPEN && e->submit_ns <= deadline_ns)
 			return e;
 	}

@@ -104,10 +104,13 @@ void blkship_ring_collect(struct blkship_ring *r);
 
 /*
  * The oldest open entry submitted at or before deadline_ns, searching from
- * *from (start with 0; updated to continue). Returns NULL when there is none.
+ * *from (start with 0; updated to continue). Looks at no more than *budget
+ * entries and counts it down, so that the lock can be let go in between. Returns
+ * NULL when there is none, which is certain only if some budget is left.
  */
 const struct blkship_entry *
-blkship_ring_overdue(const struct blkship_ring *r, u64 deadline_ns, u64 *from);
+blkship_ring_overdue(const struct blkship_ring *r, u64 deadline_ns, u64 *from,
+		     u32 *budget);
 
 /* Whether the consumer asked to be woken at the present watermark. */
 bool blkship_ring_wants_wake(const struct blkship_ring *r);

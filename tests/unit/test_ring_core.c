@@ -179,20 +179,43 @@ static void overdue_entries_are_found_and_end_as_gaps(void **state)
 	struct blkship_write w = { .op = BLKSHIP_OP_WRITE, .length_bytes = 512 };
 	uint64_t seq, pos, from = 0;
 	const struct blkship_entry *e;
+	uint32_t budget = 100;
 
 	for (w.submit_ns = 1; w.submit_ns <= 4; w.submit_ns++)
 		blkship_ring_reserve(&ring, &w, &seq, &pos);
 	end(1, 2);
-	e = blkship_ring_overdue(&ring, 3, &from);
+	e = blkship_ring_overdue(&ring, 3, &from, &budget);
 	assert_int_equal(e->seq, 1);
-	e = blkship_ring_overdue(&ring, 3, &from);
+	e = blkship_ring_overdue(&ring, 3, &from, &budget);
 	assert_int_equal(e->seq, 3);
-	assert_null(blkship_ring_overdue(&ring, 3, &from));
+	assert_null(blkship_ring_overdue(&ring, 3, &from, &budget));
 	assert_true(blkship_ring_end(&ring, 0, 1, BLKSHIP_STATE_GAP));
 	assert_int_equal(kernel.watermark_seq, 2);
 	assert_int_equal(kernel.timeouts, 1);
 	/* Its completion comes later: no entry. */
 	assert_false(blkship_ring_end(&ring, 0, 1, BLKSHIP_STATE_DONE));
+}
+
+static void a_search_for_overdue_entries_goes_on_where_its_budget_ended(void **state)
+{
+	struct blkship_write w = { .op = BLKSHIP_OP_ZERO, .length_bytes = 512, .submit_ns = 9 };
+	uint64_t seq, pos, from = 0;
+	uint32_t budget = 4;
+
+	for (int i = 0; i < 10; i++) {
+		w.submit_ns = i == 6 ? 1 : 9;
+		blkship_ring_reserve(&ring, &w, &seq, &pos);
+	}
+	assert_null(blkship_ring_overdue(&ring, 5, &from, &budget));
+	assert_int_equal(budget, 0);
+	assert_null(blkship_ring_overdue(&ring, 5, &from, &budget));
+	assert_int_equal(from, 4);
+	budget = 4;
+	assert_int_equal(blkship_ring_overdue(&ring, 5, &from, &budget)->seq, 7);
+	assert_int_equal(budget, 1);
+	budget = 4;
+	assert_null(blkship_ring_overdue(&ring, 5, &from, &budget));
+	assert_int_equal(budget, 1);		/* that was all of them */
 }
 
 static void wakes_when_asked(void **state)
@@ -225,6 +248,8 @@ int main(void)
 		cmocka_unit_test_setup(some_descriptors_are_kept_for_no_payload, setup),
 		cmocka_unit_test_setup(a_flush_never_makes_a_gap, setup),
 		cmocka_unit_test_setup(overdue_entries_are_found_and_end_as_gaps, setup),
+		cmocka_unit_test_setup(a_search_for_overdue_entries_goes_on_where_its_budget_ended,
+				       setup),
 		cmocka_unit_test_setup(wakes_when_asked, setup),
 	};
 
