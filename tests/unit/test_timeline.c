@@ -530,6 +530,56 @@ static void a_commit_that_does_not_match_its_units_does_not_count(void **state)
 	}
 }
 
+static const struct env_ops *counted_ops;
+static unsigned int nr_reads;
+
+static int64_t counted_read(struct env *env, struct env_file *file, void *buf, size_t bytes,
+			    uint64_t offset_bytes)
+{
+	nr_reads++;
+	return counted_ops->read(env, file, buf, bytes, offset_bytes);
+}
+
+/* A peer sends units without end and no commit: opening reads them a few times. */
+static void a_tail_of_many_units_is_searched_once(void **state)
+{
+	const uint64_t tail_bytes = 8 << 20;
+	struct env_ops counting;
+	uint64_t bytes, used = 0;
+	struct test_batch b;
+	uint8_t *tail;
+	struct rig r;
+
+	rig_init(&r, 3);
+	assert_int_equal(rig_open(&r), 0);
+	assert_int_equal(rig_greet(&r), 0);
+	assert_int_equal(append(&r, 1), 0);
+	settle(&r);
+	timeline_close(r.tl);
+	test_batch_begin(&b, 2, cut_of(2));
+	test_batch_extent(&b, 0, 0, 512, EXTENT_ZERO, 0, 0, 0);
+	tail = malloc(tail_bytes);
+	for (; used + b.unit_bytes[0] <= tail_bytes; used += b.unit_bytes[0])
+		memcpy(tail + used, b.units[0], b.unit_bytes[0]);
+	test_batch_free(&b);
+	sim_env_content(r.sim, DIR "/0000000000000001.seg", &bytes);
+	sim_env_poke(r.sim, DIR "/0000000000000001.seg", bytes, tail, used);
+	free(tail);
+
+	counted_ops = r.env->ops;
+	counting = *counted_ops;
+	counting.read = counted_read;
+	r.env->ops = &counting;
+	nr_reads = 0;
+	assert_int_equal(rig_open(&r), 0);
+	assert_in_range(nr_reads, 8, 40);
+	check_content(&r, 1);
+	timeline_close(r.tl);
+	r.tl = NULL;
+	r.env->ops = counted_ops;
+	rig_fini(&r);
+}
+
 static void a_missing_segment_is_a_hole(void **state)
 {
 	struct rig r;
@@ -662,6 +712,7 @@ int main(void)
 		cmocka_unit_test(an_uncommitted_tail_is_void),
 		cmocka_unit_test(damage_is_found_and_named),
 		cmocka_unit_test(a_commit_that_does_not_match_its_units_does_not_count),
+		cmocka_unit_test(a_tail_of_many_units_is_searched_once),
 		cmocka_unit_test(a_missing_segment_is_a_hole),
 		cmocka_unit_test(a_lost_manifest_is_not_made_anew),
 		cmocka_unit_test(an_older_manifest_does_not_fit),

@@ -197,9 +197,9 @@ static int64_t scan_batch(struct segment_scan *scan, struct reader *r, uint64_t 
  */
 static int find_later(struct segment_scan *scan, struct reader *r)
 {
-	uint64_t block = scan->end_offset / BLOCK_BYTES * BLOCK_BYTES;
+	uint64_t block = scan->end_offset / BLOCK_BYTES * BLOCK_BYTES, next;
 
-	for (; block < r->file_bytes; block += BLOCK_BYTES) {
+	for (; block < r->file_bytes; block = next) {
 		uint64_t offset = block;
 		struct commit_view commit;
 		struct unit_view unit;
@@ -213,6 +213,12 @@ static int find_later(struct segment_scan *scan, struct reader *r)
 			bytes = read_commit(r, offset, &commit);
 		if (bytes < 0)
 			return bytes;
+		/*
+		 * What units cover is not searched again: each of them leads to the same
+		 * place, and the time would be the square of their number. Their lengths
+		 * can be believed: a tail is cut off before another is written there.
+		 */
+		next = offset > block ? round_up(offset) : block + BLOCK_BYTES;
 		if (bytes == 0 || commit.header.target_durable <= scan->last_ordinal)
 			continue;
 		scan->damaged = true;
