@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "../../userspace/lib/knl.h"
-#include "../../userspace/target/groups.h"
+#include "../../userspace/lib/name.h"
 #include "blockdev.h"
 #include "cli.h"
 #include "dm.h"
@@ -57,7 +57,7 @@ static int attach_parse(const struct command *cmd, int argc, char **argv, struct
 		return cli_usage(cmd, "--front is missing");
 	if (strcmp(a->front, "dm") != 0)
 		return cli_usage(cmd, "--front: there is only dm, not '%s'", a->front);
-	if (!group_name_valid(a->group) || !group_name_valid(a->volume))
+	if (!name_valid(a->group) || !name_valid(a->volume))
 		return cli_usage(cmd, "names are 1 to 31 letters, digits, '_', '-', '.', the first a letter, digit or '_'");
 	if (name ? snprintf(a->name, sizeof(a->name), "%s", name) >= DM_NAME_BYTES || !*name ||
 		   strchr(name, '/') :

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "../../userspace/lib/env_posix.h"
-#include "../../userspace/target/groups.h"
+#include "../../userspace/lib/name.h"
 #include "cli.h"
 
 static bool extends(const struct point *last, const struct timeline_commit *c)
@@ -68,7 +68,7 @@ int point_list_open(const char *store, const char *group, struct point_list *lis
 	int ret;
 
 	memset(list, 0, sizeof(*list));
-	if (!group_name_valid(group))
+	if (!name_valid(group))
 		return cli_fail(CLI_NOT_FOUND, "group '%s': not a name a group can have", group);
 	real = realpath(store, NULL);
 	snprintf(dir, sizeof(dir), "%.500s/groups/%s", real ? real : store, group);

@@ -8,6 +8,7 @@
  */
 #include "session_private.h"
 
+#include <assert.h>
 #include <endian.h>
 #include <errno.h>
 #include <stdarg.h>
@@ -15,21 +16,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../lib/name.h"
 #include "../lib/seq.h"
+
+static_assert(WIRE_NAME_BYTES == NAME_BYTES, "name_valid() looks at all of a field");
 
 #define MAX_VOLUMES COMMIT_MAX_VOLUMES
 
 /* -- what was said -- */
-
-/* Names become parts of paths: nothing but these, and no dot at the start. */
-static bool name_valid(const char *name, size_t bytes)
-{
-	static const char good[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-				   "0123456789_.-";
-
-	return memchr(name, 0, bytes) && name[0] && name[0] != '.' &&
-	       name[strspn(name, good)] == 0;
-}
 
 static const struct wire_hello_volume *hello_volumes(const struct wire_hello *hello)
 {
@@ -43,7 +37,7 @@ static const char *volumes_wrong(const struct wire_hello *hello)
 	uint32_t nr = le32toh(hello->nr_volumes);
 
 	for (uint32_t i = 0; i < nr; i++) {
-		if (!name_valid(v[i].name, sizeof(v[i].name)))
+		if (!name_valid(v[i].name))
 			return "a volume's name is not valid";
 		if (!memchr(v[i].identity, 0, sizeof(v[i].identity)))
 			return "a volume's identity is not valid";
@@ -67,8 +61,8 @@ static const char *hello_wrong(const struct wire_hello *hello, size_t bytes)
 	if (nr > MAX_VOLUMES ||
 	    bytes != sizeof(*hello) + nr * sizeof(struct wire_hello_volume))
 		return "HELLO is not as long as it says";
-	if (!name_valid(hello->group, sizeof(hello->group)))
-		return "the group's name is not valid (letters, digits, _ . -)";
+	if (!name_valid(hello->group))
+		return "the group's name is not valid (letters, digits, _ . -, not first . or -)";
 	if (le32toh(hello->incarnation) > SEQ_INCARNATION_MAX ||
 	    le64toh(hello->newest_seq) > SEQ_NUMBER_MAX)
 		return "HELLO's sequence numbers are out of range";

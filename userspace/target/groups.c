@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "groups.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
+
+#include "../lib/name.h"
 
 struct group {
 	struct groups *gs;
@@ -77,19 +78,6 @@ bool groups_idle(const struct groups *gs)
 	return true;
 }
 
-bool group_name_valid(const char *name)
-{
-	size_t len = strnlen(name, TIMELINE_NAME_BYTES);
-
-	if (len == 0 || len == TIMELINE_NAME_BYTES ||
-	    !(isalnum((unsigned char)name[0]) || name[0] == '_'))
-		return false;
-	for (size_t i = 0; i < len; i++)
-		if (!isalnum((unsigned char)name[i]) && !strchr("._-", name[i]))
-			return false;
-	return true;
-}
-
 static void group_progress(void *arg)
 {
 	struct group *g = arg;
@@ -129,7 +117,7 @@ int groups_get(struct groups *gs, const char *name, const char *identity, struct
 	struct group *g;
 	int ret;
 
-	if (!group_name_valid(name)) {
+	if (!name_valid(name)) {
 		snprintf(why, GROUP_TEXT_BYTES, "'%.32s' is not a name a group can have", name);
 		return -EINVAL;
 	}

@@ -36,8 +36,6 @@ void groups_destroy(struct groups *gs);
 /** groups_idle - no timeline has anything in flight or to be flushed */
 bool groups_idle(const struct groups *gs);
 
-/** group_name_valid - letters, digits, '.', '-', '_'; not first '.', '-' */
-bool group_name_valid(const char *name);
 
 /**
  * groups_get - the group of this name for this identity, made when new
