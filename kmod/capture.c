@@ -14,6 +14,12 @@
 #include "netlink.h"
 #include "payload_crc.h"
 
+/*
+ * As many writes of a volume are held: each one is looked at, under the lock,
+ * by every write that begins or ends meanwhile.
+ */
+#define HELD_MAX	256
+
 /* As many entries as the time-out scan looks at before the lock is let go. */
 #define SCAN_ENTRIES	1024
 
@@ -104,6 +110,7 @@ static void flight_hold(struct blkship_group *grp, struct blkship_flight *f)
 	list_for_each_entry(other, &f->vol->held, waiting)
 		f->blockers += flights_meet(other, f);
 	list_add_tail(&f->waiting, &f->vol->held);
+	f->vol->nr_held++;
 	WRITE_ONCE(shared->overlaps, shared->overlaps + 1);
 }
 
@@ -111,10 +118,22 @@ static bool meets_held(const struct blkship_flight *f)
 {
 	const struct blkship_flight *other;
 
+	if (likely(!f->vol->nr_held))
+		return false;
 	list_for_each_entry(other, &f->vol->held, waiting)
 		if (flights_meet(other, f))
 			return true;
 	return false;
+}
+
+/*
+ * Whether it would have to be held and too many are already. Then it is not
+ * captured: nobody waits for such a write, nor does it for others.
+ */
+static bool hold_refused(const struct blkship_flight *f)
+{
+	return unlikely(f->vol->nr_held >= HELD_MAX) &&
+	       (meets_held(f) || flights_met(f));
 }
 
 /* A captured write begins: it goes to the device or is held. */
@@ -135,6 +154,7 @@ static bool flight_unblock(struct blkship_group *grp, struct blkship_flight *f)
 	if (--f->blockers)
 		return false;
 	list_del(&f->waiting);
+	f->vol->nr_held--;
 	WARN_ON_ONCE(!flight_insert(f));
 	/* Its time at the device begins now. */
 	grp->ring.entries[f->pos & (grp->ring.desc_count - 1)].submit_ns =
@@ -225,7 +245,13 @@ bool blkship_capture_write(struct blkship_flight *f, struct bio *bio,
 	w->submit_ns = tick_ns();
 
 	raw_spin_lock_irqsave(&grp->lock, flags);
-	captured = blkship_ring_reserve(&grp->ring, w, &f->seq, &f->pos);
+	if (unlikely(hold_refused(f))) {
+		f->seq = blkship_ring_pass_over(&grp->ring);
+		captured = false;
+	} else {
+		captured = blkship_ring_reserve(&grp->ring, w, &f->seq,
+						&f->pos);
+	}
 	if (likely(captured)) {
 		f->kind = BLKSHIP_FLIGHT_CAPTURED;
 		vol->captured++;

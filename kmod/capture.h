@@ -9,7 +9,8 @@
  * captured write has an entry until it ended; what is not captured is dirty at
  * submission and again at completion, before the submitter is told; of two
  * captured writes in flight on one block the later is not at the device before
- * the earlier has ended. Never fails, waits or allocates.
+ * the earlier has ended; where too many wait so, what comes is not captured.
+ * Never fails, waits or allocates.
  */
 #ifndef BLKSHIP_CAPTURE_H
 #define BLKSHIP_CAPTURE_H

@@ -168,6 +168,21 @@ static u64 ring_take(struct blkship_ring *r, const struct blkship_write *w,
 	return pos;
 }
 
+static void ring_show_uncaptured(struct blkship_ring *r)
+{
+	WRITE_ONCE(r->shared->uncaptured, r->shared->uncaptured + 1);
+	ring_show_new(r);
+	ring_show_ended(r);
+}
+
+u64 blkship_ring_pass_over(struct blkship_ring *r)
+{
+	u64 seq = ++r->newest_seq;
+
+	ring_show_uncaptured(r);
+	return seq;
+}
+
 bool blkship_ring_reserve(struct blkship_ring *r, const struct blkship_write *w,
 			  u64 *seq, u64 *pos)
 {
@@ -187,9 +202,7 @@ bool blkship_ring_reserve(struct blkship_ring *r, const struct blkship_write *w,
 		ring_show_new(r);
 		return true;
 	}
-	WRITE_ONCE(r->shared->uncaptured, r->shared->uncaptured + 1);
-	ring_show_new(r);
-	ring_show_ended(r);
+	ring_show_uncaptured(r);
 	return false;
 }
 

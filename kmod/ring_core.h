@@ -82,6 +82,12 @@ u64 blkship_ring_mark(struct blkship_ring *r);
 bool blkship_ring_reserve(struct blkship_ring *r, const struct blkship_write *w,
 			  u64 *seq, u64 *pos);
 
+/*
+ * Take the next seq for a write that is not to be captured although there may be
+ * room: a gap, as when blkship_ring_reserve() returns false.
+ */
+u64 blkship_ring_pass_over(struct blkship_ring *r);
+
 /* Note a flush, which takes a seq only when it gets a descriptor. No payload. */
 bool blkship_ring_flush(struct blkship_ring *r, const struct blkship_write *w,
 			u64 *pos);

@@ -41,6 +41,7 @@ struct blkship_volume {
 	 */
 	struct rb_root flights;
 	struct list_head held;
+	u32 nr_held;
 	u64 captured;			/* group lock */
 	u64 uncaptured;			/* group lock */
 	u64 failed;			/* group lock */

@@ -8,6 +8,7 @@
 #include "selftest.h"
 
 #define GROUP "flt"
+#define HELD_MAX 256u	/* as in kmod/capture.c */
 #define REGION ((uint64_t)BLKSHIP_REGION_BYTES)
 
 static struct ring ring;
@@ -144,6 +145,67 @@ static void test_partial_overlap(void)
 	end();
 }
 
+static bool one_uncaptured(void *arg)
+{
+	(void)arg;
+	return __atomic_load_n(&ring.kernel->uncaptured, __ATOMIC_ACQUIRE) == 1;
+}
+
+static bool all_held(void *arg)
+{
+	(void)arg;
+	return __atomic_load_n(&ring.kernel->overlaps, __ATOMIC_ACQUIRE) ==
+	       HELD_MAX;
+}
+
+/* No more than so many are held; what comes then is not captured, nor lost. */
+static void test_held_too_many(void)
+{
+	void *data = pattern(4096, 7);
+	struct async *writes[1 + HELD_MAX], *extra[2], *other;
+	uint64_t head, newest;
+	bool good = true;
+
+	dm_create("low", "0 %llu linear " DISK " 0", DISK_SECTORS);
+	begin("/dev/mapper/low");
+	/* Suspended, the disk keeps what comes and ends nothing. */
+	sh("dmsetup suspend low");
+	for (unsigned int i = 0; i < ARRAY_SIZE(writes); i++)
+		writes[i] = async_write(fd, data, 4096, 0);
+	check(wait_until(all_held, NULL), "%u writes are held", HELD_MAX);
+	head = ring_head(&ring);
+	newest = ring_newest(&ring);
+	extra[0] = async_write(fd, data, 4096, 0);
+	check(wait_until(one_uncaptured, NULL) && ring_head(&ring) == head &&
+	      ring_newest(&ring) == newest + 1 && dirty(0, 1) == 1 &&
+	      ring.kernel->overlaps == HELD_MAX && !ring.kernel->overflows,
+	      "one more is not captured: a gap, and dirty");
+	other = submit(data, 4096, 4 * REGION);
+	check(ring.kernel->uncaptured == 1,
+	      "one on other blocks is captured still");
+	ring_clean(&ring, 0);
+	newest = ring_newest(&ring);
+	sh("dmsetup resume low");
+	for (unsigned int i = 0; i < ARRAY_SIZE(writes); i++)
+		good &= async_wait(writes[i]) == 4096;
+	check(good && async_wait(extra[0]) == 4096 &&
+	      async_wait(other) == 4096 && ring_settle(&ring),
+	      "all end well");
+	check(ring_newest(&ring) == newest + 1 && dirty(0, 1) == 1 &&
+	      dirty(4, 1) == 0, "what was not captured is dirty again");
+
+	sh("dmsetup suspend low");
+	for (unsigned int i = 0; i < ARRAY_SIZE(extra); i++)
+		extra[i] = submit(data, 4096, 0);
+	check(ring.kernel->overlaps == HELD_MAX + 1 &&
+	      ring.kernel->uncaptured == 1, "and writes can be held again");
+	sh("dmsetup resume low");
+	for (unsigned int i = 0; i < ARRAY_SIZE(extra); i++)
+		async_wait(extra[i]);
+	free(data);
+	end();
+}
+
 static void test_timeout(void)
 {
 	void *data = pattern(4096, 3), *later = pattern(4096, 4);
@@ -180,12 +242,6 @@ static void test_timeout(void)
 	free(data);
 	free(later);
 	end();
-}
-
-static bool one_uncaptured(void *arg)
-{
-	(void)arg;
-	return __atomic_load_n(&ring.kernel->uncaptured, __ATOMIC_ACQUIRE) == 1;
 }
 
 /* Repaired while it is still under way, the range has to be dirty once more. */
@@ -241,6 +297,7 @@ int main(void)
 	test_failure();
 	test_overlap();
 	test_partial_overlap();
+	test_held_too_many();
 	test_timeout();
 	test_uncaptured();
 	test_remove_busy();

@@ -56,6 +56,22 @@ static void seqs_are_dense_captured_or_not(void **state)
 	assert_int_equal(blkship_ring_mark(&ring), ++want);
 }
 
+static void a_write_passed_over_is_a_gap(void **state)
+{
+	uint64_t seq, pos;
+
+	assert_true(put(4096, &seq, &pos));
+	assert_int_equal(blkship_ring_pass_over(&ring), 2);
+	assert_int_equal(kernel.newest_seq, 2);
+	assert_int_equal(kernel.watermark_seq, 0);
+	assert_int_equal(kernel.uncaptured, 1);
+	assert_int_equal(kernel.overflows, 0);
+	assert_true(put(4096, &seq, &pos));	/* capture goes on */
+	assert_int_equal(seq, 3);
+	end(0, 1);
+	assert_int_equal(kernel.watermark_seq, 2);
+}
+
 static void watermark_waits_for_the_oldest(void **state)
 {
 	uint64_t seq[3], pos[3];
@@ -241,6 +257,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(seqs_are_dense_captured_or_not, setup),
+		cmocka_unit_test_setup(a_write_passed_over_is_a_gap, setup),
 		cmocka_unit_test_setup(watermark_waits_for_the_oldest, setup),
 		cmocka_unit_test_setup(only_released_space_is_reused, setup),
 		cmocka_unit_test_setup(nonsense_from_the_consumer_is_not_followed, setup),
