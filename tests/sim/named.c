@@ -12,6 +12,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "../../userspace/lib/seq.h"
+
 static const struct sim_config plain = {
 	.volumes = 1, .cells = 4, .first_cell = 30, .desc_count = 64, .payload_bytes = 1 << 20,
 	.inflight = 8, .outbox = 4, .chunk_regions = 1,
@@ -142,11 +144,31 @@ static void consumer_killed_between_take_over_and_acknowledgement(struct sim *s)
 static void equal_stamps(struct sim *s)
 {
 	protect(s);
+	complete(s, overflow(s, 0, 8));
+	cut_and_deliver(s);		/* up to the gap, which a point precedes */
+	cut_and_deliver(s);		/* and the gap: no cut is made before another one */
+	write_done(s, 0, 8);
 	complete(s, overflow(s, 0, 8));	/* the records before it are in the same batch */
 	repair_until_read(s);
 	do_device_read(s);
 	shipper_repair_step(s->shipper);
 	cut_and_deliver(s);
+}
+
+/* The last state before a gap is a point of its own. */
+static void point_just_before_a_gap(struct sim *s)
+{
+	const struct timeline_commit *c;
+	struct op *lost;
+	size_t nr;
+
+	protect(s);
+	lost = overflow(s, 0, 8);
+	complete(s, lost);
+	cut_and_deliver(s);
+	nr = timeline_commits(s->timeline, &c);
+	if (!nr || !c[nr - 1].listed || seq_number(c[nr - 1].cut_seq) != lost->seq - 1)
+		sim_violation(s, "the newest commit is no point, or not the last before the gap");
 }
 
 static void block_zeroed_during_initial_replication(struct sim *s)
@@ -317,6 +339,7 @@ static const struct {
 	{ "consumer killed between take-over and acknowledgement",
 	  consumer_killed_between_take_over_and_acknowledgement, { .desc_count = 8 } },
 	{ "equal stamps", equal_stamps, { .desc_count = 8 } },
+	{ "point just before a gap", point_just_before_a_gap, { .desc_count = 8 } },
 	{ "block zeroed during initial replication", block_zeroed_during_initial_replication,
 	  { .desc_count = 8 } },
 	{ "source reverted to a snapshot", source_reverted_to_a_snapshot, { .volumes = 1 } },

@@ -40,6 +40,25 @@ static void drain_missing(struct shipper *s, uint64_t from, uint64_t to)
 }
 
 /*
+ * The last state before a gap is worth a point: nothing after it will be one for a
+ * while. True when the batch is to be cut before from..to are told as missing.
+ */
+static bool cut_before(struct shipper *s, uint64_t from, uint64_t to)
+{
+	uint64_t ours = 0;
+
+	if (s->last_cut == s->drained || !s->drained || s->nr_holds ||
+	    s->last_gap > s->repaired_t0)
+		return false;
+	for (uint32_t i = 0; i < s->nr_takes; i++)
+		ours += s->takes[i] >= from && s->takes[i] <= to;
+	if (ours == to - from + 1)
+		return false;
+	s->cut_due = s->cut_now = true;
+	return true;
+}
+
+/*
  * What the ring holds makes no sense, so nothing in it up to the watermark is
  * believed: all volumes are dirty, and the seqs skipped are a gap that lasts until
  * a repair that began after the marking.
@@ -196,6 +215,8 @@ bool shipper_drain(struct shipper *s, uint64_t limit)
 		if (s->pos < head)
 			d = c->descs[s->pos & (c->desc_count - 1)];
 		if (s->pos >= head || d.seq > limit) {
+			if (cut_before(s, s->drained + 1, limit))
+				break;
 			drain_missing(s, s->drained + 1, limit);
 			s->drained = limit;
 			break;
@@ -207,8 +228,11 @@ bool shipper_drain(struct shipper *s, uint64_t limit)
 			s->pos++;
 			continue;
 		}
-		if (d.seq > s->drained + 1)
+		if (d.seq > s->drained + 1) {
+			if (cut_before(s, s->drained + 1, d.seq - 1))
+				break;
 			drain_missing(s, s->drained + 1, d.seq - 1);
+		}
 		s->drained = d.seq - 1;
 		ret = drain_desc(s, &d);
 		if (!ret) {

@@ -219,7 +219,7 @@ bool shipper_cut(struct shipper *s)
 	s->open = next;
 	s->last_cut = s->drained;
 	s->cut_at_ns = s->env->ops->monotonic_ns(s->env);
-	s->cut_due = false;
+	s->cut_due = s->cut_now = false;
 	return true;
 }
 
@@ -366,7 +366,7 @@ uint64_t shipper_tick(struct shipper *s)
 		progress = false;
 		if (s->nr_outbox < s->params.outbox_batches) {
 			progress = shipper_drain(s, ring_watermark(s));
-			if (s->open->record_bytes >= s->params.cut_bytes ||
+			if (s->cut_now || s->open->record_bytes >= s->params.cut_bytes ||
 			    s->open->nr_records >= MAX_BATCH_RECORDS)
 				progress |= shipper_cut(s);
 		}

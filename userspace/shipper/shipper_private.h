@@ -109,6 +109,7 @@ struct shipper {
 	struct pass pass;
 	struct chunk chunk;
 	uint64_t read_at_ns;		/* monotonic: not to be read before, after an error */
+	bool cut_now;			/* drain waits for it: a gap follows */
 	bool cut_due;			/* a read-back was completed: cut soon */
 
 	struct volume volumes[BLKSHIP_MAX_VOLUMES];
