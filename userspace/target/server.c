@@ -65,6 +65,17 @@ struct server {
 	void *arg;
 };
 
+/*
+ * The loop's outstanding poll keeps the socket alive for a moment after close(), even
+ * after the process: it would still take connections that nobody serves.
+ */
+static void server_deafen(struct server *sv)
+{
+	loop_poll_stop(&sv->listener);
+	shutdown(sv->listener.fd, SHUT_RDWR);
+	close(sv->listener.fd);
+}
+
 static void stop_check(struct loop_call *c);
 
 /* -- the end of a peer -- */
@@ -566,8 +577,7 @@ void server_stop(struct server *sv)
 	if (sv->stopping)
 		return;
 	sv->stopping = true;
-	loop_poll_stop(&sv->listener);
-	close(sv->listener.fd);
+	server_deafen(sv);
 	loop_timer_stop(&sv->watch);
 	loop_timer_stop(&sv->accept_again);
 	while ((g = groups_next(sv->groups, g)))
@@ -590,10 +600,8 @@ void server_destroy(struct server *sv)
 	loop_defer_cancel(&sv->stop_check);
 	loop_timer_stop(&sv->watch);
 	loop_timer_stop(&sv->accept_again);
-	if (!sv->stopping) {
-		loop_poll_stop(&sv->listener);
-		close(sv->listener.fd);
-	}
+	if (!sv->stopping)
+		server_deafen(sv);
 	groups_destroy(sv->groups);
 	tls_ctx_destroy(sv->tls);
 	free(sv->store);
