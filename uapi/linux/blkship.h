@@ -222,6 +222,12 @@ enum blkship_cmd {
 	BLKSHIP_CMD_VOLUME_GET,		/* [GROUP], dump */
 	BLKSHIP_CMD_VOLUME_DEL,		/* GROUP, VOLUME: detach on purpose */
 	BLKSHIP_CMD_EVENT,		/* multicast: EVENT, GROUP, [VOLUME] */
+	/*
+	 * GROUP, VOLUME, DEV, [RING_BYTES]: tap a disk, a partition or a device-mapper
+	 * device, in use or not. Again with the same for a volume that diverged: all of
+	 * it is read back.
+	 */
+	BLKSHIP_CMD_TAP_ADD,
 	__BLKSHIP_CMD_MAX,
 };
 #define BLKSHIP_CMD_MAX (__BLKSHIP_CMD_MAX - 1)
@@ -253,6 +259,7 @@ enum blkship_attr {
 	BLKSHIP_A_TIMEOUTS,		/* u64 */
 	BLKSHIP_A_RING_USED_BYTES,	/* u64 */
 	BLKSHIP_A_IN_FLIGHT,		/* u64 */
+	BLKSHIP_A_UNSEEN,		/* u64: writes the auditor found that passed no tap */
 	__BLKSHIP_A_MAX,
 };
 #define BLKSHIP_A_MAX (__BLKSHIP_A_MAX - 1)
@@ -266,6 +273,8 @@ enum blkship_event {
 	BLKSHIP_EVENT_OVERFLOW		= 6,
 	BLKSHIP_EVENT_TIMEOUT		= 7,	/* an I/O does not end: alarm */
 	BLKSHIP_EVENT_RESIZE		= 8,
+	BLKSHIP_EVENT_UNSEEN		= 9,	/* a write passed the tap by: alarm */
+	BLKSHIP_EVENT_DIVERGED		= 10,	/* a raw command may have changed data: alarm */
 };
 
 #endif /* _UAPI_LINUX_BLKSHIP_H */
