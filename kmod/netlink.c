@@ -153,6 +153,7 @@ static int put_volume(struct sk_buff *skb, struct blkship_volume *vol)
 	       nla_put_string(skb, BLKSHIP_A_VOLUME, vol->name) ||
 	       nla_put_u16(skb, BLKSHIP_A_VOLUME_INDEX, vol->index) ||
 	       put_u64(skb, BLKSHIP_A_SIZE_BYTES, vol->size_bytes) ||
+	       put_u64(skb, BLKSHIP_A_DEV_START_BYTES, vol->dev_start_bytes) ||
 	       put_u64(skb, BLKSHIP_A_DIRTY_REGIONS,
 		       READ_ONCE(vol->maps.nr_dirty)) ||
 	       put_u64(skb, BLKSHIP_A_REPAIRING_REGIONS,

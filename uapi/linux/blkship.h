@@ -260,6 +260,7 @@ enum blkship_attr {
 	BLKSHIP_A_RING_USED_BYTES,	/* u64 */
 	BLKSHIP_A_IN_FLIGHT,		/* u64 */
 	BLKSHIP_A_UNSEEN,		/* u64: writes the auditor found that passed no tap */
+	BLKSHIP_A_DEV_START_BYTES,	/* u64: where the volume begins on DEV */
 	__BLKSHIP_A_MAX,
 };
 #define BLKSHIP_A_MAX (__BLKSHIP_A_MAX - 1)

@@ -163,10 +163,12 @@ static int told_volume(struct knl *nl, struct nlattr **a)
 		.index = a[BLKSHIP_A_VOLUME_INDEX] ? nla_get_u16(a[BLKSHIP_A_VOLUME_INDEX]) : 0,
 		.dev_major = dev >> 20,
 		.dev_minor = dev & ((1u << 20) - 1),
+		.dev_start_bytes = get_u64(a, BLKSHIP_A_DEV_START_BYTES),
 		.flags = get_u32(a, BLKSHIP_A_FLAGS),
 		.size_bytes = get_u64(a, BLKSHIP_A_SIZE_BYTES),
 		.dirty_regions = get_u64(a, BLKSHIP_A_DIRTY_REGIONS),
 		.repairing_regions = get_u64(a, BLKSHIP_A_REPAIRING_REGIONS),
+		.unseen = get_u64(a, BLKSHIP_A_UNSEEN),
 	};
 
 	get_name(a, BLKSHIP_A_GROUP, v.group, sizeof(v.group));
@@ -311,6 +313,19 @@ int knl_group_del(struct knl *nl, const char *group, char *why)
 int knl_volume_del(struct knl *nl, const char *group, const char *volume, char *why)
 {
 	return knl_call(nl, knl_message(nl, BLKSHIP_CMD_VOLUME_DEL, NLM_F_ACK, group, volume), why);
+}
+
+int knl_tap_add(struct knl *nl, const char *group, const char *volume, uint32_t dev_major,
+		uint32_t dev_minor, uint64_t ring_bytes, char *why)
+{
+	struct nl_msg *msg = knl_message(nl, BLKSHIP_CMD_TAP_ADD, NLM_F_ACK, group, volume);
+
+	if (msg && (nla_put_u32(msg, BLKSHIP_A_DEV, dev_major << 20 | dev_minor) ||
+		    (ring_bytes && nla_put_u64(msg, BLKSHIP_A_RING_BYTES, ring_bytes)))) {
+		nlmsg_free(msg);
+		msg = NULL;
+	}
+	return knl_call(nl, msg, why);
 }
 
 /* -- events -- */

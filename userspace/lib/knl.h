@@ -36,8 +36,10 @@ struct knl_volume {
 	char front[8];
 	uint16_t index;
 	uint32_t dev_major, dev_minor;
+	uint64_t dev_start_bytes;	/* where it begins there */
 	uint32_t flags;			/* BLKSHIP_VOLUME_* */
 	uint64_t size_bytes, dirty_regions, repairing_regions;
+	uint64_t unseen;		/* writes that passed the tap by, and were read back */
 };
 
 /** knl_groups - all groups; each() returns not 0 to stop, which is returned then */
@@ -52,6 +54,15 @@ int knl_volumes(struct knl *nl, const char *group,
 int knl_group_new(struct knl *nl, const char *group, uint64_t ring_bytes, char *why);
 int knl_group_del(struct knl *nl, const char *group, char *why);
 int knl_volume_del(struct knl *nl, const char *group, const char *volume, char *why);
+
+/**
+ * knl_tap_add - tap a disk, a partition or a device-mapper device, in use or not
+ * @ring_bytes: of the group, which is made when missing; 0: the default
+ * Again for a volume that diverged: all of it is read back. -EOPNOTSUPP also when the
+ * module that runs has no tap.
+ */
+int knl_tap_add(struct knl *nl, const char *group, const char *volume, uint32_t dev_major,
+		uint32_t dev_minor, uint64_t ring_bytes, char *why);
 
 /**
  * knl_events_open - listen to the module's events
