@@ -362,8 +362,13 @@ int knl_events_fd(const struct knl *nl)
 	return nl_socket_get_fd(nl->sock);
 }
 
-void knl_events_read(struct knl *nl)
+/* The kernel says once that it had to drop some, in the place of a message. */
+int knl_events_read(struct knl *nl)
 {
-	while (nl_recvmsgs_default(nl->sock) == 0)
-		;
+	int ret, lost = 0;
+
+	/* A second time it may be the library that has no memory. */
+	while ((ret = nl_recvmsgs_default(nl->sock)) == 0 || (ret == -NLE_NOMEM && !lost))
+		lost = ret ? -ENOBUFS : lost;
+	return lost;
 }

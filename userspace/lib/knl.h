@@ -73,6 +73,11 @@ int knl_events_open(struct knl **out,
 				const char *volume),
 		   void *arg, char *why);
 int knl_events_fd(const struct knl *nl);		/* non-blocking, readable when there are some */
-void knl_events_read(struct knl *nl);
+
+/**
+ * knl_events_read - take what there is
+ * Return: 0; -ENOBUFS when some were lost on the way: look at everything again.
+ */
+int knl_events_read(struct knl *nl);
 
 #endif

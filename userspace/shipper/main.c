@@ -256,14 +256,24 @@ static void on_event(void *arg, enum blkship_event event, const char *group, con
 		group_release(d, src);
 }
 
+static void look_at_all(struct daemon *d)
+{
+	groups_scan(d);
+	for (unsigned int i = 0; i < d->nr_sources; i++)
+		source_check(d->sources[i]);
+}
+
 static void on_events(struct loop_poll *p, uint32_t events)
 {
 	struct daemon *d = (void *)((char *)p - offsetof(struct daemon, events_poll));
 
-	knl_events_read(d->events);
+	if (knl_events_read(d->events) == 0)
+		return;
+	log_warning("events of the module were lost, too many came at once; groups and volumes are looked at anew; alarms among them are in the kernel's log and in `blkship info`");
+	look_at_all(d);
 }
 
-/* Events may be lost under pressure, and the module may come later than we do. */
+/* A group may have been made before we listened, and the module may come later than we do. */
 static void on_rescan(struct loop_timer *t)
 {
 	struct daemon *d = (void *)((char *)t - offsetof(struct daemon, rescan));
@@ -272,9 +282,7 @@ static void on_rescan(struct loop_timer *t)
 	if (!d->events && !knl_events_open(&d->events, on_event, d, why))
 		loop_poll_start(d->loop, &d->events_poll, knl_events_fd(d->events), POLLIN,
 				on_events);
-	groups_scan(d);
-	for (unsigned int i = 0; i < d->nr_sources; i++)
-		source_check(d->sources[i]);
+	look_at_all(d);
 }
 
 /* -- life -- */
