@@ -139,6 +139,33 @@ void kernel_consumer_gone(struct sim *s)
 	}
 }
 
+void kernel_diverge(struct sim *s, uint16_t volume)
+{
+	s->diverged[volume] = true;
+	s->suspended[volume] = false;
+	mark(s, volume, 0, VOLUME_BYTES, "diverged");
+}
+
+void kernel_feed_again(struct sim *s, uint16_t volume)
+{
+	s->diverged[volume] = false;
+	mark(s, volume, 0, VOLUME_BYTES, "fed again");
+}
+
+void kernel_suspend(struct sim *s, uint16_t volume)
+{
+	s->suspended[volume] = true;
+	blkship_ring_mark(&s->ring);
+	note_seqs(s);
+	sim_log(s, "kernel: volume %u suspended, event seq %llu", volume,
+		(unsigned long long)s->ring.newest_seq);
+}
+
+void kernel_resume(struct sim *s, uint16_t volume)
+{
+	s->suspended[volume] = false;
+}
+
 /* -- what the consumer asks for -- */
 
 static struct sim *sim_of(struct capture *c)
@@ -151,6 +178,8 @@ static int cap_take(struct capture *c, uint16_t volume, uint64_t first, uint32_t
 {
 	struct sim *s = sim_of(c);
 
+	if (s->diverged[volume])
+		return -EREMCHG;
 	*taken = blkship_dirty_take(&s->maps[volume], first, count, max_regions, bitmap);
 	*seq = blkship_ring_mark(&s->ring);
 	note_seqs(s);
@@ -171,6 +200,8 @@ static int cap_map_read(struct capture *c, uint16_t volume, int which, uint64_t 
 {
 	struct blkship_dirty *d = &sim_of(c)->maps[volume];
 
+	if (which == BLKSHIP_MAP_DIRTY && sim_of(c)->suspended[volume])
+		return -EBUSY;
 	blkship_dirty_read(d, which == BLKSHIP_MAP_DIRTY ? d->dirty : d->repairing, first, count,
 			   bitmap);
 	return 0;
@@ -262,6 +293,7 @@ void kernel_start(struct sim *s)
 	};
 	for (uint32_t v = 0; v < s->cfg.volumes; v++) {
 		memset(s->map_words[v], 0, sizeof(s->map_words[v]));
+		s->diverged[v] = s->suspended[v] = false;
 		blkship_dirty_init(&s->maps[v], blkship_dirty_regions(VOLUME_BYTES),
 				   &s->map_words[v][0], &s->map_words[v][1]);
 		mark(s, v, 0, VOLUME_BYTES, "attach");

@@ -329,6 +329,71 @@ static void restarted_consumer_knows_what_is_durable(struct sim *s)
 			      (unsigned long long)after.durable_ordinal);
 }
 
+/* Rounds of everything that a daemon does, seconds apart. */
+static void go_on(struct sim *s)
+{
+	for (int i = 0; i < 20; i++) {
+		sim_env_advance(s->disk, 1000000000);
+		drain(s);
+		shipper_repair_step(s->shipper);
+		do_device_read(s);
+		shipper_cut(s->shipper);
+		deliver(s);
+	}
+}
+
+static bool is_clean(const struct sim *s, uint32_t volume)
+{
+	return !s->maps[volume].nr_dirty && !s->maps[volume].nr_repairing;
+}
+
+/* It cannot be read back; the others can, and are. No points before all are. */
+static void diverged_volume_keeps_nobody_waiting(struct sim *s)
+{
+	const struct op what = { .kind = OP_WRITE, .volume = 1, .first = 0, .count = 8 };
+	const struct op *op = NULL;
+	uint32_t points;
+
+	protect(s);
+	kernel_diverge(s, 0);
+	go_on(s);
+	points = s->nr_points;
+	do {
+		sim_now(s);
+		op = device_submit(s, &what);
+		complete(s, op);
+	} while (op->captured);
+	go_on(s);
+	if (!is_clean(s, 1))
+		sim_violation(s, "the other volume waits for the one that is diverged");
+	if (s->nr_points != points)
+		sim_violation(s, "points are made without the volume that is diverged");
+	kernel_feed_again(s, 0);
+}
+
+/* A pass finds nothing dirty, but what is resumed may not be ours. */
+static void suspended_volume_makes_no_points(struct sim *s)
+{
+	uint64_t suspended, takes;
+	uint32_t points;
+
+	protect(s);
+	kernel_suspend(s, 0);
+	suspended = s->ring.newest_seq;
+	go_on(s);
+	points = s->nr_points;
+	for (uint32_t i = 0; i < points; i++)
+		if (seq_number(s->points[i].cut_seq) >= suspended)
+			sim_violation(s, "a point while nobody knows what is resumed");
+	takes = s->ring.newest_seq;
+	kernel_resume(s, 0);
+	go_on(s);
+	if (s->nr_points == points)
+		sim_violation(s, "resumed, and no points are made");
+	if (s->ring.newest_seq != takes)
+		sim_violation(s, "nothing was missed, and something is read back");
+}
+
 static const struct {
 	const char *name;
 	void (*run)(struct sim *s);
@@ -349,6 +414,9 @@ static const struct {
 	  { .volumes = 1 } },
 	{ "restarted consumer knows what is durable", restarted_consumer_knows_what_is_durable,
 	  { .volumes = 1 } },
+	{ "diverged volume keeps nobody waiting", diverged_volume_keeps_nobody_waiting,
+	  { .volumes = 2, .desc_count = 8 } },
+	{ "suspended volume makes no points", suspended_volume_makes_no_points, { .volumes = 2 } },
 	{ "target lost its history", target_lost_its_history, { .volumes = 1 } },
 };
 
@@ -361,6 +429,8 @@ static int one_named(struct sim *s, unsigned int i)
 
 	if (tests[i].change.desc_count)
 		config.desc_count = tests[i].change.desc_count;
+	if (tests[i].change.volumes)
+		config.volumes = tests[i].change.volumes;
 	sim_begin(s, &config);
 	tests[i].run(s);
 	if (!s->violation[0])

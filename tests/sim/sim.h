@@ -127,6 +127,8 @@ struct sim {
 	uint8_t *payload;
 	struct blkship_dirty maps[MAX_VOLUMES];
 	uint64_t map_words[MAX_VOLUMES][2];
+	bool diverged[MAX_VOLUMES];		/* nothing feeds it */
+	bool suspended[MAX_VOLUMES];
 	uint64_t *seq_time[MAX_INCARNATIONS];	/* when a number was taken */
 	uint32_t boot;				/* which life of the kernel */
 	uint32_t boot_of[MAX_INCARNATIONS * 2];
@@ -174,6 +176,12 @@ void kernel_complete(struct sim *s, struct op *op);
 void kernel_timeout(struct sim *s, struct op *op);
 bool kernel_may_issue(const struct sim *s, const struct op *op);
 void kernel_consumer_gone(struct sim *s);
+/* What feeds a volume goes without a word, and is there again. */
+void kernel_diverge(struct sim *s, uint16_t volume);
+void kernel_feed_again(struct sim *s, uint16_t volume);
+/* It is suspended, and resumed. */
+void kernel_suspend(struct sim *s, uint16_t volume);
+void kernel_resume(struct sim *s, uint16_t volume);
 
 /* target.c: consumer process, connection, target process */
 void target_init(struct sim *s);

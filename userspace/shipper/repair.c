@@ -13,6 +13,9 @@
  *	READING	 watermark p >= t, a batch ended exactly at p; reads are in flight
  *	READ	 then e = newest seq; the data, stamped p, the end of the hold and
  *		 the regions to clear go into one batch
+ *
+ * A volume that the kernel keeps back (diverged, suspended) is left out: the others
+ * are read back, but the pass covers no gap. It is tried again every second.
  */
 #include "shipper_private.h"
 
@@ -24,6 +27,7 @@
 
 #define RUN_MAX_BYTES (1u << 20)
 #define READ_RETRY_NS UINT64_C(1000000000)
+#define PASS_RETRY_NS UINT64_C(1000000000)
 
 static bool bit_at(const uint64_t *map, uint64_t n)
 {
@@ -44,6 +48,33 @@ static void pass_done(struct shipper *s)
 		s->clean_from = seq_of(s, s->pass.end);
 	s->pass.active = false;
 	s->cut_due = true;
+}
+
+/* All that could be taken over was read. */
+static void pass_end(struct shipper *s)
+{
+	if (!s->pass.incomplete) {
+		pass_done(s);
+		return;
+	}
+	s->pass.active = false;
+	s->pass_at_ns = s->env->ops->monotonic_ns(s->env) + PASS_RETRY_NS;
+}
+
+/* The kernel keeps it back: what of it is dirty is repaired by another pass. */
+static void pass_leave_out(struct shipper *s, struct volume *v)
+{
+	memset(v->need, 0, (v->nr_regions + 63) / 64 * 8);
+	v->nr_need = 0;
+	s->pass.incomplete = true;
+}
+
+static bool pass_needs_more(const struct shipper *s)
+{
+	for (uint32_t i = 0; i < s->nr_volumes; i++)
+		if (s->volumes[i].nr_need)
+			return true;
+	return false;
 }
 
 /* What is dirty now into v->need. */
@@ -69,18 +100,19 @@ static bool pass_start(struct shipper *s)
 {
 	struct pass *p = &s->pass;
 
-	if (s->last_gap <= s->repaired_t0 || s->open->nr_repairs == COMMIT_MAX_REPAIRS)
+	if (s->last_gap <= s->repaired_t0 || s->open->nr_repairs == COMMIT_MAX_REPAIRS ||
+	    s->env->ops->monotonic_ns(s->env) < s->pass_at_ns)
 		return false;
 	*p = (struct pass){ 0 };
 	p->t0 = p->end = ring_newest(s);	/* before the maps are read */
 	for (uint32_t i = 0; i < s->nr_volumes; i++) {
 		if (volume_need(s, &s->volumes[i]))
-			return false;
+			pass_leave_out(s, &s->volumes[i]);
 		p->regions_all += s->volumes[i].nr_need;
 	}
 	p->active = true;
 	if (!p->regions_all)
-		pass_done(s);
+		pass_end(s);
 	return true;
 }
 
@@ -152,7 +184,10 @@ static bool chunk_take(struct shipper *s)
 			      s->params.chunk_bytes / BLKSHIP_REGION_BYTES, c->bitmap, &c->taken,
 			      &c->t)) {
 		chunk_free(c);
-		return false;
+		pass_leave_out(s, v);
+		if (!pass_needs_more(s))
+			pass_end(s);
+		return true;
 	}
 	s->takes[s->nr_takes++] = c->t;
 	c->volume = v;
@@ -425,14 +460,6 @@ static void hold_close(struct shipper *s, uint64_t id, uint64_t end)
 	}
 }
 
-static bool pass_needs_more(const struct shipper *s)
-{
-	for (uint32_t i = 0; i < s->nr_volumes; i++)
-		if (s->volumes[i].nr_need)
-			return true;
-	return false;
-}
-
 static bool chunk_close(struct shipper *s)
 {
 	struct chunk *c = &s->chunk;
@@ -476,7 +503,7 @@ static bool chunk_close(struct shipper *s)
 	chunk_free(c);
 	s->cut_due = true;
 	if (!pass_needs_more(s))
-		pass_done(s);
+		pass_end(s);
 	return true;
 }
 

@@ -55,6 +55,7 @@ struct chunk {
 
 struct pass {
 	bool active;
+	bool incomplete;		/* a volume was left out: it covers no gap */
 	uint64_t t0, end;	/* numbers */
 	uint64_t regions_all, regions_done;
 	uint32_t at_volume;	/* where to look for the next chunk */
@@ -108,6 +109,7 @@ struct shipper {
 
 	struct pass pass;
 	struct chunk chunk;
+	uint64_t pass_at_ns;		/* monotonic: no other pass before, after one like that */
 	uint64_t read_at_ns;		/* monotonic: not to be read before, after an error */
 	bool cut_now;			/* drain waits for it: a gap follows */
 	bool cut_due;			/* a read-back was completed: cut soon */
