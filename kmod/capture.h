@@ -15,34 +15,9 @@
 #ifndef BLKSHIP_CAPTURE_H
 #define BLKSHIP_CAPTURE_H
 
-#include <linux/rbtree.h>
+#include <linux/bio.h>
 
-#include "volume.h"
-
-struct bio;
-
-enum blkship_flight_kind {
-	BLKSHIP_FLIGHT_NONE,		/* nothing to do at its end */
-	BLKSHIP_FLIGHT_CAPTURED,
-	BLKSHIP_FLIGHT_UNCAPTURED,	/* no entry, or not any more: it timed out */
-	BLKSHIP_FLIGHT_FLUSH,
-};
-
-/* One operation from submission to completion; lives with the front end's bio. */
-struct blkship_flight {
-	struct rb_node node;		/* of volume->flights */
-	u64 first;			/* sectors, both ends included */
-	u64 last;
-	struct blkship_volume *vol;
-	u64 pos;			/* of its descriptor */
-	u64 seq;
-	struct list_head waiting;	/* in volume->held, then group->to_issue */
-	/* How a held one is sent to its device; set when it may be held. */
-	void (*issue)(struct blkship_flight *f);
-	u32 blockers;			/* while held: earlier ones, and its submitter */
-	u8 kind;			/* enum blkship_flight_kind */
-	bool copied;			/* its payload is in place */
-};
+#include "flight.h"
 
 /*
  * Capture a write, write-zeroes or discard of w->length_bytes at submission.
@@ -57,6 +32,16 @@ void blkship_capture_flush(struct blkship_flight *f, struct blkship_write *w);
 
 /* It ended, and its submitter was not told yet. state as in the descriptor. */
 void blkship_capture_end(struct blkship_flight *f, u8 state);
+
+/* The longest record: it has to fit the ring with room to spare. */
+static inline u32 blkship_record_max_bytes(const struct blkship_ring *ring)
+{
+	return min_t(u64, BLKSHIP_MAX_RECORD_BYTES, ring->payload_bytes / 4);
+}
+
+/* Copy what is from @start on to a reserved descriptor's place, and publish it. */
+void blkship_payload_copy(struct blkship_ring *ring, u64 pos, struct bio *bio,
+			  struct bvec_iter start);
 
 /* Works of a group. */
 void blkship_capture_issue_work(struct work_struct *work);

@@ -185,10 +185,16 @@ static long group_take(struct blkship_group *grp, void __user *arg)
 		ret = -EREMCHG;
 	if (!ret) {
 		raw_spin_lock_irq(&grp->lock);
-		take.taken = blkship_dirty_take(&vol->maps, take.first_region,
-						take.count, take.max_regions,
-						bitmap);
-		take.seq = blkship_ring_mark(&grp->ring);
+		if (vol->raw_command) {
+			ret = -EREMCHG;
+		} else {
+			take.taken = blkship_dirty_take(&vol->maps,
+							take.first_region,
+							take.count,
+							take.max_regions,
+							bitmap);
+			take.seq = blkship_ring_mark(&grp->ring);
+		}
 		raw_spin_unlock_irq(&grp->lock);
 	}
 	mutex_unlock(&blkship_mutex);

@@ -71,13 +71,6 @@ static int dm_blkship_parse(struct dm_target *ti, unsigned int argc,
 	return 0;
 }
 
-/* Every record has to fit the ring with room to spare. */
-static sector_t record_max_sectors(const struct blkship_ring *ring)
-{
-	return min_t(u64, BLKSHIP_MAX_RECORD_BYTES, ring->payload_bytes / 4) >>
-		SECTOR_SHIFT;
-}
-
 static int dm_blkship_attach(struct dm_target *ti, struct dm_blkship *dm)
 {
 	struct block_device *bdev = dm->dev->bdev;
@@ -102,7 +95,8 @@ static int dm_blkship_attach(struct dm_target *ti, struct dm_blkship *dm)
 		return ret;
 	}
 	ret = dm_set_target_max_io_len(ti,
-			record_max_sectors(&dm->front.vol->grp->ring));
+			blkship_record_max_bytes(&dm->front.vol->grp->ring) >>
+			SECTOR_SHIFT);
 	if (ret)
 		blkship_front_remove(&dm->front);
 	return ret;

@@ -11,7 +11,7 @@
 #include "capture.h"
 #include "group.h"
 #include "netlink.h"
-#include "volume.h"
+#include "observe.h"
 
 #define RING_MIN_BYTES		(1ULL << 20)
 #define RING_MAX_BYTES		(4096ULL << 20)
@@ -144,6 +144,7 @@ static struct blkship_group *group_alloc(const char *name, u64 ring_bytes)
 	strscpy(grp->name, name, sizeof(grp->name));
 	raw_spin_lock_init(&grp->lock);
 	INIT_LIST_HEAD(&grp->to_issue);
+	INIT_LIST_HEAD(&grp->spare);
 	init_waitqueue_head(&grp->wait);
 	init_irq_work(&grp->wake_work, group_wake_work);
 	INIT_WORK(&grp->issue_work, blkship_capture_issue_work);
@@ -159,6 +160,7 @@ static void group_free(struct kref *ref)
 						 ref);
 
 	rings_uncharge(grp->ring.payload_bytes);
+	blkship_observe_free(grp);
 	ring_free(grp);
 	kvfree(grp);
 	module_put(THIS_MODULE);

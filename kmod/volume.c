@@ -44,7 +44,7 @@ static struct blkship_volume *volume_alloc(struct blkship_group *grp,
 	vol->flags = BLKSHIP_VOLUME_DETACHED;
 	vol->size_bytes = size_bytes;
 	vol->flights = RB_ROOT;
-	INIT_LIST_HEAD(&vol->held);
+	INIT_LIST_HEAD(&vol->apart);
 	blkship_dirty_init(&vol->maps, blkship_dirty_regions(size_bytes),
 			   dirty, repairing);
 	return vol;
@@ -408,12 +408,15 @@ int blkship_front_start(struct blkship_front *front)
 	vol->dev = front->dev;
 	vol->dev_start_bytes = front->dev_start_bytes;
 	/* Whatever was written before, or elsewhere, was not seen. */
-	if (!fed || moved) {
+	if (!fed || moved)
 		blkship_volume_mark(vol, 0, vol->size_bytes);
-		blkship_group_mark(vol->grp);
-	}
-	vol->flags = 0;
+	raw_spin_lock_irq(&vol->grp->lock);
+	if (!fed || moved)
+		blkship_ring_mark(&vol->grp->ring);
 	vol->seen = true;
+	vol->raw_command = false;
+	raw_spin_unlock_irq(&vol->grp->lock);
+	vol->flags = 0;
 	mutex_unlock(&blkship_mutex);
 
 	if (fresh)

@@ -26,7 +26,7 @@ struct blkship_volume {
 	char name[BLKSHIP_NAME_BYTES];
 
 	struct list_head fronts;	/* blkship_mutex */
-	bool seen;			/* blkship_mutex; was fed once */
+	bool seen;			/* blkship_mutex and group lock; was fed once */
 	bool leaving;			/* blkship_mutex; detach was asked for */
 	u32 flags;			/* blkship_mutex; BLKSHIP_VOLUME_* */
 	dev_t dev;			/* blkship_mutex; where to read back from */
@@ -34,17 +34,20 @@ struct blkship_volume {
 
 	u64 size_bytes;			/* changed under blkship_mutex and group lock */
 	struct blkship_dirty maps;	/* group lock */
-	/*
-	 * Group lock. Captured writes that are at the device never share a
-	 * block, so they are in a plain tree by range; later ones that would
-	 * are held, in order of seq.
-	 */
+	/* What is in flight, under the group's lock: see flight.h. */
 	struct rb_root flights;
-	struct list_head held;
-	u32 nr_held;
+	struct list_head apart;
+	u32 nr_apart;
 	u64 captured;			/* group lock */
 	u64 uncaptured;			/* group lock */
 	u64 failed;			/* group lock */
+	u64 unseen;			/* group lock; found by the auditor */
+	/*
+	 * Group lock: until then a write without an entry has an explanation,
+	 * in jiffies.
+	 */
+	u64 explained_until;
+	bool raw_command;		/* group lock; diverged, not yet said so */
 };
 
 /* One front end of a volume; embedded in its private data. */

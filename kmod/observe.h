@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * observe - the writes of a tapped volume, from submission to their end.
+ *
+ * Stage [1 capture] for a front end that only looks on. Fed by the probes of
+ * front_tap.c; feeds ring and dirty maps. A probe has no memory of its own with a
+ * bio, so a write is found again by its blocks, and known by the bio that was
+ * submitted or, where that was split, by the piece's parent.
+ *
+ * Promises (DESIGN 1.1-1.6): as capture.h, except that nothing is held. Two
+ * writes in flight on one block make it dirty, with a seq, when the second is
+ * submitted. A write that ends without an entry makes its range dirty: all of
+ * the volume where the range is not known. Until the volume was fed for the
+ * first time, and all of it made dirty for that, nothing takes a seq.
+ *
+ * Ranges are sectors of the volume, both ends included. No function here
+ * fails, waits or allocates; all take the group's lock unless it says so.
+ */
+#ifndef BLKSHIP_OBSERVE_H
+#define BLKSHIP_OBSERVE_H
+
+#include "capture.h"
+
+/* What one bio, or so much of it as fits a record, has in flight. */
+struct blkship_observed {
+	struct blkship_flight flight;
+	const struct bio *bio;		/* as submitted; not followed */
+	u64 bio_first;			/* all that the bio has on this volume */
+	u64 bio_last;
+	u32 left_bytes;			/* not ended yet */
+	bool issued;			/* some of it */
+	bool failed;			/* some of it */
+	bool spare;			/* not the twin of a descriptor */
+};
+
+/* The sectors of a bio that lie on the volume. */
+struct blkship_span {
+	u64 first;
+	u64 last;
+};
+
+/*
+ * Room for as many as the ring has descriptors, and some for writes that are not
+ * captured. Once for a group, before its first tapped volume is fed. May sleep.
+ */
+int blkship_observe_alloc(struct blkship_group *grp);
+void blkship_observe_free(struct blkship_group *grp);
+
+/*
+ * It is being submitted. @w is all but volume, time and range; @start is where
+ * the span begins in the bio's data. With @capture false it is only made dirty.
+ */
+void blkship_observe_submit(struct blkship_volume *vol, struct bio *bio,
+			    struct blkship_span span, struct bvec_iter start,
+			    struct blkship_write *w, bool capture);
+
+/* It is being submitted, and will not be followed: dirty now, and at its end. */
+void blkship_observe_pass(struct blkship_volume *vol, struct blkship_span span);
+
+/* It is being issued: whether its every sector was expected. What was not is dirty. */
+bool blkship_observe_issue(struct blkship_volume *vol, const struct bio *bio,
+			   struct blkship_span span);
+
+/* So much of a request ended. */
+void blkship_observe_progress(struct blkship_volume *vol, const struct bio *bio,
+			      struct blkship_span span, bool failed);
+
+/*
+ * A bio ended that is in no request any more, or never was. @by_request: the
+ * disk works by requests, so that something it did not issue did not happen.
+ * Whether it was expected, as above.
+ */
+bool blkship_observe_end(struct blkship_volume *vol, const struct bio *bio,
+			 struct blkship_span span, bool failed,
+			 bool by_request);
+
+/* It does not end. Under the group's lock. */
+void blkship_observe_time_out(struct blkship_flight *f);
+
+/* For a while, what has no entry is no news. */
+void blkship_observe_explain(struct blkship_volume *vol);
+
+/*
+ * A raw command may have changed anything: no repair can begin until all is read
+ * back. Whether that is news.
+ */
+bool blkship_observe_raw(struct blkship_volume *vol);
+
+/* Whether nothing is in flight; and make a gap of what still is. */
+bool blkship_observe_idle(struct blkship_volume *vol);
+void blkship_observe_give_up(struct blkship_volume *vol);
+
+#endif
