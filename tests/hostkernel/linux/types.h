@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The kernel names that kmod/ring_core.c and dirty_core.c use, for the host. */
+/* The kernel names that the *_core.c of kmod/ use, for the host. */
 #ifndef HOSTKERNEL_TYPES_H
 #define HOSTKERNEL_TYPES_H
 

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * meta_core - the list of regions that may differ from the target, and how it is
+ * written down. Arithmetic only; also built for the host.
+ *
+ * Beside stage [1 capture]: a write of a volume with a write-intent log asks
+ * here whether its regions are listed on the metadata device. meta_log.c does
+ * the I/O.
+ *
+ * Promises:
+ *  - a region is told to be listed only after a block that has it was written;
+ *  - it is taken off only when all that was ever written to it is durable at
+ *    the target and it is neither dirty nor repairing, and it counts as not
+ *    listed from the moment that the block without it is filled;
+ *  - what cannot be read back, or does not check, is listed.
+ *
+ * The caller holds the group's lock around what takes a struct blkship_list,
+ * and writes one block at a time (fill, write, wrote). Nothing here allocates.
+ */
+#ifndef BLKSHIP_META_CORE_H
+#define BLKSHIP_META_CORE_H
+
+#include "dirty_core.h"
+#include "meta_format.h"
+
+/* -- the list -- */
+
+/* All maps have one bit for each region of META_REGION_BYTES. */
+struct blkship_list {
+	u64 *listed;		/* is on the device: a write may go */
+	u64 *wanted;		/* has to be, and waits for its block */
+	u64 *touched;		/* was written to in this period */
+	u64 *leaving;		/* goes with the next write of its block, if still unused */
+	u64 *due;		/* one bit for each block that is to be written */
+	u64 nr_regions;
+	u64 nr_listed;
+	u32 nr_blocks;
+	u64 closed_pos;		/* ring position when the last period ended */
+};
+
+u64 blkship_list_regions(u64 size_bytes);
+u32 blkship_list_blocks(u64 size_bytes);
+/* Words of memory that a list of this volume needs. */
+u64 blkship_list_words(u64 size_bytes);
+
+/* Empty. memory: zeroed, blkship_list_words() of it; the caller's. */
+void blkship_list_init(struct blkship_list *l, u64 size_bytes, u64 *memory);
+
+/* A write comes: whether it may go. If not, its blocks are due from now on. */
+bool blkship_list_touch(struct blkship_list *l, u64 offset_bytes,
+			u64 length_bytes);
+
+/* Whether the whole range is listed by now. */
+bool blkship_list_covers(const struct blkship_list *l, u64 offset_bytes,
+			 u64 length_bytes);
+
+/* Have a range listed that nobody writes to: it was marked dirty. */
+void blkship_list_want(struct blkship_list *l, u64 offset_bytes,
+		       u64 length_bytes);
+
+/* As if all had just been read from the device: everything is listed. */
+void blkship_list_fill_all(struct blkship_list *l);
+
+/*
+ * A period ends, for the words [*at, *at + max_words) of the maps; *at moves on
+ * and becomes the number of words at the end. With retire, what is listed and
+ * was not touched in the period will leave. The caller may let the lock go in
+ * between. When the end is reached head_pos is remembered: all that was
+ * touched before it lies below.
+ */
+void blkship_list_period(struct blkship_list *l, bool retire, u64 head_pos,
+			 u64 *at, u64 max_words);
+u64 blkship_list_map_words(const struct blkship_list *l);
+
+/* Have the blocks written that have something to lose: leaving is final. */
+void blkship_list_leave(struct blkship_list *l);
+
+/* The first block that is due; false when there is none. */
+bool blkship_list_due(const struct blkship_list *l, u32 *block);
+
+/*
+ * Fill a block's bits as they are to be written: what is listed or wanted, less
+ * what leaves. It is not due any more.
+ */
+void blkship_list_block_fill(struct blkship_list *l,
+			     const struct blkship_dirty *maps, u32 block,
+			     struct meta_block *out);
+
+/* This block is durable: what it has is listed. */
+void blkship_list_block_wrote(struct blkship_list *l, u32 block,
+			      const struct meta_block *written);
+
+/* Read from the device: what it has is listed; in NULL (or damaged) all is. */
+void blkship_list_block_load(struct blkship_list *l, u32 block,
+			     const struct meta_block *read);
+
+/* Mark dirty what is listed, for the words from *at on, as above. */
+void blkship_list_mark(const struct blkship_list *l, struct blkship_dirty *maps,
+		       u64 *at, u64 max_words);
+
+/* -- blocks, as on the device -- */
+
+/* A superblock in the host's order. */
+struct blkship_super {
+	u16 state;			/* enum meta_state */
+	u64 write_no;
+	u64 size_bytes;
+	u64 log_no;
+	u64 fingerprint;
+	u64 ordinal;
+	u8 id[16];
+	u8 instance[16];
+	u8 basis_instance[16];
+	u32 basis_incarnation;
+	char group[META_NAME_BYTES];
+	char volume[META_NAME_BYTES];
+	char disk[META_DISK_BYTES];
+};
+
+void blkship_super_encode(const struct blkship_super *s, void *block);
+
+/*
+ * Choose among the META_SUPERS blocks. 0; -ENODATA: both are empty, nothing was
+ * ever here; -EBADMSG: there is something, but no superblock of ours that
+ * checks (*foreign: nor anything that looks like one); -EPROTO: another version.
+ */
+int blkship_super_choose(const void *blocks, struct blkship_super *out,
+			 bool *foreign);
+
+/* Head and CRC around the bits of a block. */
+void blkship_block_seal(struct meta_block *block, const u8 *id, u32 index,
+			u64 log_no);
+/* Whether it checks, and is this block of this list. */
+bool blkship_block_valid(const struct meta_block *block, const u8 *id,
+			 u32 index);
+
+#endif
