@@ -33,6 +33,28 @@ void blkship_capture_flush(struct blkship_flight *f, struct blkship_write *w);
 /* It ended, and its submitter was not told yet. state as in the descriptor. */
 void blkship_capture_end(struct blkship_flight *f, u8 state);
 
+/* What the ring calls the operation of a bio that changes data; 0 for others. */
+static inline u8 blkship_op_of(const struct bio *bio)
+{
+	switch (bio_op(bio)) {
+	case REQ_OP_WRITE:
+		return BLKSHIP_OP_WRITE;
+	case REQ_OP_WRITE_ZEROES:
+		return BLKSHIP_OP_ZERO;
+	case REQ_OP_DISCARD:
+	case REQ_OP_SECURE_ERASE:
+		return BLKSHIP_OP_DISCARD;
+	default:
+		return 0;
+	}
+}
+
+static inline u32 blkship_flags_of(const struct bio *bio)
+{
+	return (bio->bi_opf & REQ_FUA ? BLKSHIP_DESC_FUA : 0) |
+	       (bio->bi_opf & REQ_PREFLUSH ? BLKSHIP_DESC_PREFLUSH : 0);
+}
+
 /* The longest record: it has to fit the ring with room to spare. */
 static inline u32 blkship_record_max_bytes(const struct blkship_ring *ring)
 {

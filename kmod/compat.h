@@ -8,6 +8,7 @@
 #ifndef BLKSHIP_COMPAT_H
 #define BLKSHIP_COMPAT_H
 
+#include <linux/blkdev.h>
 #include <linux/mm.h>
 #include <linux/version.h>
 #include <net/genetlink.h>
@@ -32,5 +33,52 @@ static inline struct nlattr **blkship_dump_attrs(struct netlink_callback *cb)
 	return genl_info_dump(cb)->attrs;
 }
 #endif
+
+/* A block device kept open for as long as somebody looks at it; not claimed. */
+struct blkship_bdev {
+	struct block_device *bdev;
+	struct file *file;
+};
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 9, 0)
+static inline int blkship_bdev_open(dev_t dev, struct blkship_bdev *b)
+{
+	b->file = NULL;
+	b->bdev = blkdev_get_by_dev(dev, FMODE_READ, NULL);
+	return PTR_ERR_OR_ZERO(b->bdev);
+}
+
+static inline void blkship_bdev_close(struct blkship_bdev *b)
+{
+	if (b->bdev)
+		blkdev_put(b->bdev, FMODE_READ);
+	b->bdev = NULL;
+}
+#else
+static inline int blkship_bdev_open(dev_t dev, struct blkship_bdev *b)
+{
+	b->bdev = NULL;
+	b->file = bdev_file_open_by_dev(dev, BLK_OPEN_READ, NULL, NULL);
+	if (IS_ERR(b->file))
+		return PTR_ERR(b->file);
+	b->bdev = file_bdev(b->file);
+	return 0;
+}
+
+static inline void blkship_bdev_close(struct blkship_bdev *b)
+{
+	if (b->bdev)
+		bdev_fput(b->file);
+	b->bdev = NULL;
+}
+#endif
+
+/*
+ * Exported to modules, declared only in drivers/md/dm.h: waits for all that a
+ * device-mapper device has in flight, and lets it go on.
+ */
+struct mapped_device;
+void dm_internal_suspend_fast(struct mapped_device *md);
+void dm_internal_resume_fast(struct mapped_device *md);
 
 #endif

@@ -83,6 +83,7 @@ static int dm_blkship_attach(struct dm_target *ti, struct dm_blkship *dm)
 	}
 	if (dm->pass_through)
 		return 0;
+	dm->front.kind = "dm";
 	dm->front.owner = dm_table_get_md(ti->table);
 	dm->front.generation = ti->table;
 	dm->front.dev = bdev->bd_dev;
@@ -172,35 +173,13 @@ static void dm_blkship_issue(struct blkship_flight *flight)
 	dm_submit_bio_remap(bio, NULL);
 }
 
-/* What the ring calls the operation of a bio that changes data; 0 for others. */
-static u8 ring_op(const struct bio *bio)
-{
-	switch (bio_op(bio)) {
-	case REQ_OP_WRITE:
-		return BLKSHIP_OP_WRITE;
-	case REQ_OP_WRITE_ZEROES:
-		return BLKSHIP_OP_ZERO;
-	case REQ_OP_DISCARD:
-	case REQ_OP_SECURE_ERASE:
-		return BLKSHIP_OP_DISCARD;
-	default:
-		return 0;
-	}
-}
-
-static u32 desc_flags(const struct bio *bio)
-{
-	return (bio->bi_opf & REQ_FUA ? BLKSHIP_DESC_FUA : 0) |
-	       (bio->bi_opf & REQ_PREFLUSH ? BLKSHIP_DESC_PREFLUSH : 0);
-}
-
 /* Every bio of the volume passes here; device-mapper has split what is long. */
 static int dm_blkship_map(struct dm_target *ti, struct bio *bio)
 {
 	struct dm_blkship *dm = ti->private;
 	struct blkship_flight *f = &io_of(bio)->flight;
 	sector_t sector = dm_target_offset(ti, bio->bi_iter.bi_sector);
-	struct blkship_write w = { .flags = desc_flags(bio) };
+	struct blkship_write w = { .flags = blkship_flags_of(bio) };
 
 	bio_set_dev(bio, dm->dev->bdev);
 	f->kind = BLKSHIP_FLIGHT_NONE;
@@ -209,7 +188,7 @@ static int dm_blkship_map(struct dm_target *ti, struct bio *bio)
 		bio->bi_iter.bi_sector = dm->start + sector;
 		return DM_MAPIO_REMAPPED;
 	}
-	w.op = ring_op(bio);
+	w.op = blkship_op_of(bio);
 	if (w.op && likely(bio->bi_iter.bi_size)) {
 		bool go;
 

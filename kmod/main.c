@@ -10,6 +10,7 @@
 #include "capture.h"
 #include "chardev.h"
 #include "front_dm.h"
+#include "front_tap.h"
 #include "netlink.h"
 #include "payload_crc.h"
 
@@ -42,6 +43,9 @@ static int __init blkship_init(void)
 	blkship_wq = alloc_workqueue("blkship", WQ_MEM_RECLAIM | WQ_UNBOUND, 0);
 	if (!blkship_wq)
 		return -ENOMEM;
+	ret = blkship_tap_init();
+	if (ret)
+		goto err_wq;
 	ret = blkship_netlink_init();
 	if (ret)
 		goto err_wq;
@@ -70,6 +74,7 @@ static void __exit blkship_exit(void)
 		return;
 	blkship_chardev_exit();
 	blkship_netlink_exit();
+	blkship_tap_exit();
 	destroy_workqueue(blkship_wq);
 }
 

@@ -8,6 +8,7 @@
 #include <linux/module.h>
 
 #include "compat.h"
+#include "front_tap.h"
 #include "netlink.h"
 #include "volume.h"
 
@@ -27,6 +28,15 @@ static const struct nla_policy volume_policy[] = {
 			      .len = BLKSHIP_NAME_BYTES - 1 },
 	[BLKSHIP_A_VOLUME] = { .type = NLA_NUL_STRING,
 			       .len = BLKSHIP_NAME_BYTES - 1 },
+};
+
+static const struct nla_policy tap_policy[] = {
+	[BLKSHIP_A_GROUP] = { .type = NLA_NUL_STRING,
+			      .len = BLKSHIP_NAME_BYTES - 1 },
+	[BLKSHIP_A_VOLUME] = { .type = NLA_NUL_STRING,
+			       .len = BLKSHIP_NAME_BYTES - 1 },
+	[BLKSHIP_A_RING_BYTES] = { .type = NLA_U64 },
+	[BLKSHIP_A_DEV] = { .type = NLA_U32 },
 };
 
 static struct genl_family family;
@@ -104,6 +114,30 @@ static int do_volume_del(struct sk_buff *skb, struct genl_info *info)
 	if (!volume)
 		return -EINVAL;
 	ret = blkship_volume_delete(group, volume, &why);
+	if (!ret)
+		blkship_tap_remove(group, volume);	/* unless it has none */
+	return explain(info, why, ret);
+}
+
+static int do_tap_add(struct sk_buff *skb, struct genl_info *info)
+{
+	struct nlattr *dev = info->attrs[BLKSHIP_A_DEV];
+	struct nlattr *bytes = info->attrs[BLKSHIP_A_RING_BYTES];
+	int ret = check_allowed(skb, info->extack);
+	const char *group, *volume, *why = NULL;
+
+	if (ret)
+		return ret;
+	group = name_of(info, BLKSHIP_A_GROUP);
+	if (!group)
+		return -EINVAL;
+	volume = name_of(info, BLKSHIP_A_VOLUME);
+	if (!volume)
+		return -EINVAL;
+	if (!dev)
+		return explain(info, "a device must be named", -EINVAL);
+	ret = blkship_tap_add(group, volume, nla_get_u32(dev),
+			      bytes ? nla_get_u64(bytes) : 0, &why);
 	return explain(info, why, ret);
 }
 
@@ -159,7 +193,9 @@ static int put_volume(struct sk_buff *skb, struct blkship_volume *vol)
 	       put_u64(skb, BLKSHIP_A_REPAIRING_REGIONS,
 		       READ_ONCE(vol->maps.nr_repairing)) ||
 	       nla_put_u32(skb, BLKSHIP_A_DEV, vol->dev) ||
-	       nla_put_string(skb, BLKSHIP_A_FRONT, fed ? "dm" : "none") ||
+	       nla_put_string(skb, BLKSHIP_A_FRONT,
+			      fed ? vol->front_kind : "none") ||
+	       put_u64(skb, BLKSHIP_A_UNSEEN, READ_ONCE(vol->unseen)) ||
 	       nla_put_u32(skb, BLKSHIP_A_FLAGS, vol->flags) ?
 	       -EMSGSIZE : 0;
 }
@@ -297,6 +333,11 @@ static const struct genl_ops ops[] = {
 		.doit	 = do_volume_del,
 		.policy	 = volume_policy,
 		.maxattr = ARRAY_SIZE(volume_policy) - 1,
+	}, {
+		.cmd	 = BLKSHIP_CMD_TAP_ADD,
+		.doit	 = do_tap_add,
+		.policy	 = tap_policy,
+		.maxattr = ARRAY_SIZE(tap_policy) - 1,
 	},
 };
 

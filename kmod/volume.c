@@ -383,40 +383,73 @@ static bool volume_fed(const struct blkship_volume *vol)
 	return false;
 }
 
-int blkship_front_start(struct blkship_front *front)
+/* Its size becomes that of the front end; nothing is in flight. */
+static int front_fit(struct blkship_front *front, bool *resized)
 {
 	struct blkship_volume *vol = front->vol;
-	bool resized, moved, fed, fresh;
+
+	lockdep_assert_held(&blkship_mutex);
+	*resized = front->size_bytes != vol->size_bytes;
+	if (!*resized)
+		return 0;
+	if (!front->spare_dirty)
+		return -ESTALE;
+	volume_resize(vol, front);
+	return 0;
+}
+
+int blkship_front_fit(struct blkship_front *front)
+{
+	bool resized;
+	int ret;
 
 	mutex_lock(&blkship_mutex);
-	if (front->started) {
-		mutex_unlock(&blkship_mutex);
-		return 0;
-	}
-	resized = front->size_bytes != vol->size_bytes;
-	if (resized && !front->spare_dirty) {
-		mutex_unlock(&blkship_mutex);
-		return -ESTALE;
-	}
-	if (resized)
-		volume_resize(vol, front);
-	fresh = !vol->seen;
-	fed = volume_fed(vol);
-	moved = vol->dev != front->dev ||
-		vol->dev_start_bytes != front->dev_start_bytes;
-	front->started = true;
-	vol->dev = front->dev;
-	vol->dev_start_bytes = front->dev_start_bytes;
-	/* Whatever was written before, or elsewhere, was not seen. */
-	if (!fed || moved)
+	ret = front_fit(front, &resized);
+	mutex_unlock(&blkship_mutex);
+	return ret;
+}
+
+/*
+ * All of it is to be read back if @anew. From its seq on its writes are captured
+ * or take one; it is seen, and whole again.
+ */
+static void volume_begin(struct blkship_volume *vol, bool anew)
+{
+	lockdep_assert_held(&blkship_mutex);
+	if (anew)
 		blkship_volume_mark(vol, 0, vol->size_bytes);
 	raw_spin_lock_irq(&vol->grp->lock);
-	if (!fed || moved)
+	if (anew)
 		blkship_ring_mark(&vol->grp->ring);
 	vol->seen = true;
 	vol->raw_command = false;
 	raw_spin_unlock_irq(&vol->grp->lock);
 	vol->flags = 0;
+}
+
+int blkship_front_start(struct blkship_front *front)
+{
+	struct blkship_volume *vol = front->vol;
+	bool resized, moved, fed, fresh;
+	int ret = 0;
+
+	mutex_lock(&blkship_mutex);
+	if (!front->started)
+		ret = front_fit(front, &resized);
+	if (ret || front->started) {
+		mutex_unlock(&blkship_mutex);
+		return ret;
+	}
+	fresh = !vol->seen;
+	fed = volume_fed(vol);
+	moved = vol->dev != front->dev ||
+		vol->dev_start_bytes != front->dev_start_bytes;
+	front->started = true;
+	vol->front_kind = front->kind;
+	vol->dev = front->dev;
+	vol->dev_start_bytes = front->dev_start_bytes;
+	/* Whatever was written before, or elsewhere, was not seen. */
+	volume_begin(vol, !fed || moved);
 	mutex_unlock(&blkship_mutex);
 
 	if (fresh)
@@ -425,6 +458,13 @@ int blkship_front_start(struct blkship_front *front)
 	else if (resized)
 		blkship_event(BLKSHIP_EVENT_RESIZE, vol->grp->name, vol->name);
 	return 0;
+}
+
+void blkship_front_restart(struct blkship_front *front)
+{
+	mutex_lock(&blkship_mutex);
+	volume_begin(front->vol, true);
+	mutex_unlock(&blkship_mutex);
 }
 
 void blkship_front_remove(struct blkship_front *front)

@@ -29,6 +29,7 @@ struct blkship_volume {
 	bool seen;			/* blkship_mutex and group lock; was fed once */
 	bool leaving;			/* blkship_mutex; detach was asked for */
 	u32 flags;			/* blkship_mutex; BLKSHIP_VOLUME_* */
+	const char *front_kind;		/* blkship_mutex; of who feeds it */
 	dev_t dev;			/* blkship_mutex; where to read back from */
 	u64 dev_start_bytes;		/* blkship_mutex */
 
@@ -52,6 +53,7 @@ struct blkship_volume {
 
 /* One front end of a volume; embedded in its private data. */
 struct blkship_front {
+	const char *kind;		/* "dm", "tap" */
 	struct list_head link;		/* of volume->fronts */
 	struct blkship_volume *vol;
 	const void *owner;		/* front ends of one owner replace each other */
@@ -77,6 +79,15 @@ int blkship_front_add(struct blkship_front *front, const char *group,
  * allocates nothing that may wait for a device.
  */
 int blkship_front_start(struct blkship_front *front);
+
+/*
+ * Give the volume the size of this front end. Before any write passes it; else
+ * blkship_front_start() does it, with nothing in flight.
+ */
+int blkship_front_fit(struct blkship_front *front);
+
+/* It goes on feeding, but what is on the device is not known any more. */
+void blkship_front_restart(struct blkship_front *front);
 
 /* The front end is gone, with nothing in flight. Never fails. */
 void blkship_front_remove(struct blkship_front *front);
