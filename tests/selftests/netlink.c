@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <linux/genetlink.h>
@@ -94,8 +96,14 @@ static int receive(struct nl_sock *sk,
 	}
 }
 
+/* What a command has besides the names. */
+struct tap_place {
+	uint32_t dev;
+	uint64_t ring_bytes;
+};
+
 static int exchange(int command, int flags, const char *group,
-		    const char *volume,
+		    const char *volume, const struct tap_place *place,
 		    void (*fn)(struct nlattr **attrs, void *arg), void *arg)
 {
 	struct nl_msg *msg;
@@ -109,6 +117,10 @@ static int exchange(int command, int flags, const char *group,
 		return -ENOENT;
 	}
 	msg = message(family, command, flags, group, volume);
+	if (place) {
+		nla_put_u32(msg, BLKSHIP_A_DEV, place->dev);
+		nla_put_u64(msg, BLKSHIP_A_RING_BYTES, place->ring_bytes);
+	}
 	ret = nl_send_auto(sk, msg);
 	nlmsg_free(msg);
 	ret = ret < 0 ? -EIO : receive(sk, fn, arg);
@@ -118,13 +130,27 @@ static int exchange(int command, int flags, const char *group,
 
 int netlink_command(int command, const char *group, const char *volume)
 {
-	return exchange(command, NLM_F_ACK, group, volume, NULL, NULL);
+	return exchange(command, NLM_F_ACK, group, volume, NULL, NULL, NULL);
+}
+
+int netlink_tap(const char *device, const char *group, const char *volume,
+		unsigned int ring_mib)
+{
+	struct tap_place place = { .ring_bytes = (uint64_t)ring_mib << 20 };
+	struct stat st;
+
+	if (stat(device, &st))
+		give_up("%s: %s", device, strerror(errno));
+	/* As the kernel's dev_t has it. */
+	place.dev = major(st.st_rdev) << 20 | minor(st.st_rdev);
+	return exchange(BLKSHIP_CMD_TAP_ADD, NLM_F_ACK, group, volume, &place,
+			NULL, NULL);
 }
 
 int netlink_dump(int command, const char *group,
 		 void (*fn)(struct nlattr **attrs, void *arg), void *arg)
 {
-	return exchange(command, NLM_F_DUMP, group, NULL, fn, arg);
+	return exchange(command, NLM_F_DUMP, group, NULL, NULL, fn, arg);
 }
 
 int netlink_listen(void)

@@ -26,7 +26,16 @@
 #define SECONDS 6
 #define MAX_WRITE_BYTES 65536U
 
+/* How the writes are seen, and where the writers write. */
+struct front {
+	const char *name;
+	const char *device;
+	void (*attach)(void);
+	void (*detach)(void);
+};
+
 static struct ring ring;
+static const struct front *front;
 static uint8_t *copy;
 static int disk_fd;		/* below the volume, as read-back has it */
 static atomic_bool stop;
@@ -51,7 +60,7 @@ static uint32_t next_random(uint32_t *state)
 static void *writer(void *arg)
 {
 	uint32_t state = (uintptr_t)arg * 7919 + 1;
-	int fd = dm_open("t0");
+	int fd = open(front->device, O_RDWR | O_DIRECT);
 	uint8_t *data = pattern(MAX_WRITE_BYTES, state);
 
 	while (!atomic_load(&stop)) {
@@ -187,32 +196,63 @@ static unsigned int differences(void)
 	return differ;
 }
 
-static void test(const char *name)
+static void attach_dm(void)
+{
+	volume_create("t0", "/dev/mapper/low", GROUP, "v0", 1);
+}
+
+static void detach_dm(void)
+{
+	volume_remove("t0", GROUP, "v0");
+}
+
+static void attach_tap(void)
+{
+	tap_create(front->device, GROUP, "v0", 1);
+}
+
+static void detach_tap(void)
+{
+	tap_remove(GROUP, "v0");
+}
+
+static const struct front dm = {
+	"dm", "/dev/mapper/t0", attach_dm, detach_dm
+}, tap = {
+	"tap", DISK, attach_tap, detach_tap
+}, tap_on_dm = {
+	"tap on a dm device", "/dev/mapper/low", attach_tap, detach_tap
+};
+
+static void test(const char *name, const struct front *f)
 {
 	struct state s = { 0 };
 
-	volume_create("t0", "/dev/mapper/low", GROUP, "v0", 1);
+	front = f;
+	front->attach();
 	ring_bind(&ring, GROUP);
 	disk_fd = open(DISK, O_RDONLY | O_DIRECT);
 	repair(&s, AREA_REGIONS);
 	run(&s);
-	printf("# %s: %u applied, %u skipped, %u regions repaired; %llu not captured, %llu failed, %llu overlaps, %llu overflows\n",
-	       name, s.applied, s.skipped, s.repaired,
+	printf("# %s, %s: %u applied, %u skipped, %u regions repaired; %llu not captured, %llu failed, %llu overlaps, %llu overflows\n",
+	       front->name, name, s.applied, s.skipped, s.repaired,
 	       (unsigned long long)ring.kernel->uncaptured,
 	       (unsigned long long)ring.kernel->failed,
 	       (unsigned long long)ring.kernel->overlaps,
 	       (unsigned long long)ring.kernel->overflows);
-	check(s.bad == 0, "%s: every record is sound and in order", name);
+	check(s.bad == 0, "%s, %s: every record is sound and in order",
+	      front->name, name);
 	check(s.applied && s.repaired && ring.kernel->overlaps,
-	      "%s: there were repairs and overlaps", name);
-	check(differences() == 0, "%s: what is not dirty is right", name);
+	      "%s, %s: there were repairs and overlaps", front->name, name);
+	check(differences() == 0, "%s, %s: what is not dirty is right",
+	      front->name, name);
 	repair(&s, AREA_REGIONS);
 	check(differences() == 0 &&
 	      ring_marked(&ring, 0, BLKSHIP_MAP_DIRTY, 0, AREA_REGIONS) == 0,
-	      "%s: repaired, everything is", name);
+	      "%s, %s: repaired, everything is", front->name, name);
 	close(disk_fd);
 	ring_unbind(&ring);
-	volume_remove("t0", GROUP, "v0");
+	front->detach();
 	netlink_command(BLKSHIP_CMD_GROUP_DEL, GROUP, NULL);
 }
 
@@ -235,14 +275,18 @@ static void create_torn_disk(void)
 int main(void)
 {
 	copy = pattern(AREA_BYTES, 0);
+	test("plain disk", &tap);
 	dm_create("low", "0 %llu linear " DISK " 0", DISK_SECTORS);
-	test("plain disk");
+	test("plain disk", &dm);
+	test("plain disk", &tap_on_dm);
 	dm_remove("low");
 	dm_create("low", "0 %llu delay " DISK " 0 0 " DISK " 0 5", DISK_SECTORS);
-	test("slow disk");
+	test("slow disk", &dm);
+	test("slow disk", &tap_on_dm);
 	dm_remove("low");
 	create_torn_disk();
-	test("failing disk");
+	test("failing disk", &dm);
+	test("failing disk", &tap_on_dm);
 	dm_remove("low");
 	free(copy);
 	return finish();

@@ -125,6 +125,24 @@ void volume_remove(const char *name, const char *group, const char *volume)
 	dm_remove(name);
 }
 
+void tap_create(const char *device, const char *group, const char *volume,
+		unsigned int ring_mib)
+{
+	int ret = netlink_tap(device, group, volume, ring_mib);
+
+	if (ret)
+		give_up("cannot tap %s: %s (%s)", device, strerror(-ret),
+			netlink_message);
+}
+
+void tap_remove(const char *group, const char *volume)
+{
+	int ret = netlink_command(BLKSHIP_CMD_VOLUME_DEL, group, volume);
+
+	if (ret)
+		give_up("cannot detach %s: %s", volume, strerror(-ret));
+}
+
 int dm_open(const char *name)
 {
 	char path[64];

@@ -46,6 +46,10 @@ void volume_create(const char *name, const char *disk, const char *group,
 		   const char *volume, unsigned int ring_mib);
 /* Detach on purpose, remove the dm device. */
 void volume_remove(const char *name, const char *group, const char *volume);
+/* The same with the tap; gives up when it is refused. */
+void tap_create(const char *device, const char *group, const char *volume,
+		unsigned int ring_mib);
+void tap_remove(const char *group, const char *volume);
 /* Open /dev/mapper/NAME for direct reads and writes. */
 int dm_open(const char *name);
 void sleep_ms(unsigned int ms);
@@ -99,6 +103,9 @@ void ring_clean(const struct ring *r, unsigned int volume);
 /* 0 or -errno; text of the kernel's extended ack in netlink_message. */
 int netlink_command(int command, const char *group, const char *volume);
 extern char netlink_message[256];
+/* Attach a tap; the same. */
+int netlink_tap(const char *device, const char *group, const char *volume,
+		unsigned int ring_mib);
 
 struct netlink_event {
 	unsigned int event;		/* enum blkship_event */
