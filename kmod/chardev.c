@@ -236,6 +236,10 @@ static int read_window(struct blkship_group *grp, u32 volume, u32 which,
 	mutex_lock(&blkship_mutex);
 	vol = blkship_volume_at(grp, volume);
 	ret = window_check(vol, first, count);
+	/* Clean now, perhaps not when it is fed again: see volume.h. */
+	if (!ret && which == BLKSHIP_MAP_DIRTY &&
+	    vol->flags & BLKSHIP_VOLUME_SUSPENDED)
+		ret = -EBUSY;
 	if (!ret) {
 		const u64 *map = which == BLKSHIP_MAP_DIRTY ?
 			vol->maps.dirty : vol->maps.repairing;

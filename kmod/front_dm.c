@@ -159,6 +159,24 @@ static int dm_blkship_preresume(struct dm_target *ti)
 	return dm->pass_through ? 0 : blkship_front_start(&dm->front);
 }
 
+/* Every write that this table took has ended; the next table may not be ours. */
+static void dm_blkship_postsuspend(struct dm_target *ti)
+{
+	struct dm_blkship *dm = ti->private;
+
+	if (!dm->pass_through)
+		blkship_front_suspend(&dm->front);
+}
+
+/* All targets of the table were made ready: from now on it is used. */
+static void dm_blkship_resume(struct dm_target *ti)
+{
+	struct dm_blkship *dm = ti->private;
+
+	if (!dm->pass_through)
+		blkship_front_resume(&dm->front);
+}
+
 /*
  * The turn of a held write has come. It is sent by a worker, which may wait and
  * does not poll.
@@ -251,7 +269,9 @@ static void emit_info(struct dm_blkship *dm, char *result, unsigned int maxlen)
 	grp = vol->grp;
 	mutex_lock(&blkship_mutex);
 	state = vol->leaving ? "leaving" :
-		vol->flags & BLKSHIP_VOLUME_DIVERGED ? "diverged" : "attached";
+		vol->flags & BLKSHIP_VOLUME_DIVERGED ? "diverged" :
+		vol->flags & BLKSHIP_VOLUME_SUSPENDED ? "suspended" :
+		"attached";
 	mutex_unlock(&blkship_mutex);
 	raw_spin_lock_irq(&grp->lock);
 	blkship_ring_collect(&grp->ring);
@@ -330,7 +350,9 @@ static struct target_type blkship_target = {
 	.module		 = THIS_MODULE,
 	.ctr		 = dm_blkship_ctr,
 	.dtr		 = dm_blkship_dtr,
+	.postsuspend	 = dm_blkship_postsuspend,
 	.preresume	 = dm_blkship_preresume,
+	.resume		 = dm_blkship_resume,
 	.map		 = dm_blkship_map,
 	.end_io		 = dm_blkship_end_io,
 	.status		 = dm_blkship_status,

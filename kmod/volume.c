@@ -424,7 +424,8 @@ static void volume_begin(struct blkship_volume *vol, bool anew)
 	vol->seen = true;
 	vol->raw_command = false;
 	raw_spin_unlock_irq(&vol->grp->lock);
-	vol->flags = 0;
+	/* Whether it really comes into use shows when it is resumed. */
+	vol->flags &= BLKSHIP_VOLUME_SUSPENDED;
 }
 
 int blkship_front_start(struct blkship_front *front)
@@ -450,6 +451,7 @@ int blkship_front_start(struct blkship_front *front)
 	vol->dev_start_bytes = front->dev_start_bytes;
 	/* Whatever was written before, or elsewhere, was not seen. */
 	volume_begin(vol, !fed || moved);
+	vol->leaving = false;		/* it was told of the one before */
 	mutex_unlock(&blkship_mutex);
 
 	if (fresh)
@@ -467,6 +469,45 @@ void blkship_front_restart(struct blkship_front *front)
 	mutex_unlock(&blkship_mutex);
 }
 
+void blkship_front_suspend(struct blkship_front *front)
+{
+	struct blkship_volume *vol = front->vol;
+
+	mutex_lock(&blkship_mutex);
+	if (front->started) {
+		/* The flag first: who sees the seq finds the map closed. */
+		vol->flags |= BLKSHIP_VOLUME_SUSPENDED;
+		blkship_group_mark(vol->grp);
+	}
+	mutex_unlock(&blkship_mutex);
+}
+
+void blkship_front_resume(struct blkship_front *front)
+{
+	mutex_lock(&blkship_mutex);
+	if (front->started)
+		front->vol->flags &= ~BLKSHIP_VOLUME_SUSPENDED;
+	mutex_unlock(&blkship_mutex);
+}
+
+/*
+ * The last front end that fed it went. The stream itself has to say so, or
+ * points would go on: a gap, which stays as nothing can be taken over before it
+ * is fed again. Whether that is an alarm; not if it was told to leave.
+ */
+static bool volume_lost(struct blkship_volume *vol)
+{
+	lockdep_assert_held(&blkship_mutex);
+	vol->flags = BLKSHIP_VOLUME_DETACHED;
+	/* Out of the group in a moment, which takes a seq too. */
+	if (vol->leaving && list_empty(&vol->fronts))
+		return false;
+	vol->flags |= BLKSHIP_VOLUME_DIVERGED;
+	blkship_volume_mark(vol, 0, vol->size_bytes);
+	blkship_group_mark(vol->grp);
+	return !vol->leaving;
+}
+
 void blkship_front_remove(struct blkship_front *front)
 {
 	struct blkship_volume *vol = front->vol;
@@ -474,19 +515,8 @@ void blkship_front_remove(struct blkship_front *front)
 
 	mutex_lock(&blkship_mutex);
 	list_del(&front->link);
-	if (front->started && !volume_fed(vol)) {
-		vol->flags |= BLKSHIP_VOLUME_DETACHED;
-		lost = !vol->leaving;
-	}
-	/*
-	 * The stream itself has to say so, or points would go on: a gap, which
-	 * stays as nothing can be taken over before it is fed again.
-	 */
-	if (lost) {
-		vol->flags |= BLKSHIP_VOLUME_DIVERGED;
-		blkship_volume_mark(vol, 0, vol->size_bytes);
-		blkship_group_mark(vol->grp);
-	}
+	if (front->started && !volume_fed(vol))
+		lost = volume_lost(vol);
 	dropped = volume_drop_unused(vol);
 	mutex_unlock(&blkship_mutex);
 

@@ -8,6 +8,12 @@
  * told to leave, that is an alarm: writes may pass unseen from then on, so the
  * volume is dirty as a whole, with a seq, and diverged until it is fed again
  * and marked once more; nothing of it can be taken over meanwhile.
+ *
+ * A front end that is suspended may be replaced by something that is not ours,
+ * which is used before we are told. So the suspension itself takes a seq, which
+ * is a gap, and no repair pass may cover it before the volume is fed again:
+ * until then its dirty map cannot be read. Nothing is written while it lasts;
+ * when we are resumed nothing was missed, and an empty pass closes the gap.
  */
 #ifndef BLKSHIP_VOLUME_H
 #define BLKSHIP_VOLUME_H
@@ -88,6 +94,11 @@ int blkship_front_fit(struct blkship_front *front);
 
 /* It goes on feeding, but what is on the device is not known any more. */
 void blkship_front_restart(struct blkship_front *front);
+
+/* Suspended with nothing in flight: what is resumed after it may not be ours. */
+void blkship_front_suspend(struct blkship_front *front);
+/* It was: what was started feeds the volume, before anything is written. */
+void blkship_front_resume(struct blkship_front *front);
 
 /* The front end is gone, with nothing in flight. Never fails. */
 void blkship_front_remove(struct blkship_front *front);

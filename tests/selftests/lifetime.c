@@ -81,16 +81,68 @@ static void test_reload(void)
 	newest = ring_newest(&ring);
 	check(!sh("dmsetup reload t0 --table '0 %llu blkship " DISK " 0 " GROUP " v0' && dmsetup resume t0",
 		  DISK_SECTORS), "a table can be reloaded");
-	check(ring_newest(&ring) == newest &&
+	check(ring_newest(&ring) == newest + 1 &&
 	      volume_info(0).dirty_regions == 0 && volume_info(0).flags == 0,
-	      "the volume keeps its state");
+	      "the volume keeps its state, and only the suspension took a seq");
 	check(no_event(), "and nobody is alarmed");
-	check(!sh("dmsetup suspend t0 && dmsetup resume t0") &&
-	      ring_newest(&ring) == newest, "nor by suspend and resume");
 	check(!sh("dmsetup reload t0 --table '0 %llu blkship " OTHER_DISK " 0 " GROUP " v0' && dmsetup resume t0",
 		  DISK_SECTORS) && volume_info(0).dirty_regions == REGIONS &&
-	      ring_newest(&ring) == newest + 1,
+	      ring_newest(&ring) == newest + 3,
 	      "on another disk everything is dirty");
+}
+
+/* What a pass of the consumer looks at: 0, or why it may not. */
+static int dirty_map_error(void)
+{
+	uint64_t bits[REGIONS / 64];
+	struct blkship_map_read read = {
+		.which = BLKSHIP_MAP_DIRTY,
+		.count = REGIONS,
+		.bitmap = (uintptr_t)bits,
+	};
+
+	return ioctl(ring.fd, BLKSHIP_IOC_MAP_READ, &read) ? errno : 0;
+}
+
+/* Who resumes it may have loaded anything: until then the question is open. */
+static void test_suspended(void)
+{
+	uint64_t newest;
+
+	ring_clean(&ring, 0);
+	newest = ring_newest(&ring);
+	check(!sh("dmsetup suspend t0") && ring_newest(&ring) == newest + 1 &&
+	      ring_settle(&ring) && !ring_find(&ring, newest + 1),
+	      "a suspension is a gap in the stream");
+	check(volume_info(0).flags == BLKSHIP_VOLUME_SUSPENDED &&
+	      dirty_map_error() == EBUSY,
+	      "that no pass can close while it lasts");
+	check(!sh("dmsetup resume t0") && ring_newest(&ring) == newest + 1 &&
+	      volume_info(0).flags == 0 && !dirty_map_error() &&
+	      volume_info(0).dirty_regions == 0,
+	      "resumed, an empty pass can: nothing was missed");
+	check(no_event(), "and nobody is alarmed");
+}
+
+/* What comes into use after it was told to leave is told so anew or is missed. */
+static void test_told_to_leave_early(void)
+{
+	dm_create("t1", "0 %llu blkship " OTHER_DISK " 0 " GROUP " early",
+		  DISK_SECTORS);
+	check(!sh("dmsetup load t1 --table '0 %llu blkship " OTHER_DISK " 0 " GROUP " early'",
+		  DISK_SECTORS) &&
+	      !netlink_command(BLKSHIP_CMD_VOLUME_DEL, GROUP, "early") &&
+	      !sh("dmsetup resume t1"),
+	      "a volume told to leave is fed by its next table");
+	forget_events();
+	check(!sh("dmsetup load t1 --table '0 %llu linear " OTHER_DISK " 0' && dmsetup resume t1",
+		  DISK_SECTORS) &&
+	      netlink_expect(events, BLKSHIP_EVENT_VOLUME_LOST, "early"),
+	      "whose end is an alarm");
+	check(!netlink_command(BLKSHIP_CMD_VOLUME_DEL, GROUP, "early") &&
+	      index_of("early") == BLKSHIP_MAX_VOLUMES,
+	      "and which can be told to leave after all");
+	dm_remove("t1");
 }
 
 static void test_refused(void)
@@ -142,7 +194,7 @@ static void test_resize(void)
 	check(netlink_expect(events, BLKSHIP_EVENT_VOLUME_DEL, "grows"),
 	      "detached on purpose, an event tells");
 	check(index_of("grows") == BLKSHIP_MAX_VOLUMES, "and it is gone");
-	check(ring_newest(&ring) == newest + 1,
+	check(ring_newest(&ring) == newest + 2,
 	      "with a seq, so that nobody takes it for a member still");
 }
 
@@ -171,23 +223,23 @@ static void test_lost(void)
 
 	ring_clean(&ring, 0);
 	newest = ring_newest(&ring);
-	dm_remove("t0");
+	dm_remove("t0");	/* suspends it first */
 	check(netlink_expect(events, BLKSHIP_EVENT_VOLUME_LOST, "v0"),
 	      "removed without detach, the alarm is raised");
 	check(volume_info(0).flags ==
 	      (BLKSHIP_VOLUME_DIVERGED | BLKSHIP_VOLUME_DETACHED),
 	      "and the volume is diverged");
-	check(ring_newest(&ring) == newest + 1 && ring_settle(&ring) &&
-	      !ring_find(&ring, newest + 1) &&
+	check(ring_newest(&ring) == newest + 2 && ring_settle(&ring) &&
+	      !ring_find(&ring, newest + 2) &&
 	      volume_info(0).dirty_regions == REGIONS,
 	      "which is a gap in the stream, dirty as a whole");
-	check(take_is_refused() && ring_newest(&ring) == newest + 1 &&
+	check(take_is_refused() && ring_newest(&ring) == newest + 2 &&
 	      volume_info(0).repairing_regions == 0,
 	      "that cannot be repaired from a disk that changes unseen");
 	volume_create("t0", DISK, GROUP, "v0", 4);
 	check(volume_info(0).flags == 0 &&
 	      volume_info(0).dirty_regions == REGIONS &&
-	      ring_newest(&ring) == newest + 2,
+	      ring_newest(&ring) == newest + 3,
 	      "fed again, it is dirty as a whole, with another seq");
 	ring_clean(&ring, 0);
 	check(volume_info(0).dirty_regions == 0, "and can be repaired");
@@ -231,6 +283,8 @@ int main(void)
 	if (events < 0)
 		give_up("cannot listen to events: %s", strerror(-events));
 	test_reload();
+	test_suspended();
+	test_told_to_leave_early();
 	test_refused();
 	test_resize();
 	test_never_used();

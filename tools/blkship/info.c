@@ -17,6 +17,8 @@ static const char *volume_state(const struct knl_volume *v)
 {
 	if (v->flags & BLKSHIP_VOLUME_DIVERGED)
 		return "diverged";
+	if (v->flags & BLKSHIP_VOLUME_SUSPENDED)
+		return "suspended";
 	return v->flags & BLKSHIP_VOLUME_DETACHED ? "detached" : "capturing";
 }
 

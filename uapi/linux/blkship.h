@@ -156,7 +156,11 @@ struct blkship_clear {
 	__u64 bitmap;		/* user pointer */
 };
 
-/* Read a window of a volume's dirty or repairing map. */
+/*
+ * Read a window of a volume's dirty or repairing map. EBUSY for the dirty map of a
+ * suspended volume: it may be written unseen before it is fed again, so no pass may
+ * find it clean.
+ */
 #define BLKSHIP_MAP_DIRTY	0
 #define BLKSHIP_MAP_REPAIRING	1
 struct blkship_map_read {
@@ -188,6 +192,7 @@ struct blkship_incarnation {
 /* One member of the group. */
 #define BLKSHIP_VOLUME_DIVERGED	(1U << 0)	/* capture ended behind our back */
 #define BLKSHIP_VOLUME_DETACHED	(1U << 1)	/* no front end feeds it now */
+#define BLKSHIP_VOLUME_SUSPENDED (1U << 2)	/* nothing is written; what comes next is open */
 struct blkship_volume_info {
 	__u16 volume;		/* in: index */
 	__u16 reserved;
