@@ -33,7 +33,8 @@ CACHE = os.environ.get('BLKSHIP_CACHE', '/var/cache/blkship')
 # programs print warnings of their own.
 SPLAT = re.compile(
     r'\[ *\d+\.\d{6}\](?:\[ *[TC]\d+\])? .*?'
-    r'(WARNING: |BUG: |Oops|KASAN: |KCSAN: |UBSAN: |kmemleak: \d+ new|'
+    r'(WARNING: |BUG: |BUG [\w-]+ \(|Oops|KASAN: |KCSAN: |UBSAN: |'
+    r'kmemleak: (?:\d+ new|Kernel memory leak detector disabled)|'
     r'INFO: (?:task|possible|trying|rcu)|possible .* locking|suspicious RCU|'
     r'general protection fault|refcount_t: |self-detected stall|'
     r'Kernel panic|unable to handle|list_(?:add|del) corruption)')
@@ -169,7 +170,7 @@ class Guest:
     """One guest; boots when it is made, and is gone after close().
 
     script     sh script to run; its exit status is the guest's
-    kernel     "6.1", "6.12" or a directory like those of kernel-cache
+    kernel     "6.1", "6.12", "debug" or a directory like those of kernel-cache
     programs   programs of this machine to take along, with their libraries
     files      {path in the guest: path here}
     modules    kernel modules to take along, for modprobe in the script: names, or
