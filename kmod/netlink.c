@@ -368,16 +368,21 @@ void blkship_event(enum blkship_event event, const char *group,
 	/* Also sent while a device is suspended: must not wait for one. */
 	skb = genlmsg_new(NLMSG_GOODSIZE, GFP_NOIO);
 	if (!skb)
-		return;
+		goto err_lost;
 	head = genlmsg_put(skb, 0, 0, &family, 0, BLKSHIP_CMD_EVENT);
 	if (!head || nla_put_u32(skb, BLKSHIP_A_EVENT, event) ||
 	    nla_put_string(skb, BLKSHIP_A_GROUP, group) ||
 	    (volume && nla_put_string(skb, BLKSHIP_A_VOLUME, volume))) {
 		nlmsg_free(skb);
-		return;
+		goto err_lost;
 	}
 	genlmsg_end(skb, head);
 	genlmsg_multicast(&family, skb, 0, 0, GFP_NOIO);
+	return;
+
+err_lost:
+	/* As when a socket's queue is full: the listener has to ask anew. */
+	genl_set_err(&family, &init_net, 0, 0, -ENOBUFS);
 }
 
 int __init blkship_netlink_init(void)

@@ -226,7 +226,8 @@ enum blkship_cmd {
 	BLKSHIP_CMD_GROUP_GET,		/* [GROUP], dump */
 	BLKSHIP_CMD_VOLUME_GET,		/* [GROUP], dump */
 	BLKSHIP_CMD_VOLUME_DEL,		/* GROUP, VOLUME: detach on purpose */
-	BLKSHIP_CMD_EVENT,		/* multicast: EVENT, GROUP, [VOLUME] */
+	/* Multicast: EVENT, GROUP, [VOLUME]; recv() gives ENOBUFS after a lost one. */
+	BLKSHIP_CMD_EVENT,
 	/*
 	 * GROUP, VOLUME, DEV, [RING_BYTES]: tap a disk, a partition or a device-mapper
 	 * device, in use or not. Again with the same for a volume that diverged: all of
