@@ -38,6 +38,7 @@ struct blkship_group {
 	bool consumer;			/* blkship_mutex; one is bound */
 	u16 next_index;			/* blkship_mutex; where to look for a free one */
 	u16 nr_volumes;			/* blkship_mutex */
+	bool implied;			/* blkship_mutex; made by an attach, not fed yet */
 
 	raw_spinlock_t lock ____cacheline_aligned;
 	struct blkship_ring ring;	/* lock */

@@ -260,6 +260,13 @@ static int group_get_or_create(const char *name, u64 ring_bytes,
 		*created = true;
 		ret = blkship_group_create(name, ring_bytes, grp, why);
 	} while (ret == -EEXIST);
+	if (!ret) {
+		/* Unless somebody has used it meanwhile. */
+		mutex_lock(&blkship_mutex);
+		(*grp)->implied = !(*grp)->nr_volumes &&
+				  !(*grp)->ring.newest_seq;
+		mutex_unlock(&blkship_mutex);
+	}
 	return ret;
 }
 
@@ -447,6 +454,7 @@ int blkship_front_start(struct blkship_front *front)
 		vol->dev_start_bytes != front->dev_start_bytes;
 	front->started = true;
 	vol->front_kind = front->kind;
+	vol->grp->implied = false;
 	vol->dev = front->dev;
 	vol->dev_start_bytes = front->dev_start_bytes;
 	/* Whatever was written before, or elsewhere, was not seen. */
@@ -511,13 +519,15 @@ static bool volume_lost(struct blkship_volume *vol)
 void blkship_front_remove(struct blkship_front *front)
 {
 	struct blkship_volume *vol = front->vol;
-	bool dropped, lost = false;
+	bool dropped, implied, lost = false;
+	const char *ignored;
 
 	mutex_lock(&blkship_mutex);
 	list_del(&front->link);
 	if (front->started && !volume_fed(vol))
 		lost = volume_lost(vol);
 	dropped = volume_drop_unused(vol);
+	implied = vol->grp->implied;
 	mutex_unlock(&blkship_mutex);
 
 	if (lost) {
@@ -529,6 +539,9 @@ void blkship_front_remove(struct blkship_front *front)
 		blkship_event(BLKSHIP_EVENT_VOLUME_DEL, vol->grp->name,
 			      vol->name);
 	}
+	/* A group that exists only because of a table that was never used. */
+	if (dropped && implied)
+		blkship_group_delete(vol->grp->name, &ignored);
 	vfree(front->spare_dirty);
 	vfree(front->spare_repairing);
 	if (dropped)

@@ -203,6 +203,9 @@ static void test_never_used(void)
 	forget_events();
 	check(!sh("dmsetup create t1 --notable && dmsetup load t1 --table '0 1024 blkship " DISK " 0 " GROUP " idle' && dmsetup clear t1 && dmsetup remove t1") &&
 	      no_event(), "a table that is never used leaves no trace");
+	check(!sh("dmsetup create t1 --notable && dmsetup load t1 --table '0 1024 blkship " DISK " 0 new idle' && dmsetup remove t1") &&
+	      netlink_command(BLKSHIP_CMD_GROUP_DEL, "new", NULL) == -ENOENT,
+	      "nor a group that was made for it");
 }
 
 static bool take_is_refused(void)
