@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* attach, detach: put the dm front end in front of a device, and take it away. */
+/* attach, detach: begin to capture a device, by the front end asked for, and end it. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +11,7 @@
 #include "blockdev.h"
 #include "cli.h"
 #include "dm.h"
+#include "tap.h"
 
 #define MIN_BYTES	(1u << 20)
 #define SECTOR_SHIFT	9
@@ -53,10 +54,10 @@ static int attach_parse(const struct command *cmd, int argc, char **argv, struct
 	a->group = argv[optind];
 	a->volume = argv[optind + 1];
 	a->device = argv[optind + 2];
-	if (!a->front)
-		return cli_usage(cmd, "--front is missing");
-	if (strcmp(a->front, "dm") != 0)
-		return cli_usage(cmd, "--front: there is only dm, not '%s'", a->front);
+	if (strcmp(a->front, "dm") != 0 && strcmp(a->front, "tap") != 0)
+		return cli_usage(cmd, "--front: there are tap and dm, not '%s'", a->front);
+	if (name && strcmp(a->front, "dm") != 0)
+		return cli_usage(cmd, "--name is for --front dm: a tap makes no device");
 	if (!name_valid(a->group) || !name_valid(a->volume))
 		return cli_usage(cmd, "names are 1 to 31 letters, digits, '_', '-', '.', the first a letter, digit or '_'");
 	if (name ? snprintf(a->name, sizeof(a->name), "%s", name) >= DM_NAME_BYTES || !*name ||
@@ -102,7 +103,7 @@ static int group_make(struct knl *nl, const struct attach *a, bool *made)
 	return CLI_DONE;
 }
 
-static int attach_run(struct knl *nl, const struct attach *a)
+static int attach_dm(struct knl *nl, const struct attach *a)
 {
 	char params[128], why[DM_TEXT_BYTES], ignored[KNL_TEXT_BYTES];
 	struct blockdev dev;
@@ -127,9 +128,10 @@ static int attach_run(struct knl *nl, const struct attach *a)
 				"see `dmesg`");
 	}
 	if (a->json)
-		return cli_print_json(json_pack("{s:s, s:s, s:s, s:s, s:I}", "group", a->group, "volume",
-						a->volume, "device", a->device, "name", a->name,
-						"size_bytes", (json_int_t)dev.size_bytes));
+		return cli_print_json(json_pack("{s:s, s:s, s:s, s:s, s:s, s:I}", "group", a->group,
+						"volume", a->volume, "device", a->device, "front", "dm",
+						"name", a->name, "size_bytes",
+						(json_int_t)dev.size_bytes));
 	cli_bytes(dev.size_bytes, params, sizeof(params));
 	printf("%s/%s: /dev/mapper/%s captures the writes to %s (%s)\n", a->group, a->volume, a->name,
 	       a->device, params);
@@ -138,9 +140,22 @@ static int attach_run(struct knl *nl, const struct attach *a)
 	return CLI_DONE;
 }
 
+static int attach_run(struct knl *nl, const struct attach *a)
+{
+	const struct tap_attach tap = {
+		.group = a->group,
+		.volume = a->volume,
+		.device = a->device,
+		.ring_mib = a->ring_mib,
+		.json = a->json,
+	};
+
+	return strcmp(a->front, "dm") == 0 ? attach_dm(nl, a) : tap_attach(nl, &tap);
+}
+
 int cmd_attach(const struct command *cmd, int argc, char **argv)
 {
-	struct attach a = { .front = NULL };
+	struct attach a = { .front = "tap" };
 	char why[KNL_TEXT_BYTES];
 	struct knl *nl;
 	int ret = attach_parse(cmd, argc, argv, &a);
@@ -156,37 +171,19 @@ int cmd_attach(const struct command *cmd, int argc, char **argv)
 
 /* -- detach -- */
 
-struct volume_list {
-	struct knl_volume *volumes;
-	size_t nr, room;
-};
-
-static int volume_add(void *arg, const struct knl_volume *v)
-{
-	struct volume_list *l = arg;
-
-	if (l->nr == l->room) {
-		size_t room = l->room ? l->room * 2 : 32;
-		struct knl_volume *more = realloc(l->volumes, room * sizeof(*more));
-
-		if (!more)
-			return -ENOMEM;
-		l->volumes = more;
-		l->room = room;
-	}
-	l->volumes[l->nr++] = *v;
-	return 0;
-}
-
-/* Refused before anything is changed: in use, or part of somebody else's table. */
-static int detach_check(const char *group, const char *volume, char *name, bool *has_device)
+/*
+ * Refused before anything is changed: in use, or part of somebody else's table. Where
+ * device-mapper feeds nothing it may be missing altogether.
+ */
+static int dm_check(const char *group, const char *volume, bool fed, char *name,
+		    bool *has_device)
 {
 	char why[DM_TEXT_BYTES];
 	bool alone = false;
 	int ret = dmdev_find(group, volume, name, &alone, why);
 
 	*has_device = ret == 0;
-	if (ret == -ENOENT)
+	if (ret == -ENOENT || (ret < 0 && !fed))
 		return CLI_DONE;
 	if (ret < 0)
 		return cli_fail(CLI_FAILED, "detach %s/%s: %s; nothing was changed", group, volume, why);
@@ -200,12 +197,15 @@ static int detach_check(const char *group, const char *volume, char *name, bool 
 	return CLI_DONE;
 }
 
-static int detach_one(struct knl *nl, const char *group, const char *volume)
+/* @front as the module names it. */
+static int detach_one(struct knl *nl, const char *group, const char *volume, const char *front)
 {
 	char name[DM_NAME_BYTES], why[DM_TEXT_BYTES], reason[KNL_TEXT_BYTES];
-	bool has_device;
-	int ret = detach_check(group, volume, name, &has_device);
+	bool has_device = false;
+	int ret = CLI_DONE;
 
+	if (strcmp(front, "tap") != 0)
+		ret = dm_check(group, volume, strcmp(front, "dm") == 0, name, &has_device);
 	if (ret != CLI_DONE)
 		return ret;
 	/* On purpose: said first, so that the end of the device is no alarm. */
@@ -221,28 +221,41 @@ static int detach_one(struct knl *nl, const char *group, const char *volume)
 	return CLI_DONE;
 }
 
-static bool group_listed(const struct volume_list *l, const char *group)
-{
-	for (size_t i = 0; i < l->nr; i++)
-		if (strcmp(l->volumes[i].group, group) == 0)
-			return true;
-	return false;
-}
-
 /* A group without volumes holds nothing but its ring. */
 static void group_remove_if_empty(struct knl *nl, const char *group)
 {
-	struct volume_list left = { .nr = 0 };
+	struct knl_volume *left;
 	char why[KNL_TEXT_BYTES];
+	size_t nr;
 	int ret;
 
-	if (knl_volumes(nl, group, volume_add, &left, why) == 0 && !group_listed(&left, group)) {
-		ret = knl_group_del(nl, group, why);
-		if (ret == -EBUSY)
-			fprintf(stderr, "blkship: group %s has no volumes any more; its ring stays until blkshipd lets go of it\n",
-				group);
-	}
-	free(left.volumes);
+	if (knl_volume_list(nl, group, &left, &nr, why) < 0)
+		return;
+	free(left);
+	ret = nr ? 0 : knl_group_del(nl, group, why);
+	if (ret == -EBUSY)
+		fprintf(stderr, "blkship: group %s has no volumes any more; its ring stays until blkshipd lets go of it\n",
+			group);
+}
+
+static int detach_named(struct knl *nl, const char *group, const char *volume)
+{
+	const char *front = "none";
+	struct knl_volume *volumes;
+	char why[KNL_TEXT_BYTES];
+	size_t nr;
+	int ret = knl_volume_list(nl, group, &volumes, &nr, why);
+
+	if (ret < 0)
+		return cli_fail(CLI_FAILED, "list: %s; nothing was changed", why);
+	for (size_t i = 0; i < nr; i++)
+		if (strcmp(volumes[i].name, volume) == 0)
+			front = volumes[i].front;
+	ret = detach_one(nl, group, volume, front);
+	if (ret == CLI_DONE)
+		group_remove_if_empty(nl, group);
+	free(volumes);
+	return ret;
 }
 
 struct group_list {
@@ -263,30 +276,31 @@ static int group_remember(void *arg, const struct knl_group *g)
 	return 0;
 }
 
-static int detach_all(struct knl *nl, unsigned int *nr)
+static int detach_all(struct knl *nl, unsigned int *nr_detached)
 {
 	struct group_list groups = { .nr = 0 };
-	struct volume_list l = { .nr = 0 };
+	struct knl_volume *volumes = NULL;
 	char why[KNL_TEXT_BYTES];
 	int ret, worst = CLI_DONE;
+	size_t nr = 0;
 
-	ret = knl_volumes(nl, NULL, volume_add, &l, why);
+	ret = knl_volume_list(nl, NULL, &volumes, &nr, why);
 	if (ret == 0)
 		ret = knl_groups(nl, group_remember, &groups, why);
 	if (ret < 0)
 		worst = cli_fail(CLI_FAILED, "list: %s; nothing was changed", why);
-	for (size_t i = 0; ret == 0 && i < l.nr; i++) {
-		int one = detach_one(nl, l.volumes[i].group, l.volumes[i].name);
+	for (size_t i = 0; ret == 0 && i < nr; i++) {
+		int one = detach_one(nl, volumes[i].group, volumes[i].name, volumes[i].front);
 
 		if (one == CLI_DONE)
-			++*nr;
+			++*nr_detached;
 		else
 			worst = one;	/* the others go all the same */
 	}
 	for (size_t i = 0; ret == 0 && i < groups.nr; i++)
 		group_remove_if_empty(nl, groups.names[i]);
 	free(groups.names);
-	free(l.volumes);
+	free(volumes);
 	return worst;
 }
 
@@ -314,10 +328,8 @@ int cmd_detach(const struct command *cmd, int argc, char **argv)
 		ret = detach_all(nl, &nr);
 		knl_close(nl);
 	} else {
-		ret = detach_one(nl, argv[optind], argv[optind + 1]);
+		ret = detach_named(nl, argv[optind], argv[optind + 1]);
 		nr = ret == CLI_DONE;
-		if (nr)
-			group_remove_if_empty(nl, argv[optind]);
 		knl_close(nl);
 	}
 	if (json && ret == CLI_DONE)

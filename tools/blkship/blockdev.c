@@ -5,7 +5,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
 #include <linux/fs.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,19 +14,18 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-void blockdev_name(unsigned int major, unsigned int minor, char *name, size_t bytes)
-{
-	char link[64], path[512];
-	ssize_t n;
+#include "../../userspace/lib/knl.h"
+#include "../../userspace/lib/sysblock.h"
 
-	snprintf(link, sizeof(link), "/sys/dev/block/%u:%u", major, minor);
-	n = readlink(link, path, sizeof(path) - 1);
-	if (n <= 0) {
-		snprintf(name, bytes, "%u:%u", major, minor);
-		return;
-	}
-	path[n] = 0;
-	snprintf(name, bytes, "%s", basename(path));
+void blockdev_of_volume(const struct knl_volume *v, char *name, size_t bytes)
+{
+	struct sysblock dev;
+
+	if (sysblock_find("/sys", v->dev_major, v->dev_minor, v->dev_start_bytes, v->size_bytes,
+			  &dev) == 0)
+		snprintf(name, bytes, "%s", dev.label);
+	else
+		snprintf(name, bytes, "%u:%u", v->dev_major, v->dev_minor);
 }
 
 /* -- who uses it -- */
@@ -50,7 +48,7 @@ static bool mounted(unsigned int major, unsigned int minor, char *where, size_t 
 	return found;
 }
 
-static bool swapped(unsigned int major, unsigned int minor, char *where, size_t bytes)
+bool blockdev_is_swap(unsigned int major, unsigned int minor)
 {
 	FILE *f = fopen("/proc/swaps", "re");
 	bool found = false;
@@ -59,12 +57,19 @@ static bool swapped(unsigned int major, unsigned int minor, char *where, size_t 
 
 	while (f && !found && fgets(line, sizeof(line), f))
 		if (sscanf(line, "%2047s", path) == 1 && stat(path, &st) == 0 &&
-		    S_ISBLK(st.st_mode) && st.st_rdev == makedev(major, minor)) {
-			snprintf(where, bytes, "used as swap");
+		    S_ISBLK(st.st_mode) && st.st_rdev == makedev(major, minor))
 			found = true;
-		}
 	if (f)
 		fclose(f);
+	return found;
+}
+
+static bool swapped(unsigned int major, unsigned int minor, char *where, size_t bytes)
+{
+	bool found = blockdev_is_swap(major, minor);
+
+	if (found)
+		snprintf(where, bytes, "used as swap");
 	return found;
 }
 

@@ -9,6 +9,8 @@
 
 #define BLOCKDEV_TEXT_BYTES 256
 
+struct knl_volume;
+
 struct blockdev {
 	int fd;			/* open, exclusively */
 	uint64_t size_bytes;
@@ -32,7 +34,10 @@ void blockdev_close(struct blockdev *dev);
  */
 int blockdev_signature(const struct blockdev *dev, char *what, size_t bytes);
 
-/** blockdev_name - "vdb" for its number, or "252:16" */
-void blockdev_name(unsigned int major, unsigned int minor, char *name, size_t bytes);
+/** blockdev_is_swap - the kernel swaps to it */
+bool blockdev_is_swap(unsigned int major, unsigned int minor);
+
+/** blockdev_of_volume - "vda2", "vg0-data", or "252:16" when it is gone */
+void blockdev_of_volume(const struct knl_volume *v, char *name, size_t bytes);
 
 #endif

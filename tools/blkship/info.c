@@ -7,6 +7,7 @@
 
 #include "../../userspace/lib/knl.h"
 #include "../../userspace/lib/status_socket.h"
+#include "../../userspace/lib/sysblock.h"
 #include "../../userspace/lib/when.h"
 #include "blockdev.h"
 #include "cli.h"
@@ -32,15 +33,16 @@ static json_t *json_u64(uint64_t value)
 
 static json_t *volume_json(const struct knl_volume *v)
 {
-	char device[64];
+	char device[SYSBLOCK_NAME_BYTES];
 
-	blockdev_name(v->dev_major, v->dev_minor, device, sizeof(device));
-	return json_pack("{s:s, s:s, s:i, s:s, s:I, s:s, s:s, s:I, s:I}", "group", v->group, "volume",
+	blockdev_of_volume(v, device, sizeof(device));
+	return json_pack("{s:s, s:s, s:i, s:s, s:I, s:s, s:s, s:I, s:I, s:I}", "group", v->group, "volume",
 			 v->name, "index", v->index, "device", device, "size_bytes",
 			 (json_int_t)v->size_bytes, "front", v->front, "state", volume_state(v),
 			 "dirty_bytes", (json_int_t)(v->dirty_regions * BLKSHIP_REGION_BYTES),
 			 "repairing_bytes",
-			 (json_int_t)(v->repairing_regions * BLKSHIP_REGION_BYTES));
+			 (json_int_t)(v->repairing_regions * BLKSHIP_REGION_BYTES), "unseen",
+			 (json_int_t)v->unseen);
 }
 
 static json_t *group_json(const struct knl_group *g)
@@ -65,17 +67,15 @@ struct listing {
 	size_t nr;
 };
 
-static int volume_row(void *arg, const struct knl_volume *v)
+static void volume_row(struct listing *l, const struct knl_volume *v)
 {
-	struct listing *l = arg;
-	char size[16], dirty[16], device[64];
+	char size[16], dirty[16], device[SYSBLOCK_NAME_BYTES];
 
-	if (l->only && strcmp(l->only, v->group) != 0)
-		return 0;
-	l->nr++;
-	if (l->array)
-		return json_array_append_new(l->array, volume_json(v));
-	blockdev_name(v->dev_major, v->dev_minor, device, sizeof(device));
+	if (l->array) {
+		json_array_append_new(l->array, volume_json(v));
+		return;
+	}
+	blockdev_of_volume(v, device, sizeof(device));
 	cli_bytes(v->size_bytes, size, sizeof(size));
 	cli_bytes((v->dirty_regions + v->repairing_regions) * BLKSHIP_REGION_BYTES, dirty,
 		  sizeof(dirty));
@@ -84,9 +84,34 @@ static int volume_row(void *arg, const struct knl_volume *v)
 	table_cell(l->table, "%s", device);
 	table_cell(l->table, "%s", size);
 	table_cell(l->table, "%s", v->front);
-	table_cell(l->table, "%s", volume_state(v));
+	table_cell(l->table, "%s", v->flags & BLKSHIP_VOLUME_DIVERGED ? "DIVERGED" :
+		   volume_state(v));
 	table_cell(l->table, "%s", dirty);
-	return 0;
+	table_cell(l->table, "%llu", (unsigned long long)v->unseen);
+}
+
+/* What is wrong with it and what to do. Not in the table, which programs may read. */
+static void volume_alarm(const struct knl_volume *v)
+{
+	char device[SYSBLOCK_NAME_BYTES + 8] = "DEVICE";
+	struct sysblock dev;
+
+	if (!(v->flags & BLKSHIP_VOLUME_DIVERGED))
+		return;
+	if (sysblock_find("/sys", v->dev_major, v->dev_minor, v->dev_start_bytes, v->size_bytes,
+			  &dev) == 0)
+		snprintf(device, sizeof(device), "/dev/%s", dev.name);
+	fflush(stdout);
+	fprintf(stderr, "blkship: %s/%s is DIVERGED: it may have been written unseen; its group gets no new points, earlier ones stay good; attach it again as before, and all of it is read back: blkship attach %s %s %s\n",
+		v->group, v->name, v->group, v->name, device);
+}
+
+/* The table ends here, and what is to be said of its rows follows. */
+static void volume_table_print(struct listing *l, const struct knl_volume *volumes, size_t nr)
+{
+	table_print(l->table);
+	for (size_t i = 0; i < nr; i++)
+		volume_alarm(&volumes[i]);
 }
 
 static int group_row(void *arg, const struct knl_group *g)
@@ -116,18 +141,30 @@ static int group_row(void *arg, const struct knl_group *g)
 }
 
 static const char *const volume_headings[] = {
-	"GROUP", "VOLUME", "DEVICE", "SIZE", "FRONT", "STATE", "DIRTY",
+	"GROUP", "VOLUME", "DEVICE", "SIZE", "FRONT", "STATE", "DIRTY", "UNSEEN",
 };
 static const char *const group_headings[] = {
 	"GROUP", "RING", "DAEMON", "NEWEST", "OPEN", "CAPTURED", "MISSED", "OVERFLOWS", "FAILED",
 	"TIMEOUTS",
 };
 
+static void volume_listing(struct listing *l, bool json, const struct knl_volume *volumes, size_t nr)
+{
+	if (json)
+		l->array = json_array();
+	else
+		l->table = table_create(volume_headings, ARRAY_SIZE(volume_headings));
+	for (size_t i = 0; i < nr; i++)
+		volume_row(l, &volumes[i]);
+}
+
 int cmd_ls(const struct command *cmd, int argc, char **argv)
 {
 	static const struct option longs[] = { CLI_COMMON_OPTIONS };
 	struct listing l = { .table = NULL };
+	struct knl_volume *volumes;
 	char why[KNL_TEXT_BYTES];
+	size_t nr;
 	bool json = false;
 	struct knl *nl;
 	int ret;
@@ -138,49 +175,53 @@ int cmd_ls(const struct command *cmd, int argc, char **argv)
 	ret = knl_open(&nl, why);
 	if (ret < 0)
 		return cli_fail(cli_exit_of(ret), "ls: %s", why);
-	if (json)
-		l.array = json_array();
-	else
-		l.table = table_create(volume_headings, ARRAY_SIZE(volume_headings));
-	ret = knl_volumes(nl, NULL, volume_row, &l, why);
+	ret = knl_volume_list(nl, NULL, &volumes, &nr, why);
 	knl_close(nl);
 	if (ret < 0)
 		return cli_fail(cli_exit_of(ret), "ls: %s", why);
+	volume_listing(&l, json, volumes, nr);
 	if (json)
-		return cli_print_json(json_pack("{s:o}", "volumes", l.array));
-	table_print(l.table);
-	return CLI_DONE;
+		ret = cli_print_json(json_pack("{s:o}", "volumes", l.array));
+	else
+		volume_table_print(&l, volumes, nr);
+	free(volumes);
+	return ret;
 }
 
 static int info_print(struct knl *nl, const char *group, bool json)
 {
-	struct listing groups = { .only = group }, volumes = { .only = group };
+	struct listing groups = { .only = group }, rows = { .table = NULL };
+	struct knl_volume *volumes;
 	char why[KNL_TEXT_BYTES];
+	size_t nr;
 	int ret;
 
-	if (json) {
+	if (json)
 		groups.array = json_array();
-		volumes.array = json_array();
-	} else {
+	else
 		groups.table = table_create(group_headings, ARRAY_SIZE(group_headings));
-		volumes.table = table_create(volume_headings, ARRAY_SIZE(volume_headings));
-	}
 	ret = knl_groups(nl, group_row, &groups, why);
 	if (ret == 0)
-		ret = knl_volumes(nl, NULL, volume_row, &volumes, why);
+		ret = knl_volume_list(nl, group, &volumes, &nr, why);
 	if (ret < 0)
 		return cli_fail(cli_exit_of(ret), "info: %s", why);
-	if (group && !groups.nr)
+	if (group && !groups.nr) {
+		free(volumes);
 		return cli_fail(CLI_NOT_FOUND, "group %s: the running kernel has none of this name; `blkship ls` shows what there is",
 				group);
-	if (json)
-		return cli_print_json(json_pack("{s:o, s:o}", "groups", groups.array, "volumes",
-						volumes.array));
-	table_print(groups.table);
-	if (volumes.nr)
-		putchar('\n');
-	table_print(volumes.table);
-	return CLI_DONE;
+	}
+	volume_listing(&rows, json, volumes, nr);
+	if (json) {
+		ret = cli_print_json(json_pack("{s:o, s:o}", "groups", groups.array, "volumes",
+					       rows.array));
+	} else {
+		table_print(groups.table);
+		if (nr)
+			putchar('\n');
+		volume_table_print(&rows, volumes, nr);
+	}
+	free(volumes);
+	return ret;
 }
 
 int cmd_info(const struct command *cmd, int argc, char **argv)
@@ -229,11 +270,27 @@ static void add_times(json_t *group)
 	}
 }
 
+/* A volume is worth a line when something passed its front end by. */
+static void print_volume(const char *group, const json_t *v)
+{
+	const char *name = text_of(v, "volume"), *device = text_of(v, "device");
+
+	if (strcmp(text_of(v, "state"), "diverged") == 0)
+		printf("     %s (%s, %s) is DIVERGED: it may have been written unseen; no new points before all of it is read back\n"
+		       "     next: attach it again as before: blkship attach %s %s /dev/%s\n",
+		       name, device, text_of(v, "front"), group, name, device);
+	else if (int_of(v, "unseen"))
+		printf("     %s (%s, %s): %lld writes passed the tap by; each range was read back; tell us how they were made\n",
+		       name, device, text_of(v, "front"), (long long)int_of(v, "unseen"));
+}
+
 static void print_source_group(const json_t *g)
 {
 	const json_t *rpo = json_object_get(g, "rpo");
 	uint64_t point_ns = int_of(g, "point_time_ns");
+	const json_t *volume;
 	char when[64];
+	size_t i;
 
 	printf("%s  %s", text_of(g, "group"), text_of(g, "state"));
 	if (point_ns) {
@@ -248,6 +305,8 @@ static void print_source_group(const json_t *g)
 	putchar('\n');
 	if (*text_of(g, "trouble"))
 		printf("     %s\n", text_of(g, "trouble"));
+	json_array_foreach(json_object_get(g, "volumes"), i, volume)
+		print_volume(text_of(g, "group"), volume);
 	if (int_of(g, "repair_regions"))
 		printf("     read back %lld%% (%lld of %lld regions)\n",
 		       (long long)(int_of(g, "repair_regions_done") * 100 / int_of(g, "repair_regions")),

@@ -26,11 +26,15 @@ static const struct command commands[] = {
 	  "  --target HOST:PORT the target (default port 7443)\n"
 	  "  --config-dir DIR   where pki/ and blkshipd.conf go (default " CLI_CONFIG_DEFAULT ")\n"
 	  "  --force            replace an enrolment that is there\n" },
-	{ "attach", cmd_attach, "GROUP VOLUME DEVICE --front dm [--ring-mib N] [--name DMNAME]",
+	{ "attach", cmd_attach, "GROUP VOLUME DEVICE [--front tap|dm] [--ring-mib N] [--name DMNAME]",
 	  "start capturing the writes to DEVICE",
-	  "  --front dm         use DMNAME in place of DEVICE from now on\n"
+	  "  --front tap        of the disk, partition or logical volume as it is, in use or\n"
+	  "                     not (the default)\n"
+	  "  --front dm         of a new device over an unused DEVICE; use DMNAME in its place\n"
 	  "  --name DMNAME      of the new device below /dev/mapper (default GROUP-VOLUME)\n"
-	  "  --ring-mib N       ring of the group, which is made by this (default RAM/64)\n" },
+	  "  --ring-mib N       ring of the group, which is made by this (default RAM/64)\n"
+	  "\n"
+	  "A volume that diverged is attached again in the same way: all of it is read back.\n" },
 	{ "detach", cmd_detach, "GROUP VOLUME | --all", "stop capturing, on purpose",
 	  "  --all              every volume of every group\n" },
 	{ "ls", cmd_ls, "", "list groups and volumes of the running kernel", NULL },

@@ -294,6 +294,43 @@ int knl_volumes(struct knl *nl, const char *group,
 	return knl_call(nl, knl_message(nl, BLKSHIP_CMD_VOLUME_GET, NLM_F_DUMP, group, NULL), why);
 }
 
+struct volume_list {
+	struct knl_volume *volumes;
+	size_t nr, room;
+};
+
+static int volume_list_add(void *arg, const struct knl_volume *v)
+{
+	struct volume_list *l = arg;
+
+	if (l->nr == l->room) {
+		size_t room = l->room ? l->room * 2 : 32;
+		struct knl_volume *more = realloc(l->volumes, room * sizeof(*more));
+
+		if (!more)
+			return -ENOMEM;
+		l->volumes = more;
+		l->room = room;
+	}
+	l->volumes[l->nr++] = *v;
+	return 0;
+}
+
+int knl_volume_list(struct knl *nl, const char *group, struct knl_volume **out, size_t *nr,
+		    char *why)
+{
+	struct volume_list l = { .nr = 0 };
+	int ret = knl_volumes(nl, group, volume_list_add, &l, why);
+
+	if (ret) {
+		free(l.volumes);
+		return ret;
+	}
+	*out = l.volumes;
+	*nr = l.nr;
+	return 0;
+}
+
 int knl_group_new(struct knl *nl, const char *group, uint64_t ring_bytes, char *why)
 {
 	struct nl_msg *msg = knl_message(nl, BLKSHIP_CMD_GROUP_NEW, NLM_F_ACK, group, NULL);

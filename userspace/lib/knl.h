@@ -9,6 +9,7 @@
 #define BLKSHIP_KNL_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "../../uapi/linux/blkship.h"
@@ -49,6 +50,10 @@ int knl_groups(struct knl *nl, int (*each)(void *arg, const struct knl_group *g)
 /** knl_volumes - all volumes, or those of a group (@group not NULL) */
 int knl_volumes(struct knl *nl, const char *group,
 	       int (*each)(void *arg, const struct knl_volume *v), void *arg, char *why);
+
+/** knl_volume_list - the same as an array, to be freed; empty when there are none */
+int knl_volume_list(struct knl *nl, const char *group, struct knl_volume **out, size_t *nr,
+		    char *why);
 
 /** knl_group_new - @ring_bytes 0: the default; -EEXIST */
 int knl_group_new(struct knl *nl, const char *group, uint64_t ring_bytes, char *why);
