@@ -21,6 +21,7 @@
 #include "../lib/log.h"
 #include "../lib/segment_format.h"
 #include "../lib/status_socket.h"
+#include "../lib/sysblock.h"
 #include "../lib/tls.h"
 #include "capture_dev.h"
 #include "source.h"
@@ -242,6 +243,14 @@ static void on_event(void *arg, enum blkship_event event, const char *group, con
 		log_error("group %s: volume %s: an I/O does not end; its range is tracked, points go on after it is read back; check the disk",
 			  group, volume ? volume : "?");
 		break;
+	case BLKSHIP_EVENT_UNSEEN:
+		log_error("group %s: volume %s: a write reached the disk past the tap; its range is tracked and read back, points go on after that; if this goes on, find what writes there and report it; `blkship info` has the count",
+			  group, volume ? volume : "?");
+		break;
+	case BLKSHIP_EVENT_DIVERGED:
+		log_error("group %s: volume %s: a raw command that may change its data was sent to the disk; it is diverged, there are no new points, earlier ones stay good; when the commands have ended, attach it again, then all of it is read back",
+			  group, volume ? volume : "?");
+		break;
 	case BLKSHIP_EVENT_OVERFLOW:
 		log_warning("group %s: the ring is full; the application is not affected, its writes are tracked and read back later",
 			    group);
@@ -287,13 +296,47 @@ static void on_rescan(struct loop_timer *t)
 
 /* -- life -- */
 
+static json_t *volume_status(const struct knl_volume *v)
+{
+	const char *state = v->flags & BLKSHIP_VOLUME_DIVERGED ? "diverged" :
+			    v->flags & BLKSHIP_VOLUME_DETACHED ? "detached" : "capturing";
+	struct sysblock dev;
+
+	if (sysblock_find("/sys", v->dev_major, v->dev_minor, v->dev_start_bytes, v->size_bytes,
+			  &dev))
+		snprintf(dev.name, sizeof(dev.name), "%u:%u", v->dev_major, v->dev_minor);
+	return json_pack("{s:s,s:s,s:s,s:s,s:I,s:I,s:I}", "volume", v->name, "device", dev.name,
+			 "front", v->front, "state", state,
+			 "size_bytes", (json_int_t)v->size_bytes,
+			 "dirty_bytes", (json_int_t)((v->dirty_regions + v->repairing_regions) *
+						     BLKSHIP_REGION_BYTES),
+			 "unseen", (json_int_t)v->unseen);
+}
+
 static json_t *make_status(void *arg)
 {
 	struct daemon *d = arg;
 	json_t *groups = json_array();
+	struct knl_volume *volumes = NULL;
+	char why[KNL_TEXT_BYTES];
+	size_t nr = 0;
+	struct knl *nl;
 
-	for (unsigned int i = 0; i < d->nr_sources; i++)
-		json_array_append_new(groups, source_status(d->sources[i]));
+	if (!knl_open(&nl, why)) {
+		if (knl_volume_list(nl, NULL, &volumes, &nr, why))
+			nr = 0;
+		knl_close(nl);
+	}
+	for (unsigned int i = 0; i < d->nr_sources; i++) {
+		json_t *group = source_status(d->sources[i]), *members = json_array();
+
+		for (size_t j = 0; j < nr; j++)
+			if (!strcmp(volumes[j].group, source_group(d->sources[i])))
+				json_array_append_new(members, volume_status(&volumes[j]));
+		json_object_set_new(group, "volumes", members);
+		json_array_append_new(groups, group);
+	}
+	free(volumes);
 	return json_pack("{s:i,s:s,s:s,s:o}", "schema", 1, "role", "source", "target",
 			 d->config.target, "groups", groups);
 }
