@@ -163,60 +163,107 @@ static void tap_complete(struct blkship_tap *tap, const struct request *rq,
 	}
 }
 
-static void probe_bio_queue(void *data, struct bio *bio)
+/*
+ * The probes are short, because every request of every disk passes them, and
+ * leave to others what is to be done where a bucket has somebody.
+ */
+static struct blkship_tap *first_tap(const struct gendisk *disk)
+{
+	return hlist_entry_safe(rcu_dereference_sched(
+				hlist_first_rcu(bucket_of(disk))),
+				struct blkship_tap, node);
+}
+
+#define for_each_tap_of(tap, disk_)					\
+	for (; tap; tap = hlist_entry_safe(rcu_dereference_sched(	\
+			hlist_next_rcu(&tap->node)), struct blkship_tap, node)) \
+		if (tap->disk == (disk_))
+
+static noinline void taps_submit(struct blkship_tap *tap, struct bio *bio)
 {
 	const struct gendisk *disk = bio->bi_bdev->bd_disk;
+
+	if (unlikely(!bio->bi_iter.bi_size))
+		return;
+	for_each_tap_of(tap, disk)
+		tap_submit(tap, bio);
+}
+
+static noinline void taps_issue(struct blkship_tap *tap, struct request *rq)
+{
+	for_each_tap_of(tap, rq->q->disk)
+		tap_issue(tap, rq);
+}
+
+static noinline void taps_complete(struct blkship_tap *tap,
+				   const struct request *rq, bool failed,
+				   u32 bytes)
+{
+	if (unlikely(blk_rq_is_passthrough((struct request *)rq)))
+		return;
+	for_each_tap_of(tap, rq->q->disk)
+		tap_complete(tap, rq, failed, bytes);
+}
+
+static noinline void taps_end(struct blkship_tap *tap, struct bio *bio)
+{
+	const struct gendisk *disk = bio->bi_bdev->bd_disk;
+	struct blkship_span span;
+
+	if (unlikely(!bio->bi_iter.bi_size))
+		return;
+	for_each_tap_of(tap, disk)
+		if (bio_span(tap, bio, bio->bi_iter.bi_size, &span) &&
+		    !blkship_observe_end(tap->front.vol, bio, span,
+					 bio->bi_status != BLK_STS_OK,
+					 tap->by_request))
+			tap_alarm(tap);
+}
+
+static void probe_bio_queue(void *data, struct bio *bio)
+{
 	struct blkship_tap *tap;
 
-	if (!op_is_write(bio_op(bio)) || !bio->bi_iter.bi_size)
+	if (!op_is_write(bio_op(bio)))
 		return;
-	hlist_for_each_entry_rcu(tap, bucket_of(disk), node)
-		if (tap->disk == disk)
-			tap_submit(tap, bio);
+	tap = first_tap(bio->bi_bdev->bd_disk);
+	if (tap)
+		taps_submit(tap, bio);
 }
 
 static void probe_rq_issue(void *data, struct request *rq)
 {
-	const struct gendisk *disk = rq->q->disk;
 	struct blkship_tap *tap;
 
-	if (!op_matters(req_op(rq)) || unlikely(!disk))
+	if (!op_matters(req_op(rq)))
 		return;
-	hlist_for_each_entry_rcu(tap, bucket_of(disk), node)
-		if (tap->disk == disk)
-			tap_issue(tap, rq);
+	tap = first_tap(rq->q->disk);
+	if (tap)
+		taps_issue(tap, rq);
 }
 
 static void probe_rq_complete(void *data, struct request *rq,
 			      blk_status_t error, unsigned int bytes)
 {
-	const struct gendisk *disk = rq->q->disk;
 	struct blkship_tap *tap;
 
-	if (!op_is_write(req_op(rq)) || unlikely(!disk) ||
-	    unlikely(blk_rq_is_passthrough(rq)))
+	if (!op_is_write(req_op(rq)))
 		return;
-	hlist_for_each_entry_rcu(tap, bucket_of(disk), node)
-		if (tap->disk == disk)
-			tap_complete(tap, rq, error != BLK_STS_OK, bytes);
+	tap = first_tap(rq->q->disk);
+	if (tap)
+		taps_complete(tap, rq, error != BLK_STS_OK, bytes);
 }
 
 static void probe_bio_complete(void *data, struct request_queue *q,
 			       struct bio *bio)
 {
-	const struct gendisk *disk = bio->bi_bdev->bd_disk;
-	struct blkship_span span;
 	struct blkship_tap *tap;
 
-	if (!op_is_write(bio_op(bio)) || !bio->bi_iter.bi_size)
+	if (!op_is_write(bio_op(bio)))
 		return;
-	hlist_for_each_entry_rcu(tap, bucket_of(disk), node)
-		if (tap->disk == disk &&
-		    bio_span(tap, bio, bio->bi_iter.bi_size, &span) &&
-		    !blkship_observe_end(tap->front.vol, bio, span,
-					 bio->bi_status != BLK_STS_OK,
-					 tap->by_request))
-			tap_alarm(tap);
+	tap = first_tap(bio->bi_bdev->bd_disk);
+	if (tap)
+		taps_end(tap, bio);
 }
 
 /* -- tracepoints -- */

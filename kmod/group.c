@@ -144,7 +144,6 @@ static struct blkship_group *group_alloc(const char *name, u64 ring_bytes)
 	strscpy(grp->name, name, sizeof(grp->name));
 	raw_spin_lock_init(&grp->lock);
 	INIT_LIST_HEAD(&grp->to_issue);
-	INIT_LIST_HEAD(&grp->spare);
 	init_waitqueue_head(&grp->wait);
 	init_irq_work(&grp->wake_work, group_wake_work);
 	INIT_WORK(&grp->issue_work, blkship_capture_issue_work);

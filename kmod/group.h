@@ -27,7 +27,7 @@
 #include "ring_core.h"
 
 struct blkship_flight;
-struct blkship_observed;
+struct blkship_observer;
 struct blkship_volume;
 
 struct blkship_group {
@@ -45,8 +45,7 @@ struct blkship_group {
 	struct blkship_flight **flights; /* lock; beside ring.entries */
 	struct list_head to_issue;	/* lock; held writes that may go now */
 	u64 nr_flights;			/* lock; captured, not ended */
-	struct blkship_observed *observed; /* lock; set once a volume is tapped */
-	struct list_head spare;		/* lock; those of them that are free */
+	struct blkship_observer *observer; /* set once, when a volume is tapped */
 	u64 overflows_told;		/* lock */
 	u64 woken_pos;			/* lock; the wish that was last fulfilled */
 	u64 woken_payload;		/* lock */

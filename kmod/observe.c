@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* See observe.h for what this stage promises. */
 #include <linux/bio.h>
+#include <linux/hash.h>
 #include <linux/vmalloc.h>
 
 #include "observe.h"
@@ -18,41 +19,39 @@ static struct blkship_observed *observed_of(const struct blkship_flight *f)
 int blkship_observe_alloc(struct blkship_group *grp)
 {
 	size_t count = (size_t)grp->ring.desc_count + SPARE_COUNT, i;
-	struct blkship_observed *all;
+	struct blkship_observer *obs;
 
-	/* Set once and never changed, so a look without a lock is enough. */
-	if (READ_ONCE(grp->observed))
+	if (READ_ONCE(grp->observer))
 		return 0;
-	all = vzalloc(array_size(count, sizeof(*all)));
-	if (!all)
+	obs = vzalloc(struct_size(obs, all, count));
+	if (!obs)
 		return -ENOMEM;
-	raw_spin_lock_irq(&grp->lock);
-	if (!grp->observed) {
-		for (i = grp->ring.desc_count; i < count; i++)
-			list_add_tail(&all[i].flight.waiting, &grp->spare);
-		WRITE_ONCE(grp->observed, all);
-		all = NULL;
+	INIT_LIST_HEAD(&obs->spare);
+	for (i = 0; i < count; i++) {
+		obs->all[i].flight.observed = true;
+		obs->all[i].spare = i >= grp->ring.desc_count;
+		if (obs->all[i].spare)
+			list_add_tail(&obs->all[i].flight.waiting, &obs->spare);
 	}
-	raw_spin_unlock_irq(&grp->lock);
-	vfree(all);
+	if (cmpxchg_release(&grp->observer, NULL, obs))
+		vfree(obs);
 	return 0;
 }
 
 void blkship_observe_free(struct blkship_group *grp)
 {
-	vfree(grp->observed);
+	vfree(grp->observer);
 }
 
 static struct blkship_observed *spare_get(struct blkship_group *grp)
 {
 	struct blkship_observed *o =
-		list_first_entry_or_null(&grp->spare, struct blkship_observed,
+		list_first_entry_or_null(&grp->observer->spare,
+					 struct blkship_observed,
 					 flight.waiting);
 
-	if (o) {
+	if (o)
 		list_del(&o->flight.waiting);
-		o->spare = true;
-	}
 	return o;
 }
 
@@ -86,6 +85,30 @@ static struct blkship_flight *find_apart(const struct blkship_volume *vol,
 		if (f->first > sector)
 			*next = min(*next, f->first);
 	}
+	return NULL;
+}
+
+static struct blkship_observed **hint_of(const struct blkship_group *grp,
+					 const struct bio *bio)
+{
+	return &grp->observer->hints[hash_ptr(bio, BLKSHIP_HINT_BITS)];
+}
+
+/*
+ * The common case: a bio that is in one piece, in one record. Without the lock
+ * what it returns may be another's by now; it is memory that stays.
+ */
+static struct blkship_observed *hint_find(const struct blkship_volume *vol,
+					  const struct bio *bio,
+					  struct blkship_span span)
+{
+	struct blkship_observed *o = READ_ONCE(*hint_of(vol->grp, bio));
+
+	if (likely(o) && likely(READ_ONCE(o->bio) == bio) &&
+	    likely(o->flight.vol == vol) &&
+	    likely(o->flight.first <= span.first) &&
+	    likely(span.last <= o->flight.last))
+		return o;
 	return NULL;
 }
 
@@ -152,6 +175,16 @@ static bool loose_found(struct blkship_volume *vol, u64 first, u64 last)
 
 /* -- submission -- */
 
+/* A write that is being submitted, or the part of it that makes one record. */
+struct blkship_observing {
+	struct blkship_volume *vol;
+	const struct bio *bio;
+	struct blkship_span span;	/* of the bio */
+	u64 first;			/* of the record */
+	u64 last;
+	bool capture;
+};
+
 /*
  * Its blocks are taken, or not. When they are, the device may do the two in any
  * order: dirty, with a seq that comes before that of anything that depends on
@@ -166,89 +199,117 @@ static void observed_place(struct blkship_flight *f)
 		flight_mark(f);
 }
 
-/* One that is not captured: dirty now, and followed so that it is at its end. */
-static void submit_uncaptured(struct blkship_volume *vol,
-			      struct blkship_observed *o,
-			      const struct blkship_observed *like)
+/* It begins: found from now on by its bio and its blocks. */
+static void observed_begin(struct blkship_observed *o,
+			   const struct blkship_observing *what, u8 kind)
 {
 	struct blkship_flight *f = &o->flight;
 
-	*o = *like;
-	o->spare = true;
-	f->kind = BLKSHIP_FLIGHT_UNCAPTURED;
+	f->vol = what->vol;
+	f->first = what->first;
+	f->last = what->last;
+	f->kind = kind;
+	f->copied = false;
+	f->apart = false;
+	o->bio_first = what->span.first;
+	o->bio_last = what->span.last;
+	o->left_bytes = (what->last - what->first + 1) << SECTOR_SHIFT;
+	o->issued = false;
+	o->failed = false;
+	o->bio = what->bio;
+	WRITE_ONCE(*hint_of(f->vol->grp, what->bio), o);
 	observed_place(f);
 }
 
 /*
- * Reserve a place in the ring. The write's own seq, which the ring will not show
- * when there is none, is the event of a gap.
+ * One that is not captured: dirty now, and followed, if there is memory for
+ * that, so that it is again at its end.
  */
-static struct blkship_observed *submit_reserve(struct blkship_volume *vol,
-					       struct blkship_observed *like,
-					       const struct blkship_write *w,
-					       bool capture)
+static void uncaptured_begin(const struct blkship_observing *what)
 {
-	struct blkship_group *grp = vol->grp;
-	struct blkship_flight *f = &like->flight;
+	struct blkship_volume *vol = what->vol;
 	struct blkship_observed *o = NULL;
 
-	if (unlikely(!vol->seen)) {
-		capture = false;
-	} else if (unlikely(!capture) || unlikely(blkship_flight_refused(f))) {
-		blkship_ring_pass_over(&grp->ring);
-		capture = false;
-	} else {
-		capture = blkship_ring_reserve(&grp->ring, w, &f->seq,
-					       &f->pos);
-	}
-	if (likely(capture)) {
-		o = &grp->observed[f->pos & (grp->ring.desc_count - 1)];
-		*o = *like;
-		vol->captured++;
-		*flight_slot(grp, f->pos) = &o->flight;
-		grp->nr_flights++;
-		observed_place(&o->flight);
-		return o;
-	}
-	vol->uncaptured += vol->seen;
-	flight_dirty(f);
+	blkship_dirty_mark(&vol->maps, what->first << SECTOR_SHIFT,
+			   (what->last - what->first + 1) << SECTOR_SHIFT);
 	if (vol->nr_apart < BLKSHIP_APART_MAX)
-		o = spare_get(grp);
+		o = spare_get(vol->grp);
 	if (o)
-		submit_uncaptured(vol, o, like);
+		observed_begin(o, what, BLKSHIP_FLIGHT_UNCAPTURED);
 	else
 		loose_explain(vol);
-	blkship_group_wake(grp);
-	return NULL;
+}
+
+/* Whether it would have to be apart, and too many are. */
+static bool observing_refused(const struct blkship_observing *what)
+{
+	const struct blkship_flight f = {
+		.vol = what->vol, .first = what->first, .last = what->last,
+	};
+
+	return blkship_flight_refused(&f);
+}
+
+/*
+ * Take a seq, and a place in the ring if there is one. The seq of a write that
+ * the ring will not show is the event of a gap.
+ */
+static struct blkship_observed *
+observing_reserve(const struct blkship_observing *what,
+		  const struct blkship_write *w)
+{
+	struct blkship_volume *vol = what->vol;
+	struct blkship_group *grp = vol->grp;
+	struct blkship_observed *o;
+	u64 seq, pos;
+
+	if (unlikely(!vol->seen))
+		return NULL;
+	if (unlikely(!what->capture) ||
+	    (unlikely(vol->nr_apart >= BLKSHIP_APART_MAX) &&
+	     observing_refused(what))) {
+		blkship_ring_pass_over(&grp->ring);
+		return NULL;
+	}
+	if (unlikely(!blkship_ring_reserve(&grp->ring, w, &seq, &pos)))
+		return NULL;
+	o = &grp->observer->all[pos & (grp->ring.desc_count - 1)];
+	o->flight.seq = seq;
+	o->flight.pos = pos;
+	*flight_slot(grp, pos) = &o->flight;
+	grp->nr_flights++;
+	vol->captured++;
+	return o;
 }
 
 /* So much of it as fits one record. */
-static void submit_record(struct blkship_volume *vol, struct bio *bio,
-			  struct blkship_observed *like,
-			  struct bvec_iter start, struct blkship_write *w,
-			  bool capture)
+static void observe_record(const struct blkship_observing *what,
+			   struct bio *bio, struct bvec_iter start,
+			   const struct blkship_write *w)
 {
-	struct blkship_group *grp = vol->grp;
+	struct blkship_group *grp = what->vol->grp;
 	struct blkship_observed *o;
+	bool overflow = false;
 	unsigned long flags;
-	bool overflow;
 
-	flight_set_range(&like->flight, w);
-	like->left_bytes = w->length_bytes;
 	raw_spin_lock_irqsave(&grp->lock, flags);
-	o = submit_reserve(vol, like, w, capture);
-	overflow = !o && grp->overflows_told != grp->ring.shared->overflows;
-	if (unlikely(overflow))
+	o = observing_reserve(what, w);
+	if (likely(o)) {
+		observed_begin(o, what, BLKSHIP_FLIGHT_CAPTURED);
+	} else {
+		what->vol->uncaptured += what->vol->seen;
+		uncaptured_begin(what);
+		overflow = grp->overflows_told != grp->ring.shared->overflows;
 		grp->overflows_told = grp->ring.shared->overflows;
+		blkship_group_wake(grp);
+	}
 	raw_spin_unlock_irqrestore(&grp->lock, flags);
 	if (unlikely(overflow))
 		queue_work(blkship_wq, &grp->overflow_work);
 	if (unlikely(!o))
 		return;
-	if (w->op == BLKSHIP_OP_WRITE) {
-		start.bi_size = w->length_bytes;
+	if (w->op == BLKSHIP_OP_WRITE)
 		blkship_payload_copy(&grp->ring, o->flight.pos, bio, start);
-	}
 	/* Pairs with the scan: it leaves alone what is still being copied. */
 	smp_store_release(&o->flight.copied, true);
 }
@@ -257,25 +318,30 @@ void blkship_observe_submit(struct blkship_volume *vol, struct bio *bio,
 			    struct blkship_span span, struct bvec_iter start,
 			    struct blkship_write *w, bool capture)
 {
-	struct blkship_observed like = {
-		.flight = { .vol = vol, .kind = BLKSHIP_FLIGHT_CAPTURED,
-			    .observed = true },
-		.bio = bio, .bio_first = span.first, .bio_last = span.last,
+	struct blkship_observing what = {
+		.vol = vol, .bio = bio, .span = span, .first = span.first,
+		.capture = capture,
 	};
 	u64 left = (span.last - span.first + 1) << SECTOR_SHIFT;
 	u64 most = w->op == BLKSHIP_OP_WRITE && capture ?
 		   blkship_record_max_bytes(&vol->grp->ring) : left;
 
 	w->volume = vol->index;
-	w->offset_bytes = span.first << SECTOR_SHIFT;
 	blkship_write_stamp(w);
-	while (left) {
+	for (;;) {
+		w->offset_bytes = what.first << SECTOR_SHIFT;
 		w->length_bytes = min(left, most);
-		submit_record(vol, bio, &like, start, w, capture);
+		what.last = what.first + (w->length_bytes >> SECTOR_SHIFT) - 1;
+		start.bi_size = w->length_bytes;
+		observe_record(&what, bio, start, w);
 		left -= w->length_bytes;
-		w->offset_bytes += w->length_bytes;
-		if (unlikely(left) && w->op == BLKSHIP_OP_WRITE)
+		if (likely(!left))
+			break;
+		what.first = what.last + 1;
+		if (w->op == BLKSHIP_OP_WRITE) {
+			start.bi_size = left + w->length_bytes;
 			bio_advance_iter(bio, &start, w->length_bytes);
+		}
 	}
 }
 
@@ -298,15 +364,21 @@ bool blkship_observe_issue(struct blkship_volume *vol, const struct bio *bio,
 {
 	struct blkship_group *grp = vol->grp;
 	struct blkship_flight *f;
+	struct blkship_observed *o = hint_find(vol, bio, span);
 	bool expected = true;
 	unsigned long flags;
 	u64 at, next;
 
+	/* It is in flight and stays so; no more is set than that it was issued. */
+	if (likely(o)) {
+		WRITE_ONCE(o->issued, true);
+		return true;
+	}
 	raw_spin_lock_irqsave(&grp->lock, flags);
 	for (at = span.first; at <= span.last; at = next) {
 		f = observed_find(vol, bio, at, &next);
 		if (likely(f)) {
-			observed_of(f)->issued = true;
+			WRITE_ONCE(observed_of(f)->issued, true);
 			next = f->last + 1;
 			continue;
 		}
@@ -342,8 +414,9 @@ static void observed_end(struct blkship_flight *f, u8 state)
 		loose_mark(vol, f->first, f->last);
 	}
 	blkship_group_wake(grp);
+	WRITE_ONCE(observed_of(f)->bio, NULL);
 	if (unlikely(observed_of(f)->spare))
-		list_add(&f->waiting, &grp->spare);
+		list_add(&f->waiting, &grp->observer->spare);
 }
 
 static void observed_progress(struct blkship_flight *f, u64 bytes, bool failed)
@@ -362,12 +435,19 @@ void blkship_observe_progress(struct blkship_volume *vol, const struct bio *bio,
 			      struct blkship_span span, bool failed)
 {
 	struct blkship_group *grp = vol->grp;
+	struct blkship_observed *o;
 	struct blkship_flight *f;
 	unsigned long flags;
-	u64 at, next;
+	u64 at = span.first, next;
 
 	raw_spin_lock_irqsave(&grp->lock, flags);
-	for (at = span.first; at <= span.last; at = next) {
+	o = hint_find(vol, bio, span);
+	if (likely(o)) {
+		observed_progress(&o->flight, (span.last - span.first + 1) <<
+				  SECTOR_SHIFT, failed);
+		at = span.last + 1;
+	}
+	for (; at <= span.last; at = next) {
 		f = observed_find(vol, bio, at, &next);
 		if (likely(f)) {
 			next = min(f->last, span.last) + 1;
@@ -446,16 +526,15 @@ bool blkship_observe_end(struct blkship_volume *vol, const struct bio *bio,
  */
 void blkship_observe_time_out(struct blkship_flight *f)
 {
-	struct blkship_volume *vol = f->vol;
-	struct blkship_observed copy = *observed_of(f), *o;
+	const struct blkship_observed *o = observed_of(f);
+	const struct blkship_observing what = {
+		.vol = f->vol, .bio = o->bio, .first = f->first, .last = f->last,
+		.span = { .first = o->bio_first, .last = o->bio_last },
+	};
 
-	lockdep_assert_held(&vol->grp->lock);
+	lockdep_assert_held(&f->vol->grp->lock);
 	observed_end(f, BLKSHIP_STATE_GAP);
-	o = vol->nr_apart < BLKSHIP_APART_MAX ? spare_get(vol->grp) : NULL;
-	if (o)
-		submit_uncaptured(vol, o, &copy);
-	else
-		loose_explain(vol);
+	uncaptured_begin(&what);
 }
 
 void blkship_observe_explain(struct blkship_volume *vol)

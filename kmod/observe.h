@@ -24,13 +24,25 @@
 /* What one bio, or so much of it as fits a record, has in flight. */
 struct blkship_observed {
 	struct blkship_flight flight;
-	const struct bio *bio;		/* as submitted; not followed */
+	const struct bio *bio;		/* as submitted; not followed; NULL: ended */
 	u64 bio_first;			/* all that the bio has on this volume */
 	u64 bio_last;
 	u32 left_bytes;			/* not ended yet */
 	bool issued;			/* some of it */
 	bool failed;			/* some of it */
 	bool spare;			/* not the twin of a descriptor */
+};
+
+/* All of a group; one allocation. */
+#define BLKSHIP_HINT_BITS 10
+struct blkship_observer {
+	struct list_head spare;		/* those that are free; group lock */
+	/*
+	 * Where a bio's last record is, by a hash of its address: only a hint, as
+	 * each one overwrites what was there. Written under the group's lock.
+	 */
+	struct blkship_observed *hints[1 << BLKSHIP_HINT_BITS];
+	struct blkship_observed all[];	/* desc_count twins, then the spare ones */
 };
 
 /* The sectors of a bio that lie on the volume. */
