@@ -339,6 +339,16 @@ void blkship_tap_exit(void)
 
 /* -- attach -- */
 
+static bool volume_is_on(const struct blkship_volume *vol,
+			 const struct blkship_place *place)
+{
+	u64 first = vol->dev_start_bytes >> SECTOR_SHIFT;
+	u64 last = first + (vol->size_bytes >> SECTOR_SHIFT) - 1;
+
+	return !list_empty(&vol->fronts) && vol->dev == disk_devt(place->disk) &&
+	       first <= place->last_sector && place->first_sector <= last;
+}
+
 /* Another volume that sees the same writes would ship them twice. */
 static bool place_taken(const struct blkship_place *place)
 {
@@ -357,9 +367,7 @@ static bool place_taken(const struct blkship_place *place)
 	list_for_each_entry(grp, &blkship_groups, link)
 		for (i = 0; i < BLKSHIP_MAX_VOLUMES; i++)
 			taken |= grp->volumes[i] &&
-				 !list_empty(&grp->volumes[i]->fronts) &&
-				 grp->volumes[i]->dev ==
-				 disk_devt(place->disk);
+				 volume_is_on(grp->volumes[i], place);
 	mutex_unlock(&blkship_mutex);
 	return taken;
 }
