@@ -66,7 +66,7 @@ static uint32_t sector_id(struct sim *s, const uint8_t *data)
 }
 
 /* Read a point's hot sectors, and see that all else is zero. */
-static void point_read(struct sim *s, uint64_t cut, uint32_t *ids)
+static void point_read(struct sim *s, uint64_t cut, uint32_t volumes, uint32_t *ids)
 {
 	static uint8_t data[VOLUME_BYTES];
 	char why[TIMELINE_TEXT_BYTES] = "";
@@ -77,7 +77,7 @@ static void point_read(struct sim *s, uint64_t cut, uint32_t *ids)
 		sim_violation(s, "view_open: %d %s", ret, why);
 		return;
 	}
-	for (uint32_t v = 0; v < s->cfg.volumes; v++) {
+	for (uint32_t v = 0; v < volumes; v++) {
 		uint32_t hot = s->cfg.cells * CELL_SECTORS;
 		uint64_t from = sector_offset(s, 0), bytes = hot * 512ull;
 
@@ -101,8 +101,8 @@ static void point_check(struct sim *s, struct seen_point *p, bool again)
 {
 	uint32_t ids[MAX_SECTORS];
 
-	point_read(s, p->cut_seq, ids);
-	for (uint32_t v = 0; v < s->cfg.volumes && !s->violation[0]; v++)
+	point_read(s, p->cut_seq, p->volumes, ids);
+	for (uint32_t v = 0; v < p->volumes && !s->violation[0]; v++)
 		for (uint32_t i = 0; i < s->cfg.cells * CELL_SECTORS; i++) {
 			uint32_t at = v * HOT_SECTORS + i;
 
@@ -162,6 +162,7 @@ void check_points(struct sim *s)
 		p = &s->points[seen++];
 		p->ordinal = c[i].ordinal;
 		p->cut_seq = c[i].cut_seq;
+		p->volumes = s->cfg.volumes;
 		p->instant = point_instant(s, &c[i]);
 		sim_log(s, "check: point #%llu cut %llx instant %llu",
 			(unsigned long long)p->ordinal, (unsigned long long)p->cut_seq,
@@ -186,7 +187,7 @@ void check_at_rest(struct sim *s)
 {
 	const struct timeline_commit *c;
 	size_t nr = timeline_commits(s->timeline, &c);
-	struct seen_point p = { .instant = s->now, .ids = { 0 } };
+	struct seen_point p = { .instant = s->now, .volumes = s->cfg.volumes, .ids = { 0 } };
 
 	if (!nr || !c[nr - 1].listed || seq_number(c[nr - 1].cut_seq) != s->ring.newest_seq) {
 		sim_violation(s, "at rest, but of %zu commits the newest, cut %llx, is no recovery point of seq %llu: %s",
@@ -201,7 +202,7 @@ void check_at_rest(struct sim *s)
 		point_check(s, &p, false);
 		return;
 	}
-	point_read(s, p.cut_seq, p.ids);
+	point_read(s, p.cut_seq, p.volumes, p.ids);
 	for (uint32_t i = 0; i < MAX_SECTORS; i++)
 		if (p.ids[i] != s->content[i] && s->content[i] != ID_ANY && !s->violation[0])
 			sim_violation(s, "sector %u shows %x, the disk has %x", i, p.ids[i],

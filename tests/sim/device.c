@@ -35,15 +35,20 @@ static uint32_t op_value(const struct op *op)
 	return op->kind == OP_WRITE ? op->id : op->kind == OP_ZERO ? ID_ZERO : ID_ANY;
 }
 
+void device_fill(struct sim *s, uint32_t v)
+{
+	for (uint32_t i = 0; i < s->cfg.cells * CELL_SECTORS; i++) {
+		uint32_t at = v * HOT_SECTORS + i;
+
+		s->initial[at] = sim_random(s, 2) ? 0x40000000 + at : ID_ZERO;
+		s->content[at] = s->initial[at];
+	}
+}
+
 void device_init(struct sim *s)
 {
 	for (uint32_t v = 0; v < s->cfg.volumes; v++)
-		for (uint32_t i = 0; i < s->cfg.cells * CELL_SECTORS; i++) {
-			uint32_t at = v * HOT_SECTORS + i;
-
-			s->initial[at] = sim_random(s, 2) ? 0x40000000 + at : ID_ZERO;
-			s->content[at] = s->initial[at];
-		}
+		device_fill(s, v);
 }
 
 static void apply(struct sim *s, struct op *op, uint32_t i, bool mix)

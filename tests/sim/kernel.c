@@ -260,6 +260,23 @@ static const struct capture_ops sim_capture_ops = {
 	.read = cap_read,
 };
 
+static void volume_attach(struct sim *s, uint32_t v)
+{
+	memset(s->map_words[v], 0, sizeof(s->map_words[v]));
+	s->diverged[v] = s->suspended[v] = false;
+	blkship_dirty_init(&s->maps[v], blkship_dirty_regions(VOLUME_BYTES), &s->map_words[v][0],
+			   &s->map_words[v][1]);
+	mark(s, v, 0, VOLUME_BYTES, "attach");
+}
+
+void kernel_join(struct sim *s)
+{
+	uint32_t v = s->cfg.volumes++;
+
+	device_fill(s, v);
+	volume_attach(s, v);
+}
+
 /* Capture starts anew: nothing in the ring, everything dirty. */
 void kernel_start(struct sim *s)
 {
@@ -291,11 +308,6 @@ void kernel_start(struct sim *s)
 		.payload_bytes = s->cfg.payload_bytes,
 		.group = "sim",
 	};
-	for (uint32_t v = 0; v < s->cfg.volumes; v++) {
-		memset(s->map_words[v], 0, sizeof(s->map_words[v]));
-		s->diverged[v] = s->suspended[v] = false;
-		blkship_dirty_init(&s->maps[v], blkship_dirty_regions(VOLUME_BYTES),
-				   &s->map_words[v][0], &s->map_words[v][1]);
-		mark(s, v, 0, VOLUME_BYTES, "attach");
-	}
+	for (uint32_t v = 0; v < s->cfg.volumes; v++)
+		volume_attach(s, v);
 }

@@ -394,6 +394,44 @@ static void suspended_volume_makes_no_points(struct sim *s)
 		sim_violation(s, "nothing was missed, and something is read back");
 }
 
+static void write_done_on(struct sim *s, uint16_t volume)
+{
+	const struct op what = { .kind = OP_WRITE, .volume = volume, .first = 0, .count = 8 };
+
+	sim_now(s);
+	complete(s, device_submit(s, &what));
+}
+
+/* Nobody told the consumer of it, but here is a record. */
+static void volume_that_joins_is_met_in_the_ring(struct sim *s)
+{
+	protect(s);
+	kernel_join(s);
+	drain(s);
+	if (shipper_volumes_stale(s->shipper))
+		sim_violation(s, "begins anew for a volume that was not written yet");
+	write_done_on(s, 1);
+	drain(s);
+	if (!shipper_volumes_stale(s->shipper))
+		sim_violation(s, "a record of a volume that joined is passed over");
+	consumer_crash(s);		/* as the daemon does then */
+	consumer_start(s);
+	write_done_on(s, 1);
+}
+
+/* Its last records are nobody's: to begin anew for them would never end. */
+static void volume_that_left_is_met_in_the_ring(struct sim *s)
+{
+	protect(s);
+	kernel_join(s);
+	write_done_on(s, 1);
+	s->cfg.volumes = 1;
+	drain(s);
+	if (shipper_volumes_stale(s->shipper))
+		sim_violation(s, "begins anew for a volume that is gone");
+	write_done(s, 0, 8);
+}
+
 static const struct {
 	const char *name;
 	void (*run)(struct sim *s);
@@ -417,6 +455,10 @@ static const struct {
 	{ "diverged volume keeps nobody waiting", diverged_volume_keeps_nobody_waiting,
 	  { .volumes = 2, .desc_count = 8 } },
 	{ "suspended volume makes no points", suspended_volume_makes_no_points, { .volumes = 2 } },
+	{ "volume that joins is met in the ring", volume_that_joins_is_met_in_the_ring,
+	  { .volumes = 1 } },
+	{ "volume that left is met in the ring", volume_that_left_is_met_in_the_ring,
+	  { .volumes = 1 } },
 	{ "target lost its history", target_lost_its_history, { .volumes = 1 } },
 };
 

@@ -81,6 +81,7 @@ struct pending_read {
 
 struct seen_point {
 	uint64_t ordinal, cut_seq, instant;
+	uint32_t volumes;		/* members then: the first so many */
 	uint32_t ids[MAX_SECTORS];
 };
 
@@ -158,6 +159,7 @@ void sim_violation(struct sim *s, const char *format, ...)
 
 /* device.c: application and device */
 void device_init(struct sim *s);
+void device_fill(struct sim *s, uint32_t volume);	/* what is on it before anything */
 uint64_t sector_offset(const struct sim *s, uint32_t hot_sector);	/* bytes in the volume */
 void op_data(const struct sim *s, const struct op *op, uint8_t *out);
 struct op *device_submit(struct sim *s, const struct op *what);
@@ -171,6 +173,7 @@ void device_settle(struct sim *s);	/* the machine crashed: whatever was in fligh
 
 /* kernel.c: capture around the module's own arithmetic */
 void kernel_start(struct sim *s);
+void kernel_join(struct sim *s);	/* one more volume, of which nobody is told */
 void kernel_submit(struct sim *s, struct op *op);
 void kernel_complete(struct sim *s, struct op *op);
 void kernel_timeout(struct sim *s, struct op *op);

@@ -182,8 +182,9 @@ static int drain_desc(struct shipper *s, const struct blkship_desc *d)
 	if (d->op == BLKSHIP_OP_FLUSH)
 		return 0;
 	if (!v && d->volume < BLKSHIP_MAX_VOLUMES) {
-		/* A volume that joined after HELLO: told at the next one, whole. */
+		/* It joined after HELLO and is told at the next one, whole; or it left. */
 		shipper_gap(s, d->seq, d->seq);
+		s->stranger_met = true;
 		return 0;
 	}
 	if (!desc_sane(s, d, v))
@@ -242,6 +243,10 @@ bool shipper_drain(struct shipper *s, uint64_t limit)
 	}
 	if (ret == -EUCLEAN)
 		drain_distrust(s, limit);
+	if (s->stranger_met) {
+		s->stranger_met = false;
+		s->volumes_stale = shipper_volumes_changed(s);
+	}
 	__atomic_store_n(&s->cap->consumer->drained_pos, s->pos, __ATOMIC_RELAXED);
 	return s->drained != before;
 }

@@ -384,6 +384,11 @@ uint64_t shipper_tick(struct shipper *s)
 	return due;
 }
 
+bool shipper_volumes_stale(const struct shipper *s)
+{
+	return s->volumes_stale;
+}
+
 bool shipper_idle(const struct shipper *s)
 {
 	return s->started && !s->outbox && s->chunk.state == CHUNK_NONE && !s->pass.active &&

@@ -127,6 +127,12 @@ struct shipper_status {
 
 void shipper_status(const struct shipper *s, struct shipper_status *out);
 
+/**
+ * shipper_volumes_stale - drain met a volume that joined the group since we began
+ * As when shipper_connected() says -ERESTART: there are no points with it before.
+ */
+bool shipper_volumes_stale(const struct shipper *s);
+
 /** shipper_volumes_changed - the group has other volumes, or sizes, than we began with */
 bool shipper_volumes_changed(struct shipper *s);
 

@@ -113,6 +113,8 @@ struct shipper {
 	uint64_t read_at_ns;		/* monotonic: not to be read before, after an error */
 	bool cut_now;			/* drain waits for it: a gap follows */
 	bool cut_due;			/* a read-back was completed: cut soon */
+	bool stranger_met;		/* drain read of a volume that is not ours */
+	bool volumes_stale;		/* it has joined the group since we began */
 
 	struct volume volumes[BLKSHIP_MAX_VOLUMES];
 	uint32_t nr_volumes;

@@ -352,6 +352,10 @@ static void source_work(struct loop_call *call)
 	if (!source_open(src))
 		return;
 	due = shipper_tick(src->shipper);
+	if (shipper_volumes_stale(src->shipper)) {
+		link_refused(src, -ERESTART);
+		return;
+	}
 	link_send(src);
 	read_trouble(src);
 	now = loop_now_ns();
