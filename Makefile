@@ -105,8 +105,8 @@ check-long: ## run all tests, for longer
 
 bench: programs tests ## measure; results go to build/bench.json
 	@tests/bench/run
-bench-kernel: ## only: instructions of a captured write, in a guest
-	@tests/bench/kernel-dm
+bench-kernel: ## only: instructions of a captured write, in guests with either kernel
+	@tests/bench/kernel
 bench-ship: programs tests ## only: from the ring to durable at the target
 	@tests/bench/pipeline
 bench-store: tests ## only: the timeline store by itself

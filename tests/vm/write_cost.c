@@ -15,10 +15,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
-#define SPAN_BYTES (64ULL << 20)
+#define SPAN_BYTES (8ULL << 20)
+#define HUGE_BYTES (2U << 20)
 
 struct run {
 	struct io_uring uring;
@@ -35,6 +37,19 @@ static uint64_t raw_ns(void)
 
 	clock_gettime(CLOCK_MONOTONIC_RAW, &now);
 	return now.tv_sec * 1000000000ULL + now.tv_nsec;
+}
+
+/* A large one in huge pages: then a bio can hold all of it in a few segments. */
+static void *buffer_alloc(unsigned int bytes)
+{
+	bool huge = bytes >= HUGE_BYTES;
+	void *buffer = aligned_alloc(huge ? HUGE_BYTES : 4096, bytes);
+
+	if (buffer && huge)
+		madvise(buffer, bytes, MADV_HUGEPAGE);
+	if (buffer)
+		memset(buffer, 0x5a, bytes);
+	return buffer;
 }
 
 /* Odd steps through a power of two visit every slot before one comes again. */
@@ -85,12 +100,11 @@ int main(int argc, char **argv)
 		fprintf(stderr, "write-cost: %s: %s\n", argv[1], strerror(errno));
 		return 1;
 	}
-	run.buffer = aligned_alloc(4096, run.bytes);
+	run.buffer = buffer_alloc(run.bytes);
 	if (!run.buffer || io_uring_queue_init(run.depth, &run.uring, 0)) {
 		fprintf(stderr, "write-cost: no io_uring\n");
 		return 1;
 	}
-	memset(run.buffer, 0x5a, run.bytes);
 	if (!write_many(&run, warm_up)) {
 		fprintf(stderr, "write-cost: %s: a write failed\n", argv[1]);
 		return 1;
