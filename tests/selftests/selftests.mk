@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # Programs that run in guests against the real module; included by the top Makefile.
 
-SELFTESTS := $(addprefix $(BUILD)/selftests/,control capture overflow consumer faults replay lifetime)
-SELFTEST_COMMON := $(call objs,$(addprefix tests/selftests/,selftest.c ring.c netlink.c))
+SELFTESTS := $(addprefix $(BUILD)/selftests/,control capture overflow consumer faults replay inject lifetime)
+SELFTEST_COMMON := $(call objs,$(addprefix tests/selftests/,selftest.c ring.c netlink.c fault.c))
 
 .PHONY: selftest-programs
 selftest-programs: $(SELFTESTS)

@@ -1,0 +1,768 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Faults made on purpose, on kernels with fault injection. The n-th allocation or
+ * copy from or to userspace of this thread fails, for n = 1, 2 ... until an
+ * operation has no n-th one: each time it must succeed or fail as a whole, and
+ * what it leaves must be usable. Reports and leaks are the guest's business.
+ * Then the disk fails: requests are refused below the volume.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include <linux/dm-ioctl.h>
+#include <linux/genetlink.h>
+#include <linux/netlink.h>
+
+#include "fault.h"
+#include "selftest.h"
+
+#define GROUP	"inj"
+#define VOLUME	"v0"
+#define NAME	"t0"
+#define REGION	((uint64_t)BLKSHIP_REGION_BYTES)
+#define REGIONS	(DISK_SECTORS * 512 / REGION)
+#define FAULTS_MAX 3000u	/* an operation that has more is not of ours */
+
+/* -- trying -- */
+
+/*
+ * What is tried. Between begin and end nothing fails on purpose. end() gets what
+ * run() returned, 0 or -errno, and puts everything back; it returns what is wrong,
+ * or NULL.
+ */
+struct operation {
+	const char *name;
+	void (*begin)(void);
+	int (*run)(void);
+	const char *(*end)(int ret);
+};
+
+/*
+ * Whether an error leaves it open that the operation was done: where the answer
+ * could not be delivered.
+ */
+static bool answer_lost(int ret)
+{
+	return ret == -EFAULT || ret == -ENOBUFS;
+}
+
+static void try_all(const struct operation *o)
+{
+	unsigned int n, errors = 0;
+	const char *wrong = NULL;
+	bool hit = true;
+	int ret = 0;
+
+	for (n = 1; hit && !wrong && n <= FAULTS_MAX; n++) {
+		if (o->begin)
+			o->begin();
+		fail_nth(n);
+		ret = o->run();
+		hit = fault_happened();
+		wrong = o->end(ret);
+		errors += ret != 0;
+	}
+	printf("# %s: %u faults, %u errors\n", o->name, n - 2, errors);
+	if (wrong)
+		printf("# fault %u, result %d: %s\n", n - 1, ret, wrong);
+	if (!hit && ret)
+		printf("# without a fault: %s\n", strerror(-ret));
+	check(!wrong && !hit && !ret && n > 2, "%s, with each fault in turn",
+	      o->name);
+}
+
+/* -- netlink: requests made here, so that only the kernel's part can fail -- */
+
+static int family;
+static int nl_fd = -1;		/* of the operation that is tried */
+static int quiet_fd;		/* for everything else */
+
+static size_t put_attr(char *at, int type, const void *data, size_t bytes)
+{
+	struct nlattr attr = { .nla_len = NLA_HDRLEN + bytes, .nla_type = type };
+
+	memcpy(at, &attr, sizeof(attr));
+	memcpy(at + NLA_HDRLEN, data, bytes);
+	return NLA_ALIGN(attr.nla_len);
+}
+
+static int request_send(int fd, int type, int command, int flags,
+			const char *group, const char *volume)
+{
+	static char buf[512] __attribute__((aligned(16)));
+	struct nlmsghdr *hdr = (struct nlmsghdr *)buf;
+	struct genlmsghdr genl = { .cmd = command, .version = 1 };
+	size_t len = NLMSG_HDRLEN + GENL_HDRLEN;
+	uint64_t ring_bytes = 1 << 20;	/* the smallest: it is made often */
+
+	memset(buf, 0, sizeof(buf));
+	memcpy(NLMSG_DATA(hdr), &genl, sizeof(genl));
+	if (type == GENL_ID_CTRL)
+		len += put_attr(buf + len, CTRL_ATTR_FAMILY_NAME,
+				BLKSHIP_GENL_NAME, sizeof(BLKSHIP_GENL_NAME));
+	if (group)
+		len += put_attr(buf + len, BLKSHIP_A_GROUP, group,
+				strlen(group) + 1);
+	if (volume)
+		len += put_attr(buf + len, BLKSHIP_A_VOLUME, volume,
+				strlen(volume) + 1);
+	if (type == family && command == BLKSHIP_CMD_GROUP_NEW)
+		len += put_attr(buf + len, BLKSHIP_A_RING_BYTES, &ring_bytes,
+				sizeof(ring_bytes));
+	hdr->nlmsg_len = len;
+	hdr->nlmsg_type = type;
+	hdr->nlmsg_flags = NLM_F_REQUEST | flags;
+	return send(fd, buf, len, 0) < 0 ? -errno : 0;
+}
+
+/* All of the answer, up to the acknowledgement or the end of a list. */
+static int request_answer(int fd, uint16_t *family_id)
+{
+	static char buf[32768] __attribute__((aligned(16)));
+
+	for (;;) {
+		ssize_t got = recv(fd, buf, sizeof(buf), 0);
+		struct nlmsghdr *hdr = (struct nlmsghdr *)buf;
+		struct nlattr *attr = (struct nlattr *)
+			(buf + NLMSG_HDRLEN + GENL_HDRLEN);
+
+		if (got < 0)
+			return -errno;
+		for (; NLMSG_OK(hdr, got); hdr = NLMSG_NEXT(hdr, got)) {
+			if (hdr->nlmsg_type == NLMSG_ERROR)
+				return ((struct nlmsgerr *)NLMSG_DATA(hdr))->error;
+			if (hdr->nlmsg_type == NLMSG_DONE)
+				return *(int *)NLMSG_DATA(hdr);
+			/* CTRL_ATTR_FAMILY_NAME is first, then the id. */
+			if (family_id)
+				memcpy(family_id, (char *)attr + NLA_HDRLEN +
+				       NLA_ALIGN(attr->nla_len), 2);
+		}
+	}
+}
+
+static int request(int command, int flags, const char *group,
+		   const char *volume)
+{
+	int ret = request_send(nl_fd, family, command, flags, group, volume);
+
+	return ret ? ret : request_answer(nl_fd, NULL);
+}
+
+/* Without faults. */
+static int ask(int command, const char *volume)
+{
+	int ret = request_send(quiet_fd, family, command, NLM_F_ACK, GROUP,
+			       volume);
+
+	return ret ? ret : request_answer(quiet_fd, NULL);
+}
+
+static int netlink_open(void)
+{
+	struct timeval limit = { .tv_sec = 10 };
+	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_GENERIC);
+
+	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit,
+				 sizeof(limit)))
+		give_up("netlink: %s", strerror(errno));
+	return fd;
+}
+
+/* What an earlier answer left in the socket goes with it. */
+static void request_open(void)
+{
+	nl_fd = netlink_open();
+}
+
+static void request_close(void)
+{
+	close(nl_fd);
+	nl_fd = -1;
+}
+
+static void family_find(void)
+{
+	uint16_t id = 0;
+
+	if (request_send(quiet_fd, GENL_ID_CTRL, CTRL_CMD_GETFAMILY, NLM_F_ACK,
+			 NULL, NULL) || request_answer(quiet_fd, &id) || !id)
+		give_up("no generic netlink family");
+	family = id;
+}
+
+/* -- device-mapper: its ioctls made here for the same reason -- */
+
+static int dm_fd;
+static struct {
+	struct dm_ioctl head;
+	struct dm_target_spec spec;
+	char parameters[4096];
+} arg;
+
+static int dm_command(unsigned int command, const char *table, uint64_t sectors)
+{
+	memset(&arg, 0, sizeof(arg));
+	arg.head.version[0] = DM_VERSION_MAJOR;
+	arg.head.data_size = sizeof(arg);
+	arg.head.data_start = offsetof(typeof(arg), spec);
+	strcpy(arg.head.name, NAME);
+	if (table) {
+		arg.head.target_count = 1;
+		arg.spec.length = sectors;
+		strcpy(arg.spec.target_type, "blkship");
+		strcpy(arg.parameters, table);
+	}
+	return ioctl(dm_fd, command, &arg) ? -errno : 0;
+}
+
+static int table_load(uint64_t sectors)
+{
+	return dm_command(DM_TABLE_LOAD,
+			  DISK " 0 " GROUP " " VOLUME " ring_mib 1", sectors);
+}
+
+static int device_resume(void)
+{
+	return dm_command(DM_DEV_SUSPEND, NULL, 0);
+}
+
+static void must(int ret, const char *what)
+{
+	if (ret)
+		give_up("%s: %s", what, strerror(-ret));
+}
+
+static void device_create(void)
+{
+	must(dm_command(DM_DEV_CREATE, NULL, 0), "DM_DEV_CREATE");
+}
+
+static void device_load(void)
+{
+	device_create();
+	must(table_load(DISK_SECTORS), "DM_TABLE_LOAD");
+}
+
+static void device_start(void)
+{
+	device_load();
+	must(device_resume(), "DM_DEV_SUSPEND");
+}
+
+/* -- what there is -- */
+
+static bool group_exists(void)
+{
+	int ret = ask(BLKSHIP_CMD_GROUP_GET, NULL);
+
+	if (ret && ret != -ENOENT)
+		give_up("GROUP_GET: %s", strerror(-ret));
+	return !ret;
+}
+
+static const char *group_remove(void)
+{
+	int ret = ask(BLKSHIP_CMD_GROUP_DEL, NULL);
+
+	return ret && ret != -ENOENT ? "the group cannot be deleted" : NULL;
+}
+
+/* Remove device, volume and group, as far as they are there. */
+static const char *device_end(void)
+{
+	int ret = ask(BLKSHIP_CMD_VOLUME_DEL, VOLUME);
+
+	if (ret && ret != -ENOENT)
+		return "the volume cannot be detached";
+	ret = dm_command(DM_DEV_REMOVE, NULL, 0);
+	if (ret && ret != -ENXIO)
+		return "the device cannot be removed";
+	return group_remove();
+}
+
+/* Done when it succeeded, not done when it failed. */
+static bool fits(int ret, bool done)
+{
+	return answer_lost(ret) || done == !ret;
+}
+
+/* -- operations on groups and volumes -- */
+
+static int group_new_run(void)
+{
+	return request(BLKSHIP_CMD_GROUP_NEW, NLM_F_ACK, GROUP, NULL);
+}
+
+static const char *group_new_end(int ret)
+{
+	bool good = fits(ret, group_exists());
+
+	request_close();
+	return good ? group_remove() : "the group does not fit the result";
+}
+
+static void group_begin(void)
+{
+	request_open();
+	must(group_new_run(), "GROUP_NEW");
+}
+
+static int group_del_run(void)
+{
+	return request(BLKSHIP_CMD_GROUP_DEL, NLM_F_ACK, GROUP, NULL);
+}
+
+static const char *group_del_end(int ret)
+{
+	bool good = fits(ret, !group_exists());
+
+	request_close();
+	return good ? group_remove() : "the group does not fit the result";
+}
+
+static int group_get_run(void)
+{
+	return request(BLKSHIP_CMD_GROUP_GET, NLM_F_ACK, GROUP, NULL);
+}
+
+static int groups_dump_run(void)
+{
+	return request(BLKSHIP_CMD_GROUP_GET, NLM_F_DUMP, NULL, NULL);
+}
+
+static int volumes_dump_run(void)
+{
+	return request(BLKSHIP_CMD_VOLUME_GET, NLM_F_DUMP, GROUP, NULL);
+}
+
+static const char *request_end(int ret)
+{
+	request_close();
+	return ret == -EAGAIN ? "no answer" : NULL;
+}
+
+static int volume_del_run(void)
+{
+	return request(BLKSHIP_CMD_VOLUME_DEL, NLM_F_ACK, GROUP, VOLUME);
+}
+
+static void volume_del_begin(void)
+{
+	device_start();
+	request_open();
+}
+
+static const char *volume_del_end(int ret)
+{
+	request_close();
+	if (!ret && ask(BLKSHIP_CMD_GROUP_DEL, NULL) != -EBUSY)
+		return "the device has lost its volume";
+	return device_end();
+}
+
+/* -- operations on the device -- */
+
+static int table_load_run(void)
+{
+	return table_load(DISK_SECTORS);
+}
+
+static const char *table_load_end(int ret)
+{
+	if (!fits(ret, group_exists()))
+		return "the group does not fit the result";
+	if (dm_command(DM_TABLE_CLEAR, NULL, 0))
+		return "the table cannot be dropped";
+	return group_exists() ? "the group is left behind" : NULL;
+}
+
+static const char *device_resume_end(int ret)
+{
+	(void)ret;
+	return device_end();
+}
+
+static int table_grow_run(void)
+{
+	return table_load(DISK_SECTORS / 2);
+}
+
+static const char *table_grow_end(int ret)
+{
+	int cleared = dm_command(DM_TABLE_CLEAR, NULL, 0);
+
+	(void)ret;
+	return cleared ? "the new table cannot be dropped" : NULL;
+}
+
+static int status_run(void)
+{
+	return dm_command(DM_TABLE_STATUS, NULL, 0);
+}
+
+static const char *nothing_end(int ret)
+{
+	(void)ret;
+	return NULL;
+}
+
+static int remove_run(void)
+{
+	return dm_command(DM_DEV_REMOVE, NULL, 0);
+}
+
+/* -- operations of the consumer -- */
+
+static struct ring ring;
+static struct {
+	uint64_t at;
+	size_t bytes;
+	int rights;
+	void *memory;
+} areas[] = {
+	{ BLKSHIP_MMAP_KERNEL, 4096, PROT_READ, MAP_FAILED },
+	{ BLKSHIP_MMAP_CONSUMER, 4096, PROT_READ | PROT_WRITE, MAP_FAILED },
+	{ BLKSHIP_MMAP_DESC, 65536, PROT_READ, MAP_FAILED },
+	{ BLKSHIP_MMAP_PAYLOAD, 1 << 20, PROT_READ, MAP_FAILED },
+};
+static int consumer_fd;
+
+static int consumer_try(void)
+{
+	static uint64_t bits[REGIONS / 64];
+	static struct blkship_bind bind;
+	static struct blkship_take take;
+	static struct blkship_map_read read;
+	static struct blkship_volume_info info;
+
+	bind = (struct blkship_bind){ GROUP, BLKSHIP_ABI_VERSION, 0 };
+	take = (struct blkship_take){
+		.count = REGIONS, .max_regions = 7, .bitmap = (uintptr_t)bits,
+	};
+	read = (struct blkship_map_read){
+		.which = BLKSHIP_MAP_REPAIRING, .count = REGIONS,
+		.bitmap = (uintptr_t)bits,
+	};
+	info = (struct blkship_volume_info){ .volume = 0 };
+
+	consumer_fd = open("/dev/blkship", O_RDWR | O_CLOEXEC);
+	if (consumer_fd < 0 || ioctl(consumer_fd, BLKSHIP_IOC_BIND, &bind))
+		return -errno;
+	for (unsigned int i = 0; i < ARRAY_SIZE(areas); i++) {
+		areas[i].memory = mmap(NULL, areas[i].bytes, areas[i].rights,
+				       MAP_SHARED, consumer_fd, areas[i].at);
+		if (areas[i].memory == MAP_FAILED)
+			return -errno;
+	}
+	if (ioctl(consumer_fd, BLKSHIP_IOC_TAKE, &take) ||
+	    ioctl(consumer_fd, BLKSHIP_IOC_MAP_READ, &read) ||
+	    ioctl(consumer_fd, BLKSHIP_IOC_VOLUME, &info))
+		return -errno;
+	return take.taken == 7 && info.repairing_regions == 7 ? 0 : -EPROTO;
+}
+
+static const char *consumer_end(int ret)
+{
+	unsigned int dirty;
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(areas); i++) {
+		if (areas[i].memory != MAP_FAILED)
+			munmap(areas[i].memory, areas[i].bytes);
+		areas[i].memory = MAP_FAILED;
+	}
+	if (consumer_fd >= 0)
+		close(consumer_fd);
+	if (ret == -EPROTO)
+		return "not as many regions taken as asked for";
+	if (ring_try(&ring, GROUP))
+		return "the next consumer cannot bind";
+	dirty = ring_marked(&ring, 0, BLKSHIP_MAP_DIRTY, 0, REGIONS);
+	ring_unbind(&ring);
+	return dirty == REGIONS ? NULL : "a region is not dirty any more";
+}
+
+static int volume_fd;
+static void *data;
+static uint64_t newest;
+
+static void write_begin(void)
+{
+	newest = ring_newest(&ring);
+}
+
+static int write_run(void)
+{
+	ssize_t done = pwrite(volume_fd, data, 8192, 3 * REGION);
+
+	return done < 0 ? -errno : done == 8192 ? 0 : -EIO;
+}
+
+static const char *write_end(int ret)
+{
+	const struct blkship_desc *d = ring_find(&ring, newest + 1);
+
+	if (!ring_settle(&ring))
+		return "the ring does not settle";
+	ring_release_all(&ring);
+	if (!ret && (!d || d->state != BLKSHIP_STATE_DONE ||
+		     d->length_bytes != 8192))
+		return "it was not captured";
+	return NULL;
+}
+
+/* -- loading the module -- */
+
+static int module_fd;
+
+static bool exists(const char *path)
+{
+	return access(path, F_OK) == 0;
+}
+
+static bool target_exists(void)
+{
+	const struct dm_target_versions *v = (void *)&arg.spec;
+
+	must(dm_command(DM_LIST_VERSIONS, NULL, 0), "DM_LIST_VERSIONS");
+	while (strcmp(v->name, "blkship") && v->next)
+		v = (const void *)((const char *)v + v->next);
+	return !strcmp(v->name, "blkship");
+}
+
+static int module_run(void)
+{
+	return syscall(SYS_finit_module, module_fd, "", 0) ? -errno : 0;
+}
+
+static const char *module_end(int ret)
+{
+	if (exists("/sys/module/blkship") != !ret ||
+	    exists("/dev/blkship") != !ret || target_exists() != !ret)
+		return "what is left does not fit the result";
+	if (!ret && syscall(SYS_delete_module, "blkship", 0))
+		return "it cannot be unloaded";
+	return NULL;
+}
+
+/* The rest of loading is not ours, and long. */
+static void test_load(void)
+{
+	static const struct operation load = {
+		"loading the module", NULL, module_run, module_end,
+	};
+
+	if (syscall(SYS_delete_module, "blkship", 0))
+		give_up("cannot unload the module: %s", strerror(errno));
+	module_fd = open("/root/blkship.ko", O_RDONLY | O_CLOEXEC);
+	faults_only_below("do_one_initcall");
+	try_all(&load);
+	faults_only_below(NULL);
+	if (module_run())
+		give_up("cannot load the module: %s", strerror(errno));
+	close(module_fd);
+	family_find();	/* under another number */
+}
+
+static void test_groups(void)
+{
+	static const struct operation operations[] = {
+		{ "making a group", request_open, group_new_run,
+		  group_new_end },
+		{ "deleting a group", group_begin, group_del_run,
+		  group_del_end },
+	};
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(operations); i++)
+		try_all(&operations[i]);
+}
+
+static void test_attach(void)
+{
+	static const struct operation load = {
+		"loading a table", NULL, table_load_run, table_load_end,
+	};
+	static const struct operation operations[] = {
+		{ "the first resume", device_load, device_resume,
+		  device_resume_end },
+		{ "detaching a volume", volume_del_begin, volume_del_run,
+		  volume_del_end },
+		{ "removing a device", device_start, remove_run,
+		  device_resume_end },
+	};
+
+	device_create();
+	try_all(&load);
+	must(dm_command(DM_DEV_REMOVE, NULL, 0), "DM_DEV_REMOVE");
+	for (unsigned int i = 0; i < ARRAY_SIZE(operations); i++)
+		try_all(&operations[i]);
+}
+
+static void test_attached(void)
+{
+	static const struct operation operations[] = {
+		{ "loading a table of another size", NULL, table_grow_run,
+		  table_grow_end },
+		{ "the status of a device", NULL, status_run, nothing_end },
+		{ "looking at a group", request_open, group_get_run,
+		  request_end },
+		{ "listing groups", request_open, groups_dump_run,
+		  request_end },
+		{ "listing volumes", request_open, volumes_dump_run,
+		  request_end },
+		{ "binding, mapping and taking regions", NULL, consumer_try,
+		  consumer_end },
+	};
+	static const struct operation writing = {
+		"writing", write_begin, write_run, write_end,
+	};
+
+	device_start();
+	for (unsigned int i = 0; i < ARRAY_SIZE(operations); i++)
+		try_all(&operations[i]);
+	sh("dmsetup mknodes");
+	ring_bind(&ring, GROUP);
+	volume_fd = dm_open(NAME);
+	data = pattern(8192, 1);
+	try_all(&writing);
+	close(volume_fd);
+	free(data);
+	ring_unbind(&ring);
+	check(!device_end(), "after all of that, everything can be removed");
+}
+
+/* An event that cannot be told must not be missed in silence. */
+static void test_lost_event(void)
+{
+	int events = netlink_listen(), error = 0;
+	socklen_t size = sizeof(error);
+	struct netlink_event event;
+	unsigned int n, lost = 0;
+	bool hit = true, told = true;
+
+	faults_only_below("blkship_event");
+	for (n = 1; hit && told && n <= FAULTS_MAX; n++) {
+		request_open();
+		fail_nth(n);
+		group_new_run();
+		hit = fault_happened();
+		request_close();
+		/* Asking for the error takes it away. */
+		getsockopt(events, SOL_SOCKET, SO_ERROR, &error, &size);
+		lost += error == ENOBUFS;
+		/* With it the socket may be closed to more until it is read. */
+		if (error == ENOBUFS)
+			recv(events, &event, sizeof(event), MSG_DONTWAIT);
+		told = error == ENOBUFS ||
+		       (netlink_next(events, &event) &&
+			event.event == BLKSHIP_EVENT_GROUP_NEW);
+		group_remove();
+		if (!netlink_expect(events, BLKSHIP_EVENT_GROUP_DEL, NULL))
+			told = false;
+	}
+	faults_only_below(NULL);
+	close(events);
+	printf("# %u faults, %u lost events\n", n - 2, lost);
+	check(told && !hit && lost,
+	      "whoever listens gets an event or learns that one was lost");
+}
+
+/* -- the disk -- */
+
+#define WRITES 64
+
+static void disk_fails(bool on)
+{
+	fault_set("fail_make_request/times", "-1");
+	fault_set("fail_make_request/interval", "1");
+	fault_set("fail_make_request/probability", on ? "50" : "0");
+	sh("echo %d > /sys/block/%s/make-it-fail", on, DISK + strlen("/dev/"));
+}
+
+/* Each at a region of its own: what failed there is told by its dirty bit. */
+static void test_disk(void)
+{
+	struct async *writes[WRITES];
+	unsigned int failed = 0, wrong = 0, failed_before = 0;
+	const struct blkship_desc *d;
+	bool region_failed[WRITES];
+	uint64_t base;
+
+	volume_create(NAME, DISK, GROUP, VOLUME, 4);
+	ring_bind(&ring, GROUP);
+	ring_clean(&ring, 0);
+	volume_fd = dm_open(NAME);
+	data = pattern(8192, 2);
+	base = ring_newest(&ring);
+	disk_fails(true);
+	for (unsigned int i = 0; i < WRITES; i++)
+		writes[i] = async_write(volume_fd, data, 8192, i * REGION);
+	for (unsigned int i = 0; i < WRITES; i++) {
+		long ret = async_wait(writes[i]);
+
+		region_failed[i] = ret != 8192;
+		failed += region_failed[i];
+		wrong += region_failed[i] && ret != -EIO;
+	}
+	disk_fails(false);
+	check(failed && failed < WRITES && !wrong,
+	      "the disk refuses some of %u writes", WRITES);
+	check(ring_settle(&ring) &&
+	      ring_newest(&ring) == base + WRITES + failed &&
+	      ring.kernel->failed == failed_before + failed,
+	      "each took a seq, and each failure another");
+	for (uint64_t seq = base + 1; seq <= ring_newest(&ring); seq++) {
+		d = ring_find(&ring, seq);
+		if (d && (d->state == BLKSHIP_STATE_FAILED) !=
+		    region_failed[d->offset_bytes / REGION])
+			wrong++;
+	}
+	check(!wrong, "the records of those that failed say so, and no others");
+	for (unsigned int i = 0; i < WRITES; i++)
+		wrong += ring_marked(&ring, 0, BLKSHIP_MAP_DIRTY, i, 1) !=
+			 region_failed[i];
+	check(!wrong && ring_marked(&ring, 0, BLKSHIP_MAP_DIRTY, 0, REGIONS) ==
+	      failed, "their ranges are dirty, and no others");
+	check(pwrite(volume_fd, data, 8192, 0) == 8192,
+	      "then the disk takes writes again");
+	close(volume_fd);
+	free(data);
+	ring_unbind(&ring);
+	volume_remove(NAME, GROUP, VOLUME);
+	check(!group_remove(), "and everything can be removed");
+}
+
+int main(void)
+{
+	if (!faults_possible()) {
+		/* The kernel that is built for this must not get away with it. */
+		if (strstr(sh_line("uname -r"), "debug"))
+			give_up("a debug kernel without fault injection");
+		skip("faults made on purpose",
+		     "this kernel has no fault injection");
+		return finish();
+	}
+	faults_init();
+	quiet_fd = netlink_open();
+	family_find();
+	dm_fd = open("/dev/mapper/control", O_RDWR | O_CLOEXEC);
+	if (dm_fd < 0)
+		give_up("/dev/mapper/control: %s", strerror(errno));
+	test_load();
+	test_groups();
+	test_attach();
+	test_attached();
+	test_lost_event();
+	test_disk();
+	close(dm_fd);
+	return finish();
+}
