@@ -102,6 +102,15 @@ void faults_only_below(const char *function)
 	faults_range("require", start, end);
 }
 
+void faults_not_below(const char *function)
+{
+	uint64_t start, end;
+
+	if (!function_find(function, &start, &end))
+		give_up("no address of %s", function);
+	faults_range("reject", start, end);
+}
+
 void faults_init(void)
 {
 	static const char *const off[] = {
@@ -115,7 +124,6 @@ void faults_init(void)
 		"fail_usercopy/verbose",
 		"fail_make_request/verbose",
 	};
-	uint64_t start, end;
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(off); i++)
 		fault_set(off[i], "N");
@@ -123,8 +131,7 @@ void faults_init(void)
 		fault_set(quiet[i], "0");
 	fault_set("fail_page_alloc/min-order", "0");
 	/* Leak detection allocates with every allocation, and can do without. */
-	if (function_find("__alloc_object", &start, &end))
-		faults_range("reject", start, end);
+	faults_not_below("__alloc_object");
 	nth_fd = open("/proc/thread-self/fail-nth", O_RDWR);
 	if (nth_fd < 0)
 		give_up("fail-nth: %s", strerror(errno));

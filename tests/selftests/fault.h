@@ -10,6 +10,8 @@ bool faults_possible(void);
 void faults_init(void);
 /* Only what is called by this function of the kernel; NULL: everything. */
 void faults_only_below(const char *function);
+/* All but what is called by this one, instead of by the last such. */
+void faults_not_below(const char *function);
 
 /*
  * The n-th allocation or copy from or to userspace of this thread fails from here
