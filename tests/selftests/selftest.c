@@ -12,49 +12,47 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "selftest.h"
+#include <kselftest.h>
 
-static unsigned int nr_checks;
-static unsigned int nr_failed;
+#include "selftest.h"
 
 bool check(bool condition, const char *what, ...)
 {
+	char text[512];
 	va_list args;
 
 	va_start(args, what);
-	printf("%s %u - ", condition ? "ok" : "not ok", ++nr_checks);
-	vprintf(what, args);
-	printf("\n");
-	fflush(stdout);
+	vsnprintf(text, sizeof(text), what, args);
 	va_end(args);
-	nr_failed += !condition;
+	ksft_test_result(condition, "%s\n", text);
+	fflush(stdout);
 	return condition;
 }
 
 void skip(const char *what, const char *why)
 {
-	printf("ok %u - %s # SKIP %s\n", ++nr_checks, what, why);
+	ksft_test_result_skip("%s: %s\n", what, why);
 	fflush(stdout);
 }
 
 void give_up(const char *what, ...)
 {
+	char text[512];
 	va_list args;
 
 	va_start(args, what);
-	printf("Bail out! ");
-	vprintf(what, args);
-	printf("\n");
-	fflush(stdout);
+	vsnprintf(text, sizeof(text), what, args);
 	va_end(args);
-	exit(1);
+	ksft_exit_fail_msg("%s\n", text);
 }
 
+/* The plan comes last, where it is known. */
 int finish(void)
 {
-	printf("1..%u\n", nr_checks);
+	ksft_set_plan(ksft_test_num());
+	ksft_print_cnts();
 	fflush(stdout);
-	return nr_failed != 0;
+	return ksft_get_fail_cnt() ? KSFT_FAIL : KSFT_PASS;
 }
 
 int sh(const char *command, ...)

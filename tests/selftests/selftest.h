@@ -13,7 +13,9 @@
 
 #include <linux/blkship.h>
 
+#ifndef ARRAY_SIZE	/* the kernel's kselftest.h has it as well */
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+#endif
 #define DISK		"/dev/vda"	/* 64 MiB, scratch */
 #define OTHER_DISK	"/dev/vdb"	/* the same */
 #define DISK_SECTORS	131072ULL

@@ -4,12 +4,15 @@
 SELFTESTS := $(addprefix $(BUILD)/selftests/,control capture overflow consumer faults replay inject lifetime)
 SELFTEST_COMMON := $(call objs,$(addprefix tests/selftests/,selftest.c ring.c netlink.c fault.c))
 
+# kselftest.h and kselftest_harness.h of the kernel's own tests, found when first used.
+KSELFTEST = $(eval KSELFTEST := $(shell tests/vm/kernel-cache debug)/headers/tools/testing/selftests)$(KSELFTEST)
+
 .PHONY: selftest-programs
 selftest-programs: $(SELFTESTS)
 
 $(BUILD)/obj/tests/selftests/%.o: tests/selftests/%.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(PKG_CFLAGS) -Iuapi -c $< -o $@
+	$(CC) $(CFLAGS) $(PKG_CFLAGS) -Iuapi -isystem $(KSELFTEST) -c $< -o $@
 $(SELFTESTS): $(BUILD)/selftests/%: $(BUILD)/obj/tests/selftests/%.o $(SELFTEST_COMMON) \
 	$(BUILD)/obj/userspace/lib/crc32c.o
 	@mkdir -p $(@D)
