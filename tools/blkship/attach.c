@@ -11,6 +11,7 @@
 #include "blockdev.h"
 #include "cli.h"
 #include "dm.h"
+#include "insert.h"
 #include "tap.h"
 
 #define MIN_BYTES	(1u << 20)
@@ -24,6 +25,7 @@ struct attach {
 	const char *front;
 	char name[DM_NAME_BYTES];
 	unsigned long ring_mib;
+	bool named;		/* name was asked for: a device of its own */
 	bool json;
 };
 
@@ -54,6 +56,7 @@ static int attach_parse(const struct command *cmd, int argc, char **argv, struct
 	a->group = argv[optind];
 	a->volume = argv[optind + 1];
 	a->device = argv[optind + 2];
+	a->named = name != NULL;
 	if (strcmp(a->front, "dm") != 0 && strcmp(a->front, "tap") != 0)
 		return cli_usage(cmd, "--front: there are tap and dm, not '%s'", a->front);
 	if (name && strcmp(a->front, "dm") != 0)
@@ -103,13 +106,54 @@ static int group_make(struct knl *nl, const struct attach *a, bool *made)
 	return CLI_DONE;
 }
 
+/* Under the name of a device-mapper device, which may be in use. */
+static int attach_insert(struct knl *nl, const struct attach *a, const struct insert *in)
+{
+	char size[32], why[DM_TEXT_BYTES], ignored[KNL_TEXT_BYTES];
+	bool made = false;
+	int ret = group_make(nl, a, &made);
+
+	if (ret != CLI_DONE)
+		return ret;
+	if (insert_put(in, a->group, a->volume, why) < 0) {
+		if (made)
+			knl_group_del(nl, a->group, ignored);
+		return cli_fail(CLI_FAILED, "attach %s to %s/%s: %s; it is used as before; see `dmesg`",
+				a->device, a->group, a->volume, why);
+	}
+	if (a->json)
+		return cli_print_json(json_pack("{s:s, s:s, s:s, s:s, s:s, s:I}", "group", a->group,
+						"volume", a->volume, "device", a->device, "front", "dm",
+						"name", in->name, "size_bytes",
+						(json_int_t)in->size_bytes));
+	cli_bytes(in->size_bytes, size, sizeof(size));
+	printf("%s/%s: /dev/mapper/%s, used as before, captures its writes (%s)\n", a->group, a->volume,
+	       in->name, size);
+	printf("next: blkshipd ships it when it runs; a table that others load, as LVM does, ends it with an alarm\n");
+	return CLI_DONE;
+}
+
 static int attach_dm(struct knl *nl, const struct attach *a)
 {
 	char params[128], why[DM_TEXT_BYTES], ignored[KNL_TEXT_BYTES];
 	struct blockdev dev;
+	struct insert in;
 	bool made = false;
-	int ret = device_check(a, &dev);
+	int ret;
 
+	if (!a->named && insert_applies(a->device)) {
+		ret = insert_prepare(a->device, &in, why);
+		if (ret == 0) {
+			ret = attach_insert(nl, a, &in);
+			insert_fini(&in);
+			return ret;
+		}
+		if (in.in_use)
+			return cli_fail(ret == -EOPNOTSUPP ? CLI_REFUSED : cli_exit_of(ret),
+					"device %s: it is in use, and %s; nothing was changed; release it first, or use --front tap",
+					a->device, why);
+	}
+	ret = device_check(a, &dev);
 	if (ret != CLI_DONE)
 		return ret;
 	/* device-mapper claims it for itself: let go first. */
@@ -176,7 +220,7 @@ int cmd_attach(const struct command *cmd, int argc, char **argv)
  * device-mapper feeds nothing it may be missing altogether.
  */
 static int dm_check(const char *group, const char *volume, bool fed, char *name,
-		    bool *has_device)
+		    bool *has_device, bool *inserted)
 {
 	char why[DM_TEXT_BYTES];
 	bool alone = false;
@@ -190,7 +234,8 @@ static int dm_check(const char *group, const char *volume, bool fed, char *name,
 	if (!alone)
 		return cli_fail(CLI_REFUSED, "detach %s/%s: /dev/mapper/%s has other targets besides; nothing was changed; load a table without blkship with dmsetup, then detach",
 				group, volume, name);
-	ret = dmdev_open_count(name, why);
+	*inserted = insert_is_at(name, group, volume);
+	ret = *inserted ? 0 : dmdev_open_count(name, why);
 	if (ret > 0)
 		return cli_fail(CLI_REFUSED, "detach %s/%s: device busy: /dev/mapper/%s is open %d times; nothing was changed; unmount or stop what uses it first",
 				group, volume, name, ret);
@@ -201,11 +246,12 @@ static int dm_check(const char *group, const char *volume, bool fed, char *name,
 static int detach_one(struct knl *nl, const char *group, const char *volume, const char *front)
 {
 	char name[DM_NAME_BYTES], why[DM_TEXT_BYTES], reason[KNL_TEXT_BYTES];
-	bool has_device = false;
+	bool has_device = false, inserted = false;
 	int ret = CLI_DONE;
 
 	if (strcmp(front, "tap") != 0)
-		ret = dm_check(group, volume, strcmp(front, "dm") == 0, name, &has_device);
+		ret = dm_check(group, volume, strcmp(front, "dm") == 0, name, &has_device,
+			       &inserted);
 	if (ret != CLI_DONE)
 		return ret;
 	/* On purpose: said first, so that the end of the device is no alarm. */
@@ -213,7 +259,12 @@ static int detach_one(struct knl *nl, const char *group, const char *volume, con
 	if (ret < 0)
 		return cli_fail(cli_exit_of(ret), "detach %s/%s: %s; nothing was changed; `blkship ls` shows what there is",
 				group, volume, reason);
-	ret = has_device ? dmdev_remove(name, why) : 0;
+	if (inserted)
+		ret = insert_take_away(name, group, volume, why);
+	else if (has_device)
+		ret = dmdev_remove(name, why);
+	else if (strcmp(front, "tap") != 0)
+		insert_clean_up(group, volume);
 	if (ret < 0 && ret != -ENOENT)
 		return cli_fail(ret == -EBUSY ? CLI_REFUSED : CLI_FAILED,
 				"detach %s/%s: %s; it still captures; stop what uses /dev/mapper/%s and detach again",

@@ -11,6 +11,7 @@
 #include "../../userspace/lib/when.h"
 #include "blockdev.h"
 #include "cli.h"
+#include "insert.h"
 
 #define SOCKET_DEFAULT "/run/blkship/blkshipd.sock"
 
@@ -93,12 +94,14 @@ static void volume_row(struct listing *l, const struct knl_volume *v)
 /* What is wrong with it and what to do. Not in the table, which programs may read. */
 static void volume_alarm(const struct knl_volume *v)
 {
-	char device[SYSBLOCK_NAME_BYTES + 8] = "DEVICE";
+	char device[SYSBLOCK_NAME_BYTES + DM_NAME_BYTES + 32] = "DEVICE", name[DM_NAME_BYTES];
 	struct sysblock dev;
 
 	if (!(v->flags & BLKSHIP_VOLUME_DIVERGED))
 		return;
-	if (sysblock_find("/sys", v->dev_major, v->dev_minor, v->dev_start_bytes, v->size_bytes,
+	if (insert_above(v->dev_major, v->dev_minor, name))
+		snprintf(device, sizeof(device), "/dev/mapper/%s --front dm", name);
+	else if (sysblock_find("/sys", v->dev_major, v->dev_minor, v->dev_start_bytes, v->size_bytes,
 			  &dev) == 0)
 		snprintf(device, sizeof(device), "/dev/%s", dev.name);
 	fflush(stdout);

@@ -30,7 +30,8 @@ static const struct command commands[] = {
 	  "start capturing the writes to DEVICE",
 	  "  --front tap        of the disk, partition or logical volume as it is, in use or\n"
 	  "                     not (the default)\n"
-	  "  --front dm         of a new device over an unused DEVICE; use DMNAME in its place\n"
+	  "  --front dm         of a new device over an unused DEVICE; use DMNAME in its place;\n"
+	  "                     a device-mapper device keeps its name and stays in use\n"
 	  "  --name DMNAME      of the new device below /dev/mapper (default GROUP-VOLUME)\n"
 	  "  --ring-mib N       ring of the group, which is made by this (default RAM/64)\n"
 	  "\n"
