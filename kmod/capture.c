@@ -5,7 +5,6 @@
  * its flight; everything the consumer may see is in the ring.
  */
 #include <linux/bio.h>
-#include <linux/highmem.h>
 #include <linux/sched.h>
 
 #include "capture.h"
@@ -119,18 +118,49 @@ void blkship_group_wake(struct blkship_group *grp)
 	irq_work_queue(&grp->wake_work);
 }
 
-void blkship_payload_copy(struct blkship_ring *ring, u64 pos, struct bio *bio,
-			  struct bvec_iter start)
+/*
+ * The compiler makes one string instruction of a copy that is known to be no
+ * longer than a page, where memcpy() of many a processor is a loop.
+ */
+static __always_inline void copy_pages(u8 *to, const u8 *from, u32 bytes)
 {
-	u8 *payload = blkship_ring_payload(ring, pos);
+	u32 piece;
+
+	do {
+		piece = min_t(u32, bytes, PAGE_SIZE);
+		memcpy(to, from, piece);
+		to += piece;
+		from += piece;
+		bytes -= piece;
+	} while (unlikely(bytes));
+}
+
+/* Most writes are in one piece. */
+static u32 copy_pieces(u8 *to, struct bio *bio, struct bvec_iter start)
+{
 	struct bvec_iter iter;
 	struct bio_vec bv;
 	u32 length = 0;
 
-	__bio_for_each_segment(bv, bio, iter, start) {
-		memcpy_from_bvec(payload + length, &bv);
+	__bio_for_each_bvec(bv, bio, iter, start) {
+		copy_pages(to + length, bvec_virt(&bv), bv.bv_len);
 		length += bv.bv_len;
 	}
+	return length;
+}
+
+void blkship_payload_copy(struct blkship_ring *ring, u64 pos, struct bio *bio,
+			  struct bvec_iter start)
+{
+	struct bio_vec *first = &bio->bi_io_vec[start.bi_idx];
+	u8 *payload = blkship_ring_payload(ring, pos);
+	u32 length = start.bi_size;
+
+	if (likely(first->bv_len - start.bi_bvec_done >= length))
+		copy_pages(payload, bvec_virt(first) + start.bi_bvec_done,
+			   length);
+	else
+		length = copy_pieces(payload, bio, start);
 	/* Of the copy, not of the pages: those may still be written to. */
 	blkship_ring_publish(ring, pos, blkship_payload_crc(payload, length));
 }
@@ -159,9 +189,9 @@ bool blkship_capture_write(struct blkship_flight *f, struct bio *bio,
 	f->copied = false;
 	f->observed = false;
 	w->volume = vol->index;
-	blkship_write_stamp(w);
 
 	raw_spin_lock_irqsave(&grp->lock, flags);
+	blkship_write_stamp(grp, w);
 	if (unlikely(blkship_flight_refused(f))) {
 		f->seq = blkship_ring_pass_over(&grp->ring);
 		captured = false;
@@ -208,10 +238,9 @@ void blkship_capture_flush(struct blkship_flight *f, struct blkship_write *w)
 	f->observed = false;
 	w->op = BLKSHIP_OP_FLUSH;
 	w->volume = f->vol->index;
-	w->time_ns = ktime_get_real_ns();
-	w->submit_ns = blkship_tick_ns();
 
 	raw_spin_lock_irqsave(&grp->lock, flags);
+	blkship_write_stamp(grp, w);
 	if (blkship_ring_flush(&grp->ring, w, &f->pos)) {
 		f->kind = BLKSHIP_FLIGHT_FLUSH;
 		f->seq = grp->ring.newest_seq;

@@ -8,6 +8,7 @@
 #ifndef BLKSHIP_COMPAT_H
 #define BLKSHIP_COMPAT_H
 
+#include <linux/blk-mq.h>
 #include <linux/blkdev.h>
 #include <linux/mm.h>
 #include <linux/version.h>
@@ -70,6 +71,29 @@ static inline void blkship_bdev_close(struct blkship_bdev *b)
 	if (b->bdev)
 		bdev_fput(b->file);
 	b->bdev = NULL;
+}
+#endif
+
+/* A disk that works by requests, not added. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 9, 0)
+static inline struct gendisk *
+blkship_mq_disk_alloc(struct blk_mq_tag_set *tags, u32 request_sectors,
+		      void *data)
+{
+	struct gendisk *disk = blk_mq_alloc_disk(tags, data);
+
+	if (!IS_ERR(disk))
+		blk_queue_max_hw_sectors(disk->queue, request_sectors);
+	return disk;
+}
+#else
+static inline struct gendisk *
+blkship_mq_disk_alloc(struct blk_mq_tag_set *tags, u32 request_sectors,
+		      void *data)
+{
+	struct queue_limits lim = { .max_hw_sectors = request_sectors };
+
+	return blk_mq_alloc_disk(tags, &lim, data);
 }
 #endif
 

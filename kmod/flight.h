@@ -54,11 +54,21 @@ static inline u64 blkship_tick_ns(void)
 	return get_jiffies_64() * TICK_NSEC;
 }
 
-/* The last tick: a point's time is a lower bound, and this clock is cheap. */
-static inline void blkship_write_stamp(struct blkship_write *w)
+/*
+ * The time of the last tick, asked for once a tick: a point's time is a lower
+ * bound. Under the group's lock and before the seq is taken.
+ */
+static inline void blkship_write_stamp(struct blkship_group *grp,
+				       struct blkship_write *w)
 {
-	w->time_ns = ktime_get_coarse_real_ns();
-	w->submit_ns = blkship_tick_ns();
+	u64 tick_ns = blkship_tick_ns();
+
+	if (unlikely(tick_ns != grp->stamp_tick_ns)) {
+		grp->stamp_tick_ns = tick_ns;
+		grp->stamp_time_ns = ktime_get_coarse_real_ns();
+	}
+	w->time_ns = grp->stamp_time_ns;
+	w->submit_ns = tick_ns;
 }
 
 static inline struct blkship_flight **flight_slot(struct blkship_group *grp,

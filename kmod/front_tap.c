@@ -98,31 +98,45 @@ static bool op_matters(enum req_op op)
 	return op_is_write(op) || unlikely(op == REQ_OP_DRV_IN);
 }
 
+/* What becomes of a write that is not like most. */
+static noinline void tap_submit_odd(struct blkship_tap *tap, struct bio *bio,
+				    struct blkship_span span, u8 op)
+{
+	u64 skipped = tap->first + span.first - bio->bi_iter.bi_sector;
+	bool capture = true;
+
+	if (READ_ONCE(tap->leaving)) {
+		blkship_observe_pass(tap->front.vol, span);
+		return;
+	}
+	if (bio->bi_opf & REQ_SWAP)
+		op = BLKSHIP_OP_DISCARD;	/* nobody's data after a restart */
+	else if (!op || (op == BLKSHIP_OP_WRITE &&
+			 (bio->bi_iter.bi_size > COPY_MAX_BYTES ||
+			  bio_has_crypt_ctx(bio))))	/* ours is plain text */
+		capture = false;
+	blkship_observe_submit(tap->front.vol, bio, span,
+			       skipped << SECTOR_SHIFT, op, capture);
+}
+
+static bool bio_is_odd(const struct blkship_tap *tap, struct bio *bio)
+{
+	return READ_ONCE(tap->leaving) || bio->bi_opf & REQ_SWAP ||
+	       bio->bi_iter.bi_size > COPY_MAX_BYTES ||
+	       bio->bi_iter.bi_sector < tap->first || bio_has_crypt_ctx(bio);
+}
+
 static void tap_submit(struct blkship_tap *tap, struct bio *bio)
 {
-	struct blkship_volume *vol = tap->front.vol;
-	struct blkship_write w = { .op = blkship_op_of(bio),
-				   .flags = blkship_flags_of(bio) };
-	struct bvec_iter start = bio->bi_iter;
+	u8 op = blkship_op_of(bio);
 	struct blkship_span span;
-	u64 skipped;
-	bool capture = true;
 
 	if (!bio_span(tap, bio, bio->bi_iter.bi_size, &span))
 		return;
-	if (unlikely(READ_ONCE(tap->leaving))) {
-		blkship_observe_pass(vol, span);
-		return;
-	}
-	skipped = (tap->first + span.first - start.bi_sector) << SECTOR_SHIFT;
-	if (unlikely(skipped) && w.op == BLKSHIP_OP_WRITE)
-		bio_advance_iter(bio, &start, skipped);
-	if (unlikely(bio->bi_opf & REQ_SWAP))
-		w.op = BLKSHIP_OP_DISCARD;	/* nobody's data after a restart */
-	else if (unlikely(!w.op || start.bi_size > COPY_MAX_BYTES ||
-			  bio_has_crypt_ctx(bio)))	/* ours is the plain text */
-		capture = w.op && w.op != BLKSHIP_OP_WRITE;
-	blkship_observe_submit(vol, bio, span, start, &w, capture);
+	if (unlikely(!op) || unlikely(bio_is_odd(tap, bio)))
+		tap_submit_odd(tap, bio, span, op);
+	else
+		blkship_observe_submit(tap->front.vol, bio, span, 0, op, true);
 }
 
 static void tap_alarm(struct blkship_tap *tap)

@@ -46,6 +46,8 @@ struct blkship_group {
 	struct list_head to_issue;	/* lock; held writes that may go now */
 	u64 nr_flights;			/* lock; captured, not ended */
 	struct blkship_observer *observer; /* set once, when a volume is tapped */
+	u64 stamp_tick_ns;		/* lock; when was asked for the next */
+	u64 stamp_time_ns;		/* lock */
 	u64 overflows_told;		/* lock */
 	u64 woken_pos;			/* lock; the wish that was last fulfilled */
 	u64 woken_payload;		/* lock */

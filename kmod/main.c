@@ -13,6 +13,7 @@
 #include "front_tap.h"
 #include "netlink.h"
 #include "payload_crc.h"
+#include "tap_selftest.h"
 
 unsigned int blkship_io_timeout_s = 120;
 module_param_named(io_timeout_s, blkship_io_timeout_s, uint, 0644);
@@ -46,9 +47,12 @@ static int __init blkship_init(void)
 	ret = blkship_tap_init();
 	if (ret)
 		goto err_wq;
+	ret = blkship_tap_selftest();
+	if (ret)
+		goto err_tap;
 	ret = blkship_netlink_init();
 	if (ret)
-		goto err_wq;
+		goto err_tap;
 	ret = blkship_chardev_init();
 	if (ret)
 		goto err_netlink;
@@ -61,6 +65,8 @@ err_chardev:
 	blkship_chardev_exit();
 err_netlink:
 	blkship_netlink_exit();
+err_tap:
+	blkship_tap_exit();
 err_wq:
 	destroy_workqueue(blkship_wq);
 	return ret;

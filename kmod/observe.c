@@ -112,6 +112,66 @@ static struct blkship_observed *hint_find(const struct blkship_volume *vol,
 	return NULL;
 }
 
+/* Most writes lie within one region: a table has them, and is quick. */
+static u64 region_of(u64 sector)
+{
+	return sector / (BLKSHIP_REGION_BYTES >> SECTOR_SHIFT);
+}
+
+static struct hlist_head *near_of(const struct blkship_volume *vol, u64 region)
+{
+	/* Neighbours in neighbouring places, the volumes far from each other. */
+	u32 place = (u32)region + vol->index * 97;
+
+	return &vol->grp->observer->near[place & ((1 << BLKSHIP_NEAR_BITS) - 1)];
+}
+
+/* Lowers *next as find_apart() does. */
+static struct blkship_flight *find_near(const struct blkship_volume *vol,
+					const struct bio *bio, u64 sector,
+					u64 *next)
+{
+	u64 region = region_of(sector);
+	struct blkship_observed *o;
+
+	hlist_for_each_entry(o, near_of(vol, region), near_node) {
+		if (o->flight.vol != vol || !observed_is(&o->flight, bio))
+			continue;
+		if (flight_has(&o->flight, sector))
+			return &o->flight;
+		if (o->flight.first > sector)
+			*next = min(*next, o->flight.first);
+	}
+	/* Of other regions it cannot tell. */
+	*next = min(*next, (region + 1) *
+			   (BLKSHIP_REGION_BYTES >> SECTOR_SHIFT));
+	return NULL;
+}
+
+static struct blkship_flight *find_wide(const struct blkship_volume *vol,
+					const struct bio *bio, u64 sector,
+					u64 *next)
+{
+	struct rb_node *node = vol->flights.rb_node;
+	struct blkship_flight *f;
+
+	while (node) {
+		f = flight_of(node);
+		if (sector < f->first) {
+			*next = min(*next, f->first);
+			node = node->rb_left;
+		} else if (sector > f->last) {
+			node = node->rb_right;
+		} else if (observed_is(f, bio)) {
+			return f;
+		} else {
+			*next = min(*next, f->last + 1);
+			break;
+		}
+	}
+	return NULL;
+}
+
 /*
  * Who has this sector for this bio; or NULL, and in *next the first sector from
  * here on that somebody else may have for it.
@@ -120,26 +180,16 @@ static struct blkship_flight *observed_find(const struct blkship_volume *vol,
 					    const struct bio *bio, u64 sector,
 					    u64 *next)
 {
-	struct rb_node *node = vol->flights.rb_node;
-	struct blkship_flight *f;
+	struct blkship_flight *f = NULL;
 
 	*next = ~0ULL;
-	while (node) {
-		f = flight_of(node);
-		if (sector < f->first) {
-			*next = f->first;
-			node = node->rb_left;
-		} else if (sector > f->last) {
-			node = node->rb_right;
-		} else if (likely(observed_is(f, bio))) {
-			return f;
-		} else {
-			*next = f->last + 1;
-			break;
-		}
-	}
-	return likely(!vol->nr_apart) ? NULL :
-					find_apart(vol, bio, sector, next);
+	if (vol->nr_near)
+		f = find_near(vol, bio, sector, next);
+	if (!f)
+		f = find_wide(vol, bio, sector, next);
+	if (!f && unlikely(vol->nr_apart))
+		f = find_apart(vol, bio, sector, next);
+	return f;
 }
 
 /* -- what has no entry -- */
@@ -185,14 +235,71 @@ struct blkship_observing {
 	bool capture;
 };
 
+static bool meets_near(const struct blkship_flight *f, u64 region)
+{
+	const struct blkship_observed *o;
+
+	hlist_for_each_entry(o, near_of(f->vol, region), near_node)
+		if (o->flight.vol == f->vol && flights_meet(&o->flight, f))
+			return true;
+	return false;
+}
+
+/* One that lies in several regions; a place of the table has more than one. */
+static bool meets_any_near(const struct blkship_flight *f)
+{
+	u64 region = region_of(f->first), last = region_of(f->last);
+
+	last = min(last, region + (1 << BLKSHIP_NEAR_BITS) - 1);
+	for (; f->vol->nr_near && region <= last; region++)
+		if (meets_near(f, region))
+			return true;
+	return false;
+}
+
+/* Where it is found by its blocks; false when they are taken. */
+static bool observed_insert(struct blkship_observed *o)
+{
+	struct blkship_flight *f = &o->flight;
+	u64 region = region_of(f->first);
+
+	o->near = region == region_of(f->last);
+	if (unlikely(meets_apart(f)))
+		return false;
+	if (unlikely(!o->near))
+		return !meets_any_near(f) && flight_insert(f);
+	if (unlikely(meets_near(f, region)) ||
+	    unlikely(f->vol->flights.rb_node && blkship_flights_met(f)))
+		return false;
+	hlist_add_head(&o->near_node, near_of(f->vol, region));
+	f->vol->nr_near++;
+	return true;
+}
+
+static void observed_erase(struct blkship_observed *o)
+{
+	struct blkship_flight *f = &o->flight;
+
+	if (unlikely(f->apart)) {
+		flight_unset_apart(f);
+	} else if (likely(o->near)) {
+		hlist_del(&o->near_node);
+		f->vol->nr_near--;
+	} else {
+		rb_erase(&f->node, &f->vol->flights);
+	}
+}
+
 /*
  * Its blocks are taken, or not. When they are, the device may do the two in any
  * order: dirty, with a seq that comes before that of anything that depends on
  * how it went.
  */
-static void observed_place(struct blkship_flight *f)
+static void observed_place(struct blkship_observed *o)
 {
-	if (likely(!meets_apart(f)) && likely(flight_insert(f)))
+	struct blkship_flight *f = &o->flight;
+
+	if (likely(observed_insert(o)))
 		return;
 	flight_set_apart(f);
 	if (f->vol->seen)
@@ -200,7 +307,7 @@ static void observed_place(struct blkship_flight *f)
 }
 
 /* It begins: found from now on by its bio and its blocks. */
-static void observed_begin(struct blkship_observed *o,
+static __always_inline void observed_begin(struct blkship_observed *o,
 			   const struct blkship_observing *what, u8 kind)
 {
 	struct blkship_flight *f = &o->flight;
@@ -218,33 +325,33 @@ static void observed_begin(struct blkship_observed *o,
 	o->failed = false;
 	o->bio = what->bio;
 	WRITE_ONCE(*hint_of(f->vol->grp, what->bio), o);
-	observed_place(f);
+	observed_place(o);
 }
 
 /*
  * One that is not captured: dirty now, and followed, if there is memory for
  * that, so that it is again at its end.
  */
-static void uncaptured_begin(const struct blkship_observing *what)
+static noinline void uncaptured_begin(struct blkship_observing what)
 {
-	struct blkship_volume *vol = what->vol;
+	struct blkship_volume *vol = what.vol;
 	struct blkship_observed *o = NULL;
 
-	blkship_dirty_mark(&vol->maps, what->first << SECTOR_SHIFT,
-			   (what->last - what->first + 1) << SECTOR_SHIFT);
+	blkship_dirty_mark(&vol->maps, what.first << SECTOR_SHIFT,
+			   (what.last - what.first + 1) << SECTOR_SHIFT);
 	if (vol->nr_apart < BLKSHIP_APART_MAX)
 		o = spare_get(vol->grp);
 	if (o)
-		observed_begin(o, what, BLKSHIP_FLIGHT_UNCAPTURED);
+		observed_begin(o, &what, BLKSHIP_FLIGHT_UNCAPTURED);
 	else
 		loose_explain(vol);
 }
 
 /* Whether it would have to be apart, and too many are. */
-static bool observing_refused(const struct blkship_observing *what)
+static noinline bool observing_refused(struct blkship_observing what)
 {
 	const struct blkship_flight f = {
-		.vol = what->vol, .first = what->first, .last = what->last,
+		.vol = what.vol, .first = what.first, .last = what.last,
 	};
 
 	return blkship_flight_refused(&f);
@@ -254,7 +361,7 @@ static bool observing_refused(const struct blkship_observing *what)
  * Take a seq, and a place in the ring if there is one. The seq of a write that
  * the ring will not show is the event of a gap.
  */
-static struct blkship_observed *
+static __always_inline struct blkship_observed *
 observing_reserve(const struct blkship_observing *what,
 		  const struct blkship_write *w)
 {
@@ -267,7 +374,7 @@ observing_reserve(const struct blkship_observing *what,
 		return NULL;
 	if (unlikely(!what->capture) ||
 	    (unlikely(vol->nr_apart >= BLKSHIP_APART_MAX) &&
-	     observing_refused(what))) {
+	     observing_refused(*what))) {
 		blkship_ring_pass_over(&grp->ring);
 		return NULL;
 	}
@@ -283,22 +390,25 @@ observing_reserve(const struct blkship_observing *what,
 }
 
 /* So much of it as fits one record. */
-static void observe_record(const struct blkship_observing *what,
+static __always_inline void observe_record(const struct blkship_observing *what,
 			   struct bio *bio, struct bvec_iter start,
-			   const struct blkship_write *w)
+			   struct blkship_write *w)
 {
 	struct blkship_group *grp = what->vol->grp;
 	struct blkship_observed *o;
 	bool overflow = false;
 	unsigned long flags;
 
+	w->offset_bytes = what->first << SECTOR_SHIFT;
+	w->length_bytes = (what->last - what->first + 1) << SECTOR_SHIFT;
 	raw_spin_lock_irqsave(&grp->lock, flags);
+	blkship_write_stamp(grp, w);
 	o = observing_reserve(what, w);
 	if (likely(o)) {
 		observed_begin(o, what, BLKSHIP_FLIGHT_CAPTURED);
 	} else {
 		what->vol->uncaptured += what->vol->seen;
-		uncaptured_begin(what);
+		uncaptured_begin(*what);
 		overflow = grp->overflows_told != grp->ring.shared->overflows;
 		grp->overflows_told = grp->ring.shared->overflows;
 		blkship_group_wake(grp);
@@ -308,41 +418,53 @@ static void observe_record(const struct blkship_observing *what,
 		queue_work(blkship_wq, &grp->overflow_work);
 	if (unlikely(!o))
 		return;
-	if (w->op == BLKSHIP_OP_WRITE)
+	if (w->op == BLKSHIP_OP_WRITE) {
+		start.bi_size = w->length_bytes;
 		blkship_payload_copy(&grp->ring, o->flight.pos, bio, start);
+	}
 	/* Pairs with the scan: it leaves alone what is still being copied. */
 	smp_store_release(&o->flight.copied, true);
 }
 
-void blkship_observe_submit(struct blkship_volume *vol, struct bio *bio,
-			    struct blkship_span span, struct bvec_iter start,
-			    struct blkship_write *w, bool capture)
+/* In several records, each with a seq of its own; or from the middle of a bio. */
+static noinline void observe_odd(struct blkship_observing what, struct bio *bio,
+				 u32 skip_bytes, struct blkship_write w)
 {
-	struct blkship_observing what = {
-		.vol = vol, .bio = bio, .span = span, .first = span.first,
-		.capture = capture,
-	};
-	u64 left = (span.last - span.first + 1) << SECTOR_SHIFT;
-	u64 most = w->op == BLKSHIP_OP_WRITE && capture ?
-		   blkship_record_max_bytes(&vol->grp->ring) : left;
+	u64 most = w.op == BLKSHIP_OP_WRITE && what.capture ?
+		   blkship_record_max_bytes(&what.vol->grp->ring) >>
+		   SECTOR_SHIFT : U64_MAX - what.first;
+	struct bvec_iter start = bio->bi_iter;
 
-	w->volume = vol->index;
-	blkship_write_stamp(w);
+	if (w.op == BLKSHIP_OP_WRITE)
+		bio_advance_iter(bio, &start, skip_bytes);
 	for (;;) {
-		w->offset_bytes = what.first << SECTOR_SHIFT;
-		w->length_bytes = min(left, most);
-		what.last = what.first + (w->length_bytes >> SECTOR_SHIFT) - 1;
-		start.bi_size = w->length_bytes;
-		observe_record(&what, bio, start, w);
-		left -= w->length_bytes;
-		if (likely(!left))
+		what.last = min(what.span.last, what.first + most - 1);
+		observe_record(&what, bio, start, &w);
+		if (what.last == what.span.last)
 			break;
 		what.first = what.last + 1;
-		if (w->op == BLKSHIP_OP_WRITE) {
-			start.bi_size = left + w->length_bytes;
-			bio_advance_iter(bio, &start, w->length_bytes);
-		}
+		bio_advance_iter(bio, &start, most << SECTOR_SHIFT);
 	}
+}
+
+void blkship_observe_submit(struct blkship_volume *vol, struct bio *bio,
+			    struct blkship_span span, u32 skip_bytes, u8 op,
+			    bool capture)
+{
+	const struct blkship_observing what = {
+		.vol = vol, .bio = bio, .span = span, .first = span.first,
+		.last = span.last, .capture = capture,
+	};
+	struct blkship_write w = {
+		.op = op, .flags = blkship_flags_of(bio), .volume = vol->index,
+	};
+
+	if (unlikely(skip_bytes) ||
+	    unlikely(bio->bi_iter.bi_size >
+		     blkship_record_max_bytes(&vol->grp->ring)))
+		observe_odd(what, bio, skip_bytes, w);
+	else
+		observe_record(&what, bio, bio->bi_iter, &w);
 }
 
 void blkship_observe_pass(struct blkship_volume *vol, struct blkship_span span)
@@ -396,10 +518,7 @@ static void observed_end(struct blkship_flight *f, u8 state)
 	struct blkship_group *grp = vol->grp;
 
 	lockdep_assert_held(&grp->lock);
-	if (unlikely(f->apart))
-		flight_unset_apart(f);
-	else
-		rb_erase(&f->node, &vol->flights);
+	observed_erase(observed_of(f));
 	if (state == BLKSHIP_STATE_FAILED)
 		vol->failed++;
 	if (likely(f->kind == BLKSHIP_FLIGHT_CAPTURED)) {
@@ -534,7 +653,7 @@ void blkship_observe_time_out(struct blkship_flight *f)
 
 	lockdep_assert_held(&f->vol->grp->lock);
 	observed_end(f, BLKSHIP_STATE_GAP);
-	uncaptured_begin(&what);
+	uncaptured_begin(what);
 }
 
 void blkship_observe_explain(struct blkship_volume *vol)
@@ -563,13 +682,20 @@ bool blkship_observe_idle(struct blkship_volume *vol)
 	bool idle;
 
 	raw_spin_lock_irq(&vol->grp->lock);
-	idle = RB_EMPTY_ROOT(&vol->flights) && !vol->nr_apart;
+	idle = RB_EMPTY_ROOT(&vol->flights) && !vol->nr_apart && !vol->nr_near;
 	raw_spin_unlock_irq(&vol->grp->lock);
 	return idle;
 }
 
 static struct blkship_flight *any_flight(struct blkship_volume *vol)
 {
+	struct blkship_observed *o;
+	u32 i;
+
+	for (i = 0; vol->nr_near && i < 1 << BLKSHIP_NEAR_BITS; i++)
+		hlist_for_each_entry(o, near_of(vol, i), near_node)
+			if (o->flight.vol == vol)
+				return &o->flight;
 	if (vol->flights.rb_node)
 		return flight_of(vol->flights.rb_node);
 	return list_first_entry_or_null(&vol->apart, struct blkship_flight,

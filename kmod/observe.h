@@ -31,10 +31,13 @@ struct blkship_observed {
 	bool issued;			/* some of it */
 	bool failed;			/* some of it */
 	bool spare;			/* not the twin of a descriptor */
+	bool near;			/* in a table, not in the volume's tree */
+	struct hlist_node near_node;
 };
 
 /* All of a group; one allocation. */
 #define BLKSHIP_HINT_BITS 10
+#define BLKSHIP_NEAR_BITS 10
 struct blkship_observer {
 	struct list_head spare;		/* those that are free; group lock */
 	/*
@@ -42,6 +45,8 @@ struct blkship_observer {
 	 * each one overwrites what was there. Written under the group's lock.
 	 */
 	struct blkship_observed *hints[1 << BLKSHIP_HINT_BITS];
+	/* Those that lie within one region, by volume and region; group lock. */
+	struct hlist_head near[1 << BLKSHIP_NEAR_BITS];
 	struct blkship_observed all[];	/* desc_count twins, then the spare ones */
 };
 
@@ -59,12 +64,12 @@ int blkship_observe_alloc(struct blkship_group *grp);
 void blkship_observe_free(struct blkship_group *grp);
 
 /*
- * It is being submitted. @w is all but volume, time and range; @start is where
- * the span begins in the bio's data. With @capture false it is only made dirty.
+ * It is being submitted; the span begins @skip_bytes into it. With @capture false
+ * it is only made dirty.
  */
 void blkship_observe_submit(struct blkship_volume *vol, struct bio *bio,
-			    struct blkship_span span, struct bvec_iter start,
-			    struct blkship_write *w, bool capture);
+			    struct blkship_span span, u32 skip_bytes, u8 op,
+			    bool capture);
 
 /* It is being submitted, and will not be followed: dirty now, and at its end. */
 void blkship_observe_pass(struct blkship_volume *vol, struct blkship_span span);

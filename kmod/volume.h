@@ -45,6 +45,7 @@ struct blkship_volume {
 	struct rb_root flights;
 	struct list_head apart;
 	u32 nr_apart;
+	u32 nr_near;			/* see observe.h */
 	u64 captured;			/* group lock */
 	u64 uncaptured;			/* group lock */
 	u64 failed;			/* group lock */
