@@ -8,6 +8,7 @@
 #include <linux/sched.h>
 
 #include "capture.h"
+#include "meta.h"
 #include "netlink.h"
 #include "observe.h"
 #include "payload_crc.h"
@@ -67,18 +68,53 @@ static void flight_add(struct blkship_group *grp, struct blkship_flight *f)
 		flight_hold(f);
 }
 
+/*
+ * Captured or not, it may not reach the device before its regions are listed.
+ * What shares no block with another is in the tree meanwhile, so that others
+ * queue up behind it.
+ */
+static void flight_hold_unlisted(struct blkship_flight *f)
+{
+	if (!f->blockers)
+		f->blockers = 1;	/* its submitter */
+	f->blockers++;
+	list_add_tail(&f->listing, &f->vol->log->waiting);
+	blkship_meta_kick(f->vol->log);
+}
+
 /* One reason less to hold it. When it was the last, its blocks are free. */
 static bool flight_unblock(struct blkship_group *grp, struct blkship_flight *f)
 {
 	lockdep_assert_held(&grp->lock);
 	if (--f->blockers)
 		return false;
-	flight_unset_apart(f);
-	WARN_ON_ONCE(!flight_insert(f));
+	if (f->apart) {
+		flight_unset_apart(f);
+		WARN_ON_ONCE(!flight_insert(f));
+	}
 	/* Its time at the device begins now. */
-	grp->ring.entries[f->pos & (grp->ring.desc_count - 1)].submit_ns =
-		blkship_tick_ns();
+	if (f->kind == BLKSHIP_FLIGHT_CAPTURED)
+		grp->ring.entries[f->pos & (grp->ring.desc_count - 1)].submit_ns =
+			blkship_tick_ns();
 	return true;
+}
+
+bool blkship_capture_listed(struct blkship_group *grp,
+			    struct list_head *waiting,
+			    const struct blkship_list *list)
+{
+	struct blkship_flight *f, *next;
+
+	lockdep_assert_held(&grp->lock);
+	list_for_each_entry_safe(f, next, waiting, listing) {
+		if (list && !blkship_list_covers(list, f->first << SECTOR_SHIFT,
+				(f->last - f->first + 1) << SECTOR_SHIFT))
+			continue;
+		list_del(&f->listing);
+		if (flight_unblock(grp, f))
+			list_add_tail(&f->waiting, &grp->to_issue);
+	}
+	return !list_empty(&grp->to_issue);
 }
 
 /* It is not at the device any more; later ones may have waited for that. */
@@ -203,24 +239,28 @@ bool blkship_capture_write(struct blkship_flight *f, struct bio *bio,
 		f->kind = BLKSHIP_FLIGHT_CAPTURED;
 		vol->captured++;
 		flight_add(grp, f);
-		held = f->blockers;
 	} else {
 		/* Its own seq, which the ring will not show, is the event. */
 		f->kind = BLKSHIP_FLIGHT_UNCAPTURED;
+		f->blockers = 0;
+		f->apart = false;
 		vol->uncaptured++;
+		vol->nr_uncaptured++;
 		blkship_dirty_mark(&vol->maps, w->offset_bytes, w->length_bytes);
 		overflow = grp->overflows_told != grp->ring.shared->overflows;
 		grp->overflows_told = grp->ring.shared->overflows;
 		blkship_group_wake(grp);
 	}
+	if (vol->log && unlikely(!blkship_list_touch(&vol->log->list,
+						     w->offset_bytes,
+						     w->length_bytes)))
+		flight_hold_unlisted(f);
+	held = f->blockers;
 	raw_spin_unlock_irqrestore(&grp->lock, flags);
 
-	if (unlikely(!captured)) {
-		if (overflow)
-			queue_work(blkship_wq, &grp->overflow_work);
-		return true;
-	}
-	if (w->op == BLKSHIP_OP_WRITE)
+	if (unlikely(overflow))
+		queue_work(blkship_wq, &grp->overflow_work);
+	if (likely(captured) && w->op == BLKSHIP_OP_WRITE)
 		blkship_payload_copy(&grp->ring, f->pos, bio, bio->bi_iter);
 	/* Pairs with the scan: it leaves alone what is still being copied. */
 	smp_store_release(&f->copied, true);
@@ -286,6 +326,7 @@ void blkship_capture_end(struct blkship_flight *f, u8 state)
 	} else if (f->kind == BLKSHIP_FLIGHT_FLUSH) {
 		flush_end(grp, f, state);
 	} else if (f->kind == BLKSHIP_FLIGHT_UNCAPTURED) {
+		f->vol->nr_uncaptured--;
 		flight_mark(f);
 	}
 	blkship_group_wake(grp);
@@ -347,6 +388,7 @@ static struct blkship_volume *scan_step(struct blkship_group *grp,
 		flight_remove(grp, f);
 		/* Its completion, should it ever come, has no entry any more. */
 		f->kind = BLKSHIP_FLIGHT_UNCAPTURED;
+		vol->nr_uncaptured++;
 		blkship_ring_end(&grp->ring, f->pos, f->seq, BLKSHIP_STATE_GAP);
 	}
 	blkship_group_wake(grp);

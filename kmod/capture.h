@@ -21,7 +21,8 @@
 
 /*
  * Capture a write, write-zeroes or discard of w->length_bytes at submission.
- * f->vol and f->issue are the caller's. Returns whether it may go to the device
+ * f->vol and f->issue are the caller's. A volume with a write-intent log also
+ * holds what goes to regions that are not listed. Returns whether it may go to the device
  * now; otherwise f->issue() is called later, from the module's workqueue.
  */
 bool blkship_capture_write(struct blkship_flight *f, struct bio *bio,
@@ -64,6 +65,15 @@ static inline u32 blkship_record_max_bytes(const struct blkship_ring *ring)
 /* Copy what is from @start on to a reserved descriptor's place, and publish it. */
 void blkship_payload_copy(struct blkship_ring *ring, u64 pos, struct bio *bio,
 			  struct bvec_iter start);
+
+/*
+ * Let go what waited for its regions to be listed and now is, or all if there
+ * is no list any more. Under the group's lock; whether issue_work is to be queued.
+ */
+struct blkship_list;
+bool blkship_capture_listed(struct blkship_group *grp,
+			    struct list_head *waiting,
+			    const struct blkship_list *list);
 
 /* Works of a group. */
 void blkship_capture_issue_work(struct work_struct *work);

@@ -14,6 +14,7 @@
 
 #include "chardev.h"
 #include "compat.h"
+#include "meta.h"
 #include "volume.h"
 
 #define WINDOW_REGIONS	BLKSHIP_TAKE_MAX_REGIONS
@@ -320,6 +321,8 @@ static long group_mark(struct blkship_group *grp, void __user *arg)
 		mark.seq = blkship_group_mark(grp);
 	}
 	mutex_unlock(&blkship_mutex);
+	if (!ret)
+		blkship_meta_sync_group(grp);
 	if (!ret && copy_to_user(arg, &mark, sizeof(mark)))
 		ret = -EFAULT;
 	return ret;
@@ -336,6 +339,31 @@ static long group_incarnation(struct blkship_group *grp, const void __user *arg)
 	return blkship_group_set_incarnation(grp, inc.incarnation);
 }
 
+static long group_settle(struct blkship_group *grp, const void __user *arg)
+{
+	struct blkship_settle settle;
+	struct blkship_volume *vol;
+	int ret = 0;
+
+	if (copy_from_user(&settle, arg, sizeof(settle)))
+		return -EFAULT;
+	if (settle.reserved || settle.fits > 1)
+		return -EINVAL;
+	mutex_lock(&blkship_mutex);
+	vol = blkship_volume_at(grp, settle.volume);
+	if (!vol)
+		ret = -ENOENT;
+	else if (!vol->kept_incarnation ||
+		 vol->kept_log_no != settle.kept_log_no)
+		ret = -ESTALE;
+	else
+		blkship_volume_settle(vol, settle.fits);
+	mutex_unlock(&blkship_mutex);
+	if (!ret)
+		blkship_meta_sync_group(grp);
+	return ret;
+}
+
 static long group_volume(struct blkship_group *grp, void __user *arg)
 {
 	struct blkship_volume_info info, in;
@@ -348,7 +376,7 @@ static long group_volume(struct blkship_group *grp, void __user *arg)
 	mutex_lock(&blkship_mutex);
 	vol = blkship_volume_at(grp, in.volume);
 	if (vol) {
-		info.flags = vol->flags;
+		info.flags = blkship_volume_flags(vol);
 		info.size_bytes = vol->size_bytes;
 		info.dirty_regions = READ_ONCE(vol->maps.nr_dirty);
 		info.repairing_regions = READ_ONCE(vol->maps.nr_repairing);
@@ -356,6 +384,12 @@ static long group_volume(struct blkship_group *grp, void __user *arg)
 		info.dev_minor = MINOR(vol->dev);
 		info.dev_start_bytes = vol->dev_start_bytes;
 		strscpy(info.name, vol->name, sizeof(info.name));
+		info.kept_incarnation = vol->kept_incarnation;
+		memcpy(info.kept_instance, vol->kept_instance,
+		       sizeof(info.kept_instance));
+		info.kept_ordinal = vol->kept_ordinal;
+		info.kept_log_no = vol->kept_log_no;
+		info.log_no = blkship_volume_log_no(vol);
 	}
 	mutex_unlock(&blkship_mutex);
 	if (!vol)
@@ -385,6 +419,8 @@ static long file_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		return group_incarnation(grp, user);
 	case BLKSHIP_IOC_VOLUME:
 		return group_volume(grp, user);
+	case BLKSHIP_IOC_SETTLE:
+		return group_settle(grp, user);
 	default:
 		return -ENOTTY;
 	}

@@ -41,7 +41,8 @@ struct blkship_flight {
 	struct list_head waiting;	/* in volume->apart, then group->to_issue */
 	/* How a held one is sent to its device; set when it may be held. */
 	void (*issue)(struct blkship_flight *f);
-	u32 blockers;			/* while held: earlier ones, and its submitter */
+	struct list_head listing;	/* in volume->log->waiting */
+	u32 blockers;			/* while held: earlier ones, its submitter, the log */
 	u8 kind;			/* enum blkship_flight_kind */
 	bool copied;			/* its payload is in place */
 	bool apart;

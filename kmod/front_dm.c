@@ -2,7 +2,8 @@
 /*
  * The device-mapper front end:
  *
- *   <start> <len> blkship <dev> <offset_sectors> <group> <volume> [ring_mib N]
+ *   <start> <len> blkship <dev> <offset_sectors> <group> <volume>
+ *	[meta <dev>] [ring_mib N]
  *
  * Fed by device-mapper, feeds stage [1 capture]; for stacks that own their
  * tables. Linear in what it does to a bio. Being in the path it can hold a
@@ -16,11 +17,13 @@
 
 #include "capture.h"
 #include "front_dm.h"
+#include "meta.h"
 
 #define DM_MSG_PREFIX "blkship"
 
 struct dm_blkship {
 	struct dm_dev *dev;
+	struct dm_dev *meta_dev;	/* or NULL */
 	sector_t start;
 	u32 ring_mib;			/* as asked for; 0: default */
 	bool pass_through;
@@ -41,14 +44,36 @@ static struct dm_blkship_io *io_of(struct bio *bio)
 	return dm_per_bio_data(bio, sizeof(struct dm_blkship_io));
 }
 
+/* Pairs of a name and a value; each at most once. */
+static int dm_blkship_parse_options(struct dm_target *ti, unsigned int argc,
+				    char **argv, struct dm_blkship *dm)
+{
+	for (; argc; argc -= 2, argv += 2) {
+		if (!strcmp(argv[0], "ring_mib") && !dm->ring_mib &&
+		    !kstrtou32(argv[1], 10, &dm->ring_mib) &&
+		    dm->ring_mib >= 1 && dm->ring_mib <= 4096)
+			continue;
+		if (strcmp(argv[0], "meta") || dm->meta_dev) {
+			ti->error = "options are meta with a device and ring_mib with 1 to 4096";
+			return -EINVAL;
+		}
+		if (dm_get_device(ti, argv[1], dm_table_get_mode(ti->table),
+				  &dm->meta_dev)) {
+			ti->error = "cannot open the metadata device";
+			return -EINVAL;
+		}
+	}
+	return 0;
+}
+
 static int dm_blkship_parse(struct dm_target *ti, unsigned int argc,
 			    char **argv, struct dm_blkship *dm)
 {
 	unsigned long long start;
 	char dummy;
 
-	if (argc != 4 && argc != 6) {
-		ti->error = "arguments are: <dev> <offset_sectors> <group> <volume> [ring_mib N]";
+	if (argc < 4 || argc % 2) {
+		ti->error = "arguments are: <dev> <offset_sectors> <group> <volume> [meta <dev>] [ring_mib N]";
 		return -EINVAL;
 	}
 	if (sscanf(argv[1], "%llu%c", &start, &dummy) != 1 ||
@@ -62,13 +87,24 @@ static int dm_blkship_parse(struct dm_target *ti, unsigned int argc,
 		ti->error = "names have at most 31 characters";
 		return -EINVAL;
 	}
-	if (argc == 6 && (strcmp(argv[4], "ring_mib") ||
-			  kstrtou32(argv[5], 10, &dm->ring_mib) ||
-			  dm->ring_mib < 1 || dm->ring_mib > 4096)) {
-		ti->error = "the only option is ring_mib with 1 to 4096";
-		return -EINVAL;
-	}
-	return 0;
+	return dm_blkship_parse_options(ti, argc - 4, argv + 4, dm);
+}
+
+/* With the off switch, writes that are not listed: the list is to say so. */
+static int dm_blkship_meta(struct dm_target *ti, struct dm_blkship *dm)
+{
+	const char *why = "";
+	int ret;
+
+	if (!dm->meta_dev)
+		return 0;
+	ret = blkship_meta_create(dm->meta_dev->bdev, dm->dev->bdev,
+				  (u64)dm->start << SECTOR_SHIFT,
+				  (u64)ti->len << SECTOR_SHIFT, true,
+				  &dm->front.meta, &why);
+	if (ret && !dm->pass_through)
+		ti->error = (char *)why;
+	return dm->pass_through ? 0 : ret;
 }
 
 static int dm_blkship_attach(struct dm_target *ti, struct dm_blkship *dm)
@@ -81,8 +117,9 @@ static int dm_blkship_attach(struct dm_target *ti, struct dm_blkship *dm)
 		ti->error = "zoned devices are not supported";
 		return -EOPNOTSUPP;
 	}
-	if (dm->pass_through)
-		return 0;
+	ret = dm_blkship_meta(ti, dm);
+	if (ret || dm->pass_through)
+		return ret;
 	dm->front.kind = "dm";
 	dm->front.owner = dm_table_get_md(ti->table);
 	dm->front.generation = ti->table;
@@ -93,14 +130,29 @@ static int dm_blkship_attach(struct dm_target *ti, struct dm_blkship *dm)
 				(u64)dm->ring_mib << 20, &why);
 	if (ret) {
 		ti->error = (char *)why;
-		return ret;
+		goto err_meta;
 	}
 	ret = dm_set_target_max_io_len(ti,
 			blkship_record_max_bytes(&dm->front.vol->grp->ring) >>
 			SECTOR_SHIFT);
 	if (ret)
-		blkship_front_remove(&dm->front);
+		goto err_front;
+	return 0;
+
+err_front:
+	blkship_front_remove(&dm->front);
+err_meta:
+	if (dm->front.meta)
+		blkship_meta_put(dm->front.meta);
 	return ret;
+}
+
+static void dm_blkship_put_devices(struct dm_target *ti, struct dm_blkship *dm)
+{
+	if (dm->meta_dev)
+		dm_put_device(ti, dm->meta_dev);
+	if (dm->dev)
+		dm_put_device(ti, dm->dev);
 }
 
 static int dm_blkship_ctr(struct dm_target *ti, unsigned int argc, char **argv)
@@ -116,16 +168,16 @@ static int dm_blkship_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 	dm->pass_through = off_switch;
 	ret = dm_blkship_parse(ti, argc, argv, dm);
 	if (ret)
-		goto err_free;
+		goto err;
 	ret = dm_get_device(ti, argv[0], dm_table_get_mode(ti->table),
 			    &dm->dev);
 	if (ret) {
 		ti->error = "cannot open the device";
-		goto err_free;
+		goto err;
 	}
 	ret = dm_blkship_attach(ti, dm);
 	if (ret)
-		goto err_device;
+		goto err;
 	ti->num_flush_bios = 1;
 	ti->num_discard_bios = 1;
 	ti->num_secure_erase_bios = 1;
@@ -135,9 +187,8 @@ static int dm_blkship_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 	ti->private = dm;
 	return 0;
 
-err_device:
-	dm_put_device(ti, dm->dev);
-err_free:
+err:
+	dm_blkship_put_devices(ti, dm);
 	kfree(dm);
 	return ret;
 }
@@ -146,9 +197,14 @@ static void dm_blkship_dtr(struct dm_target *ti)
 {
 	struct dm_blkship *dm = ti->private;
 
+	/* When only the table goes, others may write to the disk unseen. */
+	dm->front.keep = test_bit(GD_DEAD,
+				  &dm_disk(dm_table_get_md(ti->table))->state);
 	if (!dm->pass_through)
 		blkship_front_remove(&dm->front);
-	dm_put_device(ti, dm->dev);
+	if (dm->front.meta)
+		blkship_meta_put(dm->front.meta);
+	dm_blkship_put_devices(ti, dm);
 	kfree(dm);
 }
 
@@ -156,7 +212,11 @@ static int dm_blkship_preresume(struct dm_target *ti)
 {
 	struct dm_blkship *dm = ti->private;
 
-	return dm->pass_through ? 0 : blkship_front_start(&dm->front);
+	if (!dm->pass_through)
+		return blkship_front_start(&dm->front);
+	if (dm->front.meta)
+		blkship_meta_void(dm->front.meta);
+	return 0;
 }
 
 /* Every write that this table took has ended; the next table may not be ours. */
@@ -164,8 +224,11 @@ static void dm_blkship_postsuspend(struct dm_target *ti)
 {
 	struct dm_blkship *dm = ti->private;
 
-	if (!dm->pass_through)
-		blkship_front_suspend(&dm->front);
+	if (dm->pass_through)
+		return;
+	blkship_front_suspend(&dm->front);
+	if (dm->front.started && dm->front.meta)
+		blkship_meta_sync(dm->front.meta);
 }
 
 /* All targets of the table were made ready: from now on it is used. */
@@ -258,7 +321,8 @@ static void emit_info(struct dm_blkship *dm, char *result, unsigned int maxlen)
 	struct blkship_group *grp;
 	struct blkship_ring ring;
 	struct blkship_dirty maps;
-	u64 captured, uncaptured, failed, in_flight;
+	u64 captured, uncaptured, failed, in_flight, nr_listed;
+	bool meta_off;
 	unsigned int sz = 0;
 	const char *state;
 
@@ -281,12 +345,19 @@ static void emit_info(struct dm_blkship *dm, char *result, unsigned int maxlen)
 	uncaptured = vol->uncaptured;
 	failed = vol->failed;
 	in_flight = grp->nr_flights;
+	meta_off = dm->front.meta && dm->front.meta->off;
+	nr_listed = dm->front.meta ? dm->front.meta->list.nr_listed : 0;
 	raw_spin_unlock_irq(&grp->lock);
 	DMEMIT("%s %s %u %s captured %llu uncaptured %llu failed %llu dirty %llu/%llu repairing %llu in_flight %llu ring %llu/%llu",
 	       dm->group, dm->volume, vol->index, state, captured, uncaptured,
 	       failed, maps.nr_dirty, maps.nr_regions, maps.nr_repairing,
 	       in_flight, ring.payload_head - ring.payload_tail,
 	       ring.payload_bytes);
+	if (dm->front.meta && (!dm->front.started || meta_off))
+		DMEMIT(" listed off");
+	else if (dm->front.meta)
+		DMEMIT(" listed %llu/%llu", nr_listed,
+		       dm->front.meta->list.nr_regions);
 }
 
 static void dm_blkship_status(struct dm_target *ti, status_type_t type,
@@ -303,6 +374,8 @@ static void dm_blkship_status(struct dm_target *ti, status_type_t type,
 	case STATUSTYPE_TABLE:
 		DMEMIT("%s %llu %s %s", dm->dev->name,
 		       (unsigned long long)dm->start, dm->group, dm->volume);
+		if (dm->meta_dev)
+			DMEMIT(" meta %s", dm->meta_dev->name);
 		if (dm->ring_mib)
 			DMEMIT(" ring_mib %u", dm->ring_mib);
 		break;

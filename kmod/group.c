@@ -10,6 +10,7 @@
 
 #include "capture.h"
 #include "group.h"
+#include "meta.h"
 #include "netlink.h"
 #include "observe.h"
 
@@ -331,7 +332,17 @@ int blkship_group_set_incarnation(struct blkship_group *grp, u32 incarnation)
 	if (anew)
 		blkship_ring_mark(&grp->ring);
 	WRITE_ONCE(shared->incarnation, incarnation);
+	/* Lists are for this one now, but for those the target was not asked about. */
+	for (i = 0; i < BLKSHIP_MAX_VOLUMES; i++) {
+		struct blkship_volume *vol = grp->volumes[i];
+
+		if (vol && anew)
+			vol->kept_incarnation = 0;
+		if (vol && !vol->kept_incarnation)
+			blkship_meta_rebase(vol);
+	}
 	raw_spin_unlock_irq(&grp->lock);
 	mutex_unlock(&blkship_mutex);
+	blkship_meta_sync_group(grp);
 	return 0;
 }

@@ -49,6 +49,7 @@ struct blkship_group {
 	u64 stamp_tick_ns;		/* lock; when was asked for the next */
 	u64 stamp_time_ns;		/* lock */
 	u64 overflows_told;		/* lock */
+	u64 log_no;			/* lock; newest of any list: see meta.h */
 	u64 woken_pos;			/* lock; the wish that was last fulfilled */
 	u64 woken_payload;		/* lock */
 	/* Changed under both locks, read under either. */

@@ -10,6 +10,7 @@
 #include "capture.h"
 #include "chardev.h"
 #include "front_dm.h"
+#include "meta.h"
 #include "front_tap.h"
 #include "netlink.h"
 #include "payload_crc.h"
@@ -18,6 +19,11 @@
 unsigned int blkship_io_timeout_s = 120;
 module_param_named(io_timeout_s, blkship_io_timeout_s, uint, 0644);
 MODULE_PARM_DESC(io_timeout_s, "seconds after which an operation that does not end becomes a gap");
+
+module_param_named(meta_period_s, blkship_meta_period_s, uint, 0644);
+MODULE_PARM_DESC(meta_period_s, "seconds after which a region that is not written to any more may leave the list on the metadata device");
+module_param_named(meta_timeout_s, blkship_meta_timeout_s, uint, 0644);
+MODULE_PARM_DESC(meta_timeout_s, "seconds after which a metadata device that does not answer is given up");
 
 static bool disable;
 module_param(disable, bool, 0444);
@@ -44,9 +50,15 @@ static int __init blkship_init(void)
 	blkship_wq = alloc_workqueue("blkship", WQ_MEM_RECLAIM | WQ_UNBOUND, 0);
 	if (!blkship_wq)
 		return -ENOMEM;
+	/* Of its own: waiting for a metadata device holds up nothing else. */
+	ret = -ENOMEM;
+	blkship_meta_wq = alloc_workqueue("blkship_meta",
+					  WQ_MEM_RECLAIM | WQ_UNBOUND, 0);
+	if (!blkship_meta_wq)
+		goto err_wq;
 	ret = blkship_tap_init();
 	if (ret)
-		goto err_wq;
+		goto err_meta_wq;
 	ret = blkship_tap_selftest();
 	if (ret)
 		goto err_tap;
@@ -67,6 +79,8 @@ err_netlink:
 	blkship_netlink_exit();
 err_tap:
 	blkship_tap_exit();
+err_meta_wq:
+	destroy_workqueue(blkship_meta_wq);
 err_wq:
 	destroy_workqueue(blkship_wq);
 	return ret;
@@ -81,6 +95,7 @@ static void __exit blkship_exit(void)
 	blkship_chardev_exit();
 	blkship_netlink_exit();
 	blkship_tap_exit();
+	destroy_workqueue(blkship_meta_wq);
 	destroy_workqueue(blkship_wq);
 }
 

@@ -56,6 +56,7 @@ void blkship_list_init(struct blkship_list *l, u64 size_bytes, u64 *memory)
 	l->due = memory + 4 * words;
 	l->nr_listed = 0;
 	l->closed_pos = 0;
+	l->may_leave = false;
 }
 
 /* First and last region of a range; false when it has none. */
@@ -160,6 +161,7 @@ void blkship_list_period(struct blkship_list *l, bool retire, u64 head_pos,
 	u64 words = blkship_list_map_words(l);
 	u64 end = min_t(u64, *at + max_words, words);
 
+	l->may_leave = false;
 	for (; *at < end; (*at)++) {
 		l->leaving[*at] = retire ? l->listed[*at] & ~l->touched[*at] :
 					   0;
@@ -173,6 +175,7 @@ void blkship_list_leave(struct blkship_list *l)
 {
 	u64 words = blkship_list_map_words(l), i;
 
+	l->may_leave = true;
 	for (i = 0; i < words; i++) {
 		u32 block = i / META_BLOCK_WORDS;
 
@@ -223,12 +226,12 @@ void blkship_list_block_fill(struct blkship_list *l,
 	l->due[block / 64] &= ~(1ULL << block % 64);
 	for (i = 0; i < META_BLOCK_WORDS; i++) {
 		u64 word = base + i;
-		u64 gone = l->leaving[word] & l->listed[word] &
-			   ~l->touched[word] & ~l->wanted[word];
+		u64 gone = l->may_leave ? l->leaving[word] : 0;
 
+		l->leaving[word] &= ~gone;
+		gone &= l->listed[word] & ~l->touched[word] & ~l->wanted[word];
 		if (gone)
 			gone &= ~word_busy(maps, word, gone);
-		l->leaving[word] = 0;
 		l->nr_listed -= hweight64(gone);
 		l->listed[word] &= ~gone;
 		out->words[i] = cpu_to_le64(l->listed[word] | l->wanted[word]);

@@ -35,6 +35,7 @@ struct blkship_list {
 	u64 nr_regions;
 	u64 nr_listed;
 	u32 nr_blocks;
+	bool may_leave;		/* what is leaving may go: see blkship_list_leave() */
 	u64 closed_pos;		/* ring position when the last period ended */
 };
 
@@ -64,15 +65,18 @@ void blkship_list_fill_all(struct blkship_list *l);
 /*
  * A period ends, for the words [*at, *at + max_words) of the maps; *at moves on
  * and becomes the number of words at the end. With retire, what is listed and
- * was not touched in the period will leave. The caller may let the lock go in
- * between. When the end is reached head_pos is remembered: all that was
- * touched before it lies below.
+ * was not touched in the period may leave after blkship_list_leave(). The
+ * caller may let the lock go in between. When the end is reached head_pos is
+ * remembered: all that was touched before lies below it in the ring.
  */
 void blkship_list_period(struct blkship_list *l, bool retire, u64 head_pos,
 			 u64 *at, u64 max_words);
 u64 blkship_list_map_words(const struct blkship_list *l);
 
-/* Have the blocks written that have something to lose: leaving is final. */
+/*
+ * The disk keeps what was written to it before the period ended: what is
+ * leaving may go, if nothing has happened to it since; its blocks are due.
+ */
 void blkship_list_leave(struct blkship_list *l);
 
 /* The first block that is due; false when there is none. */

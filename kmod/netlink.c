@@ -196,7 +196,7 @@ static int put_volume(struct sk_buff *skb, struct blkship_volume *vol)
 	       nla_put_string(skb, BLKSHIP_A_FRONT,
 			      fed ? vol->front_kind : "none") ||
 	       put_u64(skb, BLKSHIP_A_UNSEEN, READ_ONCE(vol->unseen)) ||
-	       nla_put_u32(skb, BLKSHIP_A_FLAGS, vol->flags) ?
+	       nla_put_u32(skb, BLKSHIP_A_FLAGS, blkship_volume_flags(vol)) ?
 	       -EMSGSIZE : 0;
 }
 

@@ -6,6 +6,7 @@
 #include <linux/vmalloc.h>
 
 #include "capture.h"
+#include "meta.h"
 #include "netlink.h"
 #include "volume.h"
 
@@ -150,6 +151,7 @@ void blkship_volume_mark(struct blkship_volume *vol, u64 offset_bytes,
 		piece = min(length_bytes - done, MAP_PIECE_BYTES);
 		raw_spin_lock_irq(&grp->lock);
 		blkship_dirty_mark(&vol->maps, offset_bytes + done, piece);
+		blkship_meta_want(vol, offset_bytes + done, piece);
 		raw_spin_unlock_irq(&grp->lock);
 		cond_resched();
 	}
@@ -417,13 +419,100 @@ int blkship_front_fit(struct blkship_front *front)
 }
 
 /*
+ * Whether the list that was kept says what is to be read back. If so it is up to
+ * the target whether it is the list's counterpart: asked by the consumer.
+ */
+static bool front_is_kept(const struct blkship_front *front)
+{
+	const struct blkship_volume *vol = front->vol;
+
+	return front->meta && front->meta->partial && !vol->seen &&
+	       front->meta->super.basis_incarnation;
+}
+
+/* The list of a volume that goes on, and goes on with it: a table was reloaded. */
+static bool front_is_continued(const struct blkship_front *front, bool anew)
+{
+	const struct blkship_meta *meta = front->meta;
+
+	return meta->partial && !anew && meta->super.state == META_LOGGED &&
+	       !memcmp(meta->super.instance,
+		       front->vol->grp->ring.shared->instance,
+		       sizeof(meta->super.instance));
+}
+
+static void front_join_meta(struct blkship_front *front, bool kept, bool anew)
+{
+	struct blkship_meta *meta = front->meta;
+	struct blkship_volume *vol = front->vol;
+
+	lockdep_assert_held(&blkship_mutex);
+	if (!kept && !front_is_continued(front, anew))
+		blkship_meta_distrust(meta);
+	if (kept) {
+		raw_spin_lock_irq(&vol->grp->lock);
+		vol->kept_incarnation = meta->super.basis_incarnation;
+		memcpy(vol->kept_instance, meta->super.basis_instance,
+		       sizeof(vol->kept_instance));
+		vol->kept_ordinal = meta->super.ordinal;
+		vol->kept_log_no = meta->log_no;
+		raw_spin_unlock_irq(&vol->grp->lock);
+	}
+	blkship_meta_join(meta, vol);
+}
+
+u32 blkship_volume_flags(const struct blkship_volume *vol)
+{
+	u32 flags = vol->flags;
+
+	lockdep_assert_held(&blkship_mutex);
+	raw_spin_lock_irq(&vol->grp->lock);
+	if (vol->meta)
+		flags |= BLKSHIP_VOLUME_META;
+	if (vol->meta && vol->meta->off)
+		flags |= BLKSHIP_VOLUME_META_OFF;
+	raw_spin_unlock_irq(&vol->grp->lock);
+	return flags;
+}
+
+u64 blkship_volume_log_no(const struct blkship_volume *vol)
+{
+	u64 log_no;
+
+	raw_spin_lock_irq(&vol->grp->lock);
+	log_no = vol->meta ? vol->meta->log_no : 0;
+	raw_spin_unlock_irq(&vol->grp->lock);
+	return log_no;
+}
+
+void blkship_volume_settle(struct blkship_volume *vol, bool fits)
+{
+	struct blkship_group *grp = vol->grp;
+
+	lockdep_assert_held(&blkship_mutex);
+	if (!vol->kept_incarnation)
+		return;
+	if (!fits)
+		blkship_volume_mark(vol, 0, vol->size_bytes);
+	raw_spin_lock_irq(&grp->lock);
+	if (!fits)
+		blkship_ring_mark(&grp->ring);
+	vol->kept_incarnation = 0;
+	blkship_meta_rebase(vol);
+	raw_spin_unlock_irq(&grp->lock);
+}
+
+/*
  * All of it is to be read back if @anew. From its seq on its writes are captured
  * or take one; it is seen, and whole again.
  */
-static void volume_begin(struct blkship_volume *vol, bool anew)
+static void volume_begin(struct blkship_volume *vol, bool anew,
+			 struct blkship_meta *kept)
 {
 	lockdep_assert_held(&blkship_mutex);
-	if (anew)
+	if (anew && kept)
+		blkship_meta_mark(kept, vol);
+	else if (anew)
 		blkship_volume_mark(vol, 0, vol->size_bytes);
 	raw_spin_lock_irq(&vol->grp->lock);
 	if (anew)
@@ -435,17 +524,55 @@ static void volume_begin(struct blkship_volume *vol, bool anew)
 	vol->flags &= BLKSHIP_VOLUME_SUSPENDED;
 }
 
+void blkship_front_load(struct blkship_front *front)
+{
+	struct blkship_volume *vol = front->vol;
+	struct blkship_meta *old;
+
+	if (front->started || (front->meta && front->meta->loaded))
+		return;
+	/* Its front end is suspended, and this one takes its place. */
+	mutex_lock(&blkship_mutex);
+	old = vol->meta;
+	mutex_unlock(&blkship_mutex);
+	if (old)
+		blkship_meta_stop(old, front->meta &&
+				  old->bdev == front->meta->bdev ?
+				  BLKSHIP_META_PASS_ON : BLKSHIP_META_VOID);
+	if (front->meta)
+		blkship_meta_load(front->meta, vol->grp->name, vol->name);
+}
+
+/* How the metadata device is left, before the volume notices anything. */
+static void front_end_meta(struct blkship_front *front)
+{
+	struct blkship_volume *vol = front->vol;
+	bool keep;
+
+	if (!front->meta)
+		return;
+	mutex_lock(&blkship_mutex);
+	keep = front->keep && !vol->raw_command &&
+	       !(vol->flags & BLKSHIP_VOLUME_DIVERGED);
+	mutex_unlock(&blkship_mutex);
+	blkship_meta_stop(front->meta, keep ? BLKSHIP_META_KEEP :
+					      BLKSHIP_META_VOID);
+}
+
 int blkship_front_start(struct blkship_front *front)
 {
 	struct blkship_volume *vol = front->vol;
-	bool resized, moved, fed, fresh;
+	bool resized, moved, fed, fresh, anew, kept;
 	int ret = 0;
 
+	blkship_front_load(front);
 	mutex_lock(&blkship_mutex);
 	if (!front->started)
 		ret = front_fit(front, &resized);
 	if (ret || front->started) {
 		mutex_unlock(&blkship_mutex);
+		if (ret && front->meta)
+			blkship_meta_void(front->meta);
 		return ret;
 	}
 	fresh = !vol->seen;
@@ -458,10 +585,16 @@ int blkship_front_start(struct blkship_front *front)
 	vol->dev = front->dev;
 	vol->dev_start_bytes = front->dev_start_bytes;
 	/* Whatever was written before, or elsewhere, was not seen. */
-	volume_begin(vol, !fed || moved);
+	anew = !fed || moved;
+	kept = front_is_kept(front);
+	if (front->meta)
+		front_join_meta(front, kept, anew);
+	volume_begin(vol, anew, kept ? front->meta : NULL);
 	vol->leaving = false;		/* it was told of the one before */
 	mutex_unlock(&blkship_mutex);
 
+	if (front->meta)
+		blkship_meta_start(front->meta);
 	if (fresh)
 		blkship_event(BLKSHIP_EVENT_VOLUME_ADD, vol->grp->name,
 			      vol->name);
@@ -473,7 +606,7 @@ int blkship_front_start(struct blkship_front *front)
 void blkship_front_restart(struct blkship_front *front)
 {
 	mutex_lock(&blkship_mutex);
-	volume_begin(front->vol, true);
+	volume_begin(front->vol, true, NULL);
 	mutex_unlock(&blkship_mutex);
 }
 
@@ -522,6 +655,7 @@ void blkship_front_remove(struct blkship_front *front)
 	bool dropped, implied, lost = false;
 	const char *ignored;
 
+	front_end_meta(front);
 	mutex_lock(&blkship_mutex);
 	list_del(&front->link);
 	if (front->started && !volume_fed(vol))

@@ -25,6 +25,8 @@
 #include "dirty_core.h"
 #include "group.h"
 
+struct blkship_meta;
+
 struct blkship_volume {
 	struct kref ref;
 	struct blkship_group *grp;	/* holds a reference */
@@ -46,6 +48,17 @@ struct blkship_volume {
 	struct list_head apart;
 	u32 nr_apart;
 	u32 nr_near;			/* see observe.h */
+	u64 nr_uncaptured;		/* group lock; of dm, in flight */
+	struct blkship_meta *meta;	/* group lock; started, or NULL */
+	struct blkship_meta *log;	/* group lock; the same while it logs writes */
+	/*
+	 * blkship_mutex and group lock: what the maps compare with, as long as
+	 * the target was not asked whether it still is that; else 0.
+	 */
+	u32 kept_incarnation;
+	u8 kept_instance[16];
+	u64 kept_ordinal;
+	u64 kept_log_no;
 	u64 captured;			/* group lock */
 	u64 uncaptured;			/* group lock */
 	u64 failed;			/* group lock */
@@ -69,6 +82,8 @@ struct blkship_front {
 	u64 dev_start_bytes;
 	u64 size_bytes;
 	bool started;			/* blkship_mutex */
+	struct blkship_meta *meta;	/* or NULL; the front end's to put */
+	bool keep;			/* at the end: nobody writes any more */
 	/* For a change of size: made when there is time to allocate. */
 	u64 *spare_dirty;
 	u64 *spare_repairing;
@@ -80,6 +95,13 @@ struct blkship_front {
  */
 int blkship_front_add(struct blkship_front *front, const char *group,
 		      const char *volume, u64 ring_bytes, const char **why);
+
+/*
+ * Read the metadata device, if there is one, before the start; part the volume
+ * from another one. Waits for both devices, and for the volume's own. Done by
+ * blkship_front_start() when it was not done.
+ */
+void blkship_front_load(struct blkship_front *front);
 
 /*
  * From now on every write passes this front end. Called with nothing in flight;
@@ -112,6 +134,18 @@ void blkship_volume_put(struct blkship_volume *vol);
 
 /* The volume at this index if it was ever fed; under blkship_mutex. */
 struct blkship_volume *blkship_volume_at(struct blkship_group *grp, u32 index);
+
+/* BLKSHIP_VOLUME_*; under blkship_mutex. */
+u32 blkship_volume_flags(const struct blkship_volume *vol);
+
+/* Of the list on its metadata device that is durable; 0: there is none. */
+u64 blkship_volume_log_no(const struct blkship_volume *vol);
+
+/*
+ * The target has said whether it is what the kept maps compare with; if not, all
+ * is dirty. Under blkship_mutex.
+ */
+void blkship_volume_settle(struct blkship_volume *vol, bool fits);
 
 /* Set a range dirty, in pieces; takes no seq. Under blkship_mutex. */
 void blkship_volume_mark(struct blkship_volume *vol, u64 offset_bytes,

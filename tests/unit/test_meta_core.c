@@ -193,6 +193,24 @@ static void a_write_that_comes_before_that_keeps_it(void **state)
 	assert_true(on_device(w, 3) && on_device(w, 4));
 }
 
+static void nothing_leaves_before_the_disk_has_it(void **state)
+{
+	struct world *w = *state;
+	uint64_t at = 0;
+
+	blkship_list_touch(&w->list, 3 * MIB, 512);
+	write_due(w);
+	period(w, true, 1);
+	blkship_list_period(&w->list, true, 2, &at, UINT32_MAX);
+	/* Its block is written for another one, before the disk was flushed. */
+	blkship_list_touch(&w->list, 9 * MIB, 512);
+	assert_int_equal(write_due(w), 1);
+	assert_true(on_device(w, 3));
+	blkship_list_leave(&w->list);
+	assert_int_equal(write_due(w), 1);
+	assert_false(on_device(w, 3));
+}
+
 /*
  * Random writes, marks, acknowledgements and crashes: what was written and is not
  * durable at the target is always on the device, whatever block was being written.
@@ -422,6 +440,7 @@ int main(void)
 		LIST_TEST(what_is_not_at_the_target_stays),
 		LIST_TEST(it_is_unlisted_once_the_block_is_filled),
 		LIST_TEST(a_write_that_comes_before_that_keeps_it),
+		LIST_TEST(nothing_leaves_before_the_disk_has_it),
 		LIST_TEST(the_device_always_lists_what_may_differ),
 		LIST_TEST(loading_believes_only_what_checks),
 		cmocka_unit_test(superblocks_survive_a_round_trip),

@@ -193,6 +193,8 @@ struct blkship_incarnation {
 #define BLKSHIP_VOLUME_DIVERGED	(1U << 0)	/* capture ended behind our back */
 #define BLKSHIP_VOLUME_DETACHED	(1U << 1)	/* no front end feeds it now */
 #define BLKSHIP_VOLUME_SUSPENDED (1U << 2)	/* nothing is written; what comes next is open */
+#define BLKSHIP_VOLUME_META	(1U << 8)	/* has a metadata device: docs/META.md */
+#define BLKSHIP_VOLUME_META_OFF	(1U << 9)	/* which failed: a crash costs a full resync */
 struct blkship_volume_info {
 	__u16 volume;		/* in: index */
 	__u16 reserved;
@@ -204,6 +206,27 @@ struct blkship_volume_info {
 	__u32 dev_minor;
 	__u64 dev_start_bytes;	/* where the volume begins on it */
 	char  name[BLKSHIP_NAME_BYTES];
+	/*
+	 * What was kept, if anything was: the maps compare with the target as this
+	 * incarnation of this instance left it. To be asked there, then SETTLE.
+	 */
+	__u32 kept_incarnation;	/* 0: nothing to ask */
+	__u32 reserved1;
+	__u8  kept_instance[16];
+	__u64 kept_ordinal;	/* commit that must be durable there */
+	__u64 kept_log_no;	/* of the list that was found */
+	__u64 log_no;		/* of the list that is durable now; 0: none */
+};
+
+/*
+ * The target has answered: what was kept fits, or else all is dirty (one seq).
+ * Returns when that is on the metadata device.
+ */
+struct blkship_settle {
+	__u16 volume;
+	__u16 reserved;
+	__u32 fits;		/* 1 or 0 */
+	__u64 kept_log_no;	/* as in struct blkship_volume_info: ESTALE when it is another */
 };
 
 #define BLKSHIP_IOC_BIND	_IOW('B', 0x70, struct blkship_bind)
@@ -213,6 +236,7 @@ struct blkship_volume_info {
 #define BLKSHIP_IOC_MARK	_IOWR('B', 0x74, struct blkship_mark)
 #define BLKSHIP_IOC_INCARNATION	_IOW('B', 0x75, struct blkship_incarnation)
 #define BLKSHIP_IOC_VOLUME	_IOWR('B', 0x76, struct blkship_volume_info)
+#define BLKSHIP_IOC_SETTLE	_IOW('B', 0x77, struct blkship_settle)
 
 /* -- generic netlink -- */
 #define BLKSHIP_GENL_NAME	"blkship"
@@ -282,6 +306,7 @@ enum blkship_event {
 	BLKSHIP_EVENT_RESIZE		= 8,
 	BLKSHIP_EVENT_UNSEEN		= 9,	/* a write passed the tap by: alarm */
 	BLKSHIP_EVENT_DIVERGED		= 10,	/* a raw command may have changed data: alarm */
+	BLKSHIP_EVENT_META_OFF		= 32,	/* a metadata device failed: alarm */
 };
 
 #endif /* _UAPI_LINUX_BLKSHIP_H */

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * meta - a volume's metadata device: which regions may differ from the target,
+ * kept so that it outlives the machine. docs/META.md says when it is good.
+ *
+ * A front end makes one with blkship_meta_create(), hangs it on its struct
+ * blkship_front and forgets it: blkship_front_start() reads it and decides what
+ * is dirty, blkship_front_remove() leaves it as front->keep says.
+ *
+ *	logs	dm: each write is listed before it is made (meta_log.c); good
+ *		after a crash
+ *	else	tap: worth nothing while in use; written at the end
+ *
+ * Locks: the list, what waits for it and the fields marked so are under the
+ * group's lock. All I/O is done by one work item, or while that cannot run
+ * (start, stop); never under blkship_mutex. Nothing is allocated after
+ * blkship_meta_create().
+ */
+#ifndef BLKSHIP_META_H
+#define BLKSHIP_META_H
+
+#include <linux/bio.h>
+#include <linux/completion.h>
+#include <linux/irq_work.h>
+#include <linux/kref.h>
+#include <linux/timer.h>
+#include <linux/wait.h>
+#include <linux/workqueue.h>
+
+#include "meta_core.h"
+
+struct blkship_flight;
+struct blkship_front;
+struct blkship_group;
+struct blkship_volume;
+
+#define META_SLOTS	16	/* blocks that are written at once */
+
+/* One block on its way. */
+struct meta_slot {
+	struct bio_vec vec;
+	struct page *page;
+	struct blkship_meta *meta;
+	u32 index;		/* of the list's block */
+	struct bio bio;		/* last: it is open-ended */
+};
+
+struct blkship_meta {
+	struct kref ref;
+	struct block_device *bdev;	/* the caller's, open while started */
+	struct block_device *disk;	/* what is protected; the same */
+	u64 disk_start_bytes;
+	bool logs;
+
+	struct meta_slot *slots[META_SLOTS];
+	struct meta_slot *flush_slot;	/* without a page */
+	atomic_t nr_pending;
+	struct completion all_done;
+	blk_status_t status;		/* of the batch: any error */
+
+	struct blkship_super super;	/* as it is on the device */
+	u64 *memory;
+	struct blkship_list list;	/* group lock once started */
+	bool loaded;
+	bool partial;			/* what was read is good */
+
+	/* From start to stop. */
+	struct blkship_group *grp;
+	struct blkship_volume *vol;
+	struct list_head waiting;	/* group lock: flights, until they are listed */
+	u64 log_no;			/* group lock: of the newest list that is durable */
+	bool off;			/* group lock: the log has failed */
+	bool told;			/* work: that it is off */
+	bool basis_due;			/* group lock */
+	bool leave_due;			/* group lock: the disk was flushed */
+	bool stopping;			/* group lock: nothing is queued any more */
+	bool stopped;
+	u32 basis_incarnation;		/* group lock: to be written */
+	u64 ordinal;			/* group lock: to be written before anything leaves */
+	wait_queue_head_t idle;
+	struct irq_work kick;
+	struct delayed_work work;
+	struct delayed_work period_work;
+	struct work_struct tell_work;
+	struct completion flushed;
+	struct timer_list hang_timer;
+};
+
+/*
+ * For a volume of this size, on a block device that is the caller's and stays
+ * open until blkship_meta_put(). Looks whether the device can be ours; *why when
+ * not. May wait and allocate.
+ */
+int blkship_meta_create(struct block_device *bdev, struct block_device *disk,
+			u64 disk_start_bytes, u64 size_bytes, bool logs,
+			struct blkship_meta **out, const char **why);
+void blkship_meta_put(struct blkship_meta *meta);
+
+/* -- for volume.c; nothing is in flight on the volume -- */
+
+/* Read it: meta->partial, list and super. Not under blkship_mutex. */
+void blkship_meta_load(struct blkship_meta *meta, const char *group,
+		       const char *volume);
+/* Forget what was read: everything is listed, or will be. */
+void blkship_meta_distrust(struct blkship_meta *meta);
+/* Mark dirty what is listed. Under blkship_mutex. */
+void blkship_meta_mark(struct blkship_meta *meta, struct blkship_volume *vol);
+/* It belongs to this volume now. Under blkship_mutex; no I/O. */
+void blkship_meta_join(struct blkship_meta *meta, struct blkship_volume *vol);
+/* Say on the device that it is in use; from then on a log is kept. */
+void blkship_meta_start(struct blkship_meta *meta);
+
+enum blkship_meta_end {
+	BLKSHIP_META_KEEP,	/* nobody writes to the disk any more that we know of */
+	BLKSHIP_META_VOID,	/* writes may go on unseen */
+	BLKSHIP_META_PASS_ON,	/* another front end takes the device over */
+};
+/* It was loaded, and is not started after all: what it says may be wrong soon. */
+void blkship_meta_void(struct blkship_meta *meta);
+/* Only the first time counts; nothing to do when it was not started. */
+void blkship_meta_stop(struct blkship_meta *meta, enum blkship_meta_end how);
+
+/* -- while it is started -- */
+
+/* The list is for the group's present incarnation from now on. */
+void blkship_meta_rebase(struct blkship_volume *vol);
+/* Have a range listed that was marked dirty; under the group's lock. */
+void blkship_meta_want(struct blkship_volume *vol, u64 offset_bytes,
+		       u64 length_bytes);
+/* Wait until all of that is on the device, or the log is off. */
+void blkship_meta_sync(struct blkship_meta *meta);
+/* The same for every volume of the group; not under blkship_mutex. */
+void blkship_meta_sync_group(struct blkship_group *grp);
+
+/* -- for capture.c, under the group's lock -- */
+
+/* Something waits, or is wanted: have the work look. */
+void blkship_meta_kick(struct blkship_meta *meta);
+
+/* -- between meta_io.c and meta_log.c -- */
+
+/* Submit the first nr slots, wait for all; 0 or -EIO. Not reentrant. */
+int meta_rw(struct blkship_meta *meta, u32 nr, blk_opf_t opf);
+void meta_slot_set(struct blkship_meta *meta, u32 n, struct block_device *bdev,
+		   u64 offset_bytes);
+static inline void *meta_slot_data(struct blkship_meta *meta, u32 n)
+{
+	return page_address(meta->slots[n]->page);
+}
+/* Write meta->super; a state that makes the list worthless goes to both places. */
+int meta_super_write(struct blkship_meta *meta);
+u64 meta_fingerprint(struct blkship_meta *meta, int *error);
+/* The works of meta_log.c, ready to be queued. */
+void meta_works_init(struct blkship_meta *meta);
+
+extern struct workqueue_struct *blkship_meta_wq;	/* WQ_MEM_RECLAIM */
+extern unsigned int blkship_meta_period_s;
+extern unsigned int blkship_meta_timeout_s;
+
+#endif
