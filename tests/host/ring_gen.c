@@ -164,7 +164,7 @@ static void gen_woken(struct capture *c)
 
 static const struct capture_ops gen_ops = {
 	gen_take, gen_clear, gen_map_read, gen_mark, gen_set_incarnation, gen_volumes, gen_read,
-	gen_woken,
+	gen_woken, NULL, NULL,
 };
 
 static int gen_open(void *arg, struct loop *loop, const char *group, struct capture **out,

@@ -91,7 +91,7 @@ static const struct { const char *record, *field; size_t offset, bytes; } fields
 	FIELD(commit_repair, end_seq),
 	FIELD(commit_volume, volume),
 	FIELD(commit_volume, flags),
-	FIELD(commit_volume, reserved),
+	FIELD(commit_volume, log_no),
 	FIELD(commit_volume, size_bytes),
 	FIELD(segment_header, magic),
 	FIELD(segment_header, version),

@@ -26,6 +26,8 @@ static const struct field fields[] = {
 	F(wire_hello_volume, index), F(wire_hello_volume, reserved),
 	F(wire_hello_volume, flags), F(wire_hello_volume, size_bytes),
 	F(wire_hello_volume, name), F(wire_hello_volume, identity),
+	F(wire_hello_volume, kept_instance), F(wire_hello_volume, kept_ordinal),
+	F(wire_hello_volume, kept_incarnation), F(wire_hello_volume, kept_log_no),
 	F(wire_hello_answer, status), F(wire_hello_answer, version),
 	F(wire_hello_answer, features), F(wire_hello_answer, incarnation),
 	F(wire_hello_answer, epoch), F(wire_hello_answer, cut_seq),

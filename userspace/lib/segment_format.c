@@ -287,7 +287,7 @@ static bool commit_tables_valid(const struct commit_view *view)
 	for (uint32_t i = 0; i < h->nr_volumes; i++) {
 		const struct commit_volume *v = &view->volumes[i];
 
-		if (v->reserved || le64toh(v->size_bytes) % SECTOR_BYTES ||
+		if (le64toh(v->size_bytes) % SECTOR_BYTES ||
 		    le64toh(v->size_bytes) > EXTENT_MAX_END_BYTES)
 			return false;
 		for (uint32_t j = 0; j < i; j++)
@@ -364,6 +364,7 @@ static void commit_put_tables(const struct commit_view *view, void *at)
 		struct commit_volume v = {
 			.volume = htole16(view->volumes[i].volume),
 			.flags = htole16(view->volumes[i].flags),
+			.log_no = htole32(view->volumes[i].log_no),
 		};
 
 		memcpy(at, &v, sizeof(v) - sizeof(v.size_bytes));

@@ -136,7 +136,7 @@ struct commit_repair {
 struct commit_volume {
 	uint16_t volume;
 	uint16_t flags;
-	uint32_t reserved;
+	uint32_t log_no;	/* of its list at the source: docs/META.md; 0: none */
 	uint64_t size_bytes;
 };
 static_assert(sizeof(struct commit_gap) == 16 && sizeof(struct commit_hold) == 24 &&

@@ -71,8 +71,13 @@ struct wire_hello_volume {
 	uint64_t size_bytes;
 	char     name[WIRE_NAME_BYTES];
 	char     identity[WIRE_IDENTITY_BYTES];
+	/* What its maps compare with, if they were kept: docs/META.md. */
+	uint8_t  kept_instance[16];
+	uint64_t kept_ordinal;
+	uint32_t kept_incarnation; /* 0: nothing was kept, or it was settled */
+	uint32_t kept_log_no;
 };
-static_assert(sizeof(struct wire_hello_volume) == 112, "on the wire");
+static_assert(sizeof(struct wire_hello_volume) == 144, "on the wire");
 
 enum wire_status {
 	WIRE_OK = 0,		/* go on in the incarnation you have */
@@ -109,6 +114,7 @@ struct wire_open_hold {
 
 #define WIRE_VOLUME_HAS_DATA	(1u << 0)	/* the timeline has versions of blocks of it */
 #define WIRE_VOLUME_MEMBER	(1u << 1)	/* the last commit named it as a member */
+#define WIRE_VOLUME_KEPT_FITS	(1u << 2)	/* what was kept of it fits */
 struct wire_answer_volume {
 	uint16_t index;		/* at the source */
 	uint16_t volume;	/* id in the timeline: used in extents */

@@ -9,6 +9,7 @@
 #ifndef BLKSHIP_CAPTURE_H
 #define BLKSHIP_CAPTURE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -20,6 +21,11 @@ struct capture_volume {
 	uint64_t size_bytes;
 	char name[BLKSHIP_NAME_BYTES];
 	char identity[64];
+	/* What its maps compare with, until it was asked at the target: docs/META.md. */
+	uint32_t kept_incarnation;	/* 0: nothing to ask */
+	uint8_t kept_instance[16];
+	uint64_t kept_ordinal;
+	uint64_t kept_log_no;
 };
 
 struct capture;
@@ -45,6 +51,10 @@ struct capture_ops {
 		    uint32_t bytes, void (*done)(void *arg, int64_t result), void *arg);
 	/* Optional: the descriptor that is polled for wake-ups was readable. */
 	void (*woken)(struct capture *c);
+	/* Only where volumes() names something kept: it fits, or all is dirty. -ESTALE. */
+	int (*settle)(struct capture *c, uint16_t volume, bool fits, uint64_t kept_log_no);
+	/* Optional: of the volume's list that is durable, 0 without one. */
+	uint64_t (*log_no)(struct capture *c, uint16_t volume);
 };
 
 struct capture {

@@ -116,6 +116,24 @@ static int dev_set_incarnation(struct capture *c, uint32_t incarnation)
 	return call(c, BLKSHIP_IOC_INCARNATION, &arg);
 }
 
+static int dev_settle(struct capture *c, uint16_t volume, bool fits, uint64_t kept_log_no)
+{
+	struct blkship_settle arg = {
+		.volume = volume,
+		.fits = fits,
+		.kept_log_no = kept_log_no,
+	};
+
+	return call(c, BLKSHIP_IOC_SETTLE, &arg);
+}
+
+static uint64_t dev_log_no(struct capture *c, uint16_t volume)
+{
+	struct blkship_volume_info info = { .volume = volume };
+
+	return call(c, BLKSHIP_IOC_VOLUME, &info) ? 0 : info.log_no;
+}
+
 /* A line of a file in the device's sysfs folder; empty when there is none. */
 static void sysfs_line(unsigned int major, unsigned int minor, const char *name, char *out,
 		       size_t bytes)
@@ -160,7 +178,11 @@ static int dev_volumes(struct capture *c, struct capture_volume *out, int max)
 			.index = i,
 			.flags = info.flags,
 			.size_bytes = info.size_bytes,
+			.kept_incarnation = info.kept_incarnation,
+			.kept_ordinal = info.kept_ordinal,
+			.kept_log_no = info.kept_log_no,
 		};
+		memcpy(out[nr].kept_instance, info.kept_instance, sizeof(info.kept_instance));
 		memcpy(out[nr].name, info.name, sizeof(out[nr].name));
 		out[nr].name[sizeof(out[nr].name) - 1] = '\0';
 		device_identity(&info, out[nr].identity, sizeof(out[nr].identity));
@@ -249,6 +271,8 @@ static const struct capture_ops dev_ops = {
 	.set_incarnation = dev_set_incarnation,
 	.volumes = dev_volumes,
 	.read = dev_read,
+	.settle = dev_settle,
+	.log_no = dev_log_no,
 };
 
 static int ring_map(struct capture_dev *d, char *why)

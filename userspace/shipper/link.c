@@ -268,7 +268,11 @@ static uint32_t hello_encode(struct shipper *s, void *payload)
 		*v = (struct wire_hello_volume){
 			.index = htole16(info->index),
 			.size_bytes = htole64(info->size_bytes),
+			.kept_ordinal = htole64(info->kept_ordinal),
+			.kept_incarnation = htole32(info->kept_incarnation),
+			.kept_log_no = htole32(info->kept_log_no),
 		};
+		memcpy(v->kept_instance, info->kept_instance, sizeof(v->kept_instance));
 		memcpy(v->name, info->name, sizeof(v->name));
 		memcpy(v->identity, info->identity, sizeof(v->identity));
 	}
@@ -288,6 +292,8 @@ static uint32_t members_at(const struct shipper *s, uint64_t cut_seq,
 			continue;
 		members[nr++] = (struct commit_volume){
 			.volume = v->id,
+			.log_no = s->cap->ops->log_no ?
+				  s->cap->ops->log_no(s->cap, v->info.index) : 0,
 			.size_bytes = v->info.size_bytes,
 		};
 	}

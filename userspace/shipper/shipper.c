@@ -250,11 +250,12 @@ void shipper_acknowledged(struct shipper *s, uint64_t ordinal)
 	while (s->outbox && s->outbox->ordinal <= ordinal) {
 		struct batch *b = s->outbox;
 
+		/* Known before anything is given back for it: see docs/META.md. */
+		shipper_set_durable(s, b->ordinal);
 		if (b->clear.bitmap)
 			s->cap->ops->clear(s->cap, b->clear.index, b->clear.first_region,
 					   b->clear.count, b->clear.bitmap);
 		ring_release_to(s, b->end_pos);
-		shipper_set_durable(s, b->ordinal);
 		s->stat.durable_time_ns = b->time_ns;
 		if (b->clean)
 			s->stat.point_time_ns = b->time_ns;
@@ -285,6 +286,21 @@ static void ring_skip(struct shipper *s)
 	while (s->pos < watermark && c->descs[s->pos & (c->desc_count - 1)].seq <= s->drained)
 		s->pos++;
 	ring_release_to(s, s->pos);
+}
+
+/* Maps that were kept: the target has said whether it is what they compare with. */
+static int volume_settle(struct shipper *s, struct volume *v, uint32_t flags)
+{
+	int ret;
+
+	if (!v->info.kept_incarnation)
+		return 0;
+	ret = s->cap->ops->settle(s->cap, v->info.index, flags & WIRE_VOLUME_KEPT_FITS,
+				  v->info.kept_log_no);
+	if (!ret)
+		v->info.kept_incarnation = 0;
+	/* Attached anew meanwhile: what we told the target was about another one. */
+	return ret == -ESTALE ? -ERESTART : ret;
 }
 
 int shipper_start(struct shipper *s, const struct wire_hello_answer *a,
@@ -320,6 +336,9 @@ int shipper_start(struct shipper *s, const struct wire_hello_answer *a,
 		v->member_from = 0;
 		memset(v->known, flags & WIRE_VOLUME_HAS_DATA ? 0xff : 0,
 		       (v->nr_regions + 63) / 64 * 8);
+		ret = volume_settle(s, v, flags);
+		if (ret)
+			return ret;
 		if (member && !lost)
 			continue;
 		ret = s->cap->ops->mark(s->cap, v->info.index, 0, v->info.size_bytes, &marked);

@@ -414,6 +414,27 @@ int manifest_add_grant(struct manifest *m, uint32_t incarnation, const uint8_t *
 	return ret ? ret : parse_grant(m, &raw);
 }
 
+bool manifest_has_grant(const struct manifest *m, uint32_t incarnation, const uint8_t *instance)
+{
+	struct manifest_header h;
+	size_t offset = 0;
+
+	/* The newest is never dropped; older ones may be, and then it is not known. */
+	while (offset < m->image_bytes &&
+	       record_check(m->image + offset, m->image_bytes - offset, &h)) {
+		struct manifest_grant grant;
+
+		if (h.type == MANIFEST_GRANT) {
+			memcpy(&grant, m->image + offset + sizeof(h), sizeof(grant));
+			if (le32toh(grant.incarnation) == incarnation &&
+			    !memcmp(grant.instance, instance, sizeof(grant.instance)))
+				return true;
+		}
+		offset += h.record_bytes;
+	}
+	return false;
+}
+
 int manifest_add_end(struct manifest *m, uint64_t number, uint64_t end_offset,
 		     uint64_t last_ordinal)
 {

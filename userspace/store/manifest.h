@@ -57,6 +57,8 @@ int manifest_add_volume(struct manifest *m, const char *name, uint64_t size_byte
 			const char *identity);
 int manifest_resize_volume(struct manifest *m, uint16_t id, uint64_t size_bytes);
 int manifest_add_grant(struct manifest *m, uint32_t incarnation, const uint8_t *instance);
+/** manifest_has_grant - whether it (still) has this grant to this instance */
+bool manifest_has_grant(const struct manifest *m, uint32_t incarnation, const uint8_t *instance);
 int manifest_add_end(struct manifest *m, uint64_t number, uint64_t end_offset,
 		     uint64_t last_ordinal);
 

@@ -276,6 +276,12 @@ int timeline_grant(struct timeline *tl, const uint8_t instance[16], uint32_t *in
 	return ret;
 }
 
+bool timeline_was_granted(const struct timeline *tl, uint32_t incarnation,
+			  const uint8_t instance[16])
+{
+	return manifest_has_grant(&tl->manifest, incarnation, instance);
+}
+
 /* -- points -- */
 
 int timeline_take_commit(struct timeline *tl, const struct commit_view *commit,
@@ -285,10 +291,17 @@ int timeline_take_commit(struct timeline *tl, const struct commit_view *commit,
 
 	for (size_t i = 0; i < nr_extents && !ret; i++)
 		tl->manifest.volumes[extents[i].extent.volume].has_data = true;
-	for (size_t i = 0; i < tl->manifest.nr_volumes; i++)
+	for (size_t i = 0; i < tl->manifest.nr_volumes; i++) {
 		tl->manifest.volumes[i].member = false;
-	for (uint32_t i = 0; i < commit->header.nr_volumes; i++)
-		tl->manifest.volumes[le16toh(commit->volumes[i].volume)].member = true;
+		tl->manifest.volumes[i].log_no = 0;
+	}
+	for (uint32_t i = 0; i < commit->header.nr_volumes; i++) {
+		struct timeline_volume *v =
+			&tl->manifest.volumes[le16toh(commit->volumes[i].volume)];
+
+		v->member = true;
+		v->log_no = le32toh(commit->volumes[i].log_no);
+	}
 	return ret;
 }
 

@@ -42,6 +42,7 @@ struct timeline_volume {
 	uint16_t id;		/* in extents; dense from 0, never reused */
 	bool has_data;		/* some committed extent names it */
 	bool member;		/* the newest durable commit names it as a member */
+	uint32_t log_no;	/* as it says there; 0 if it does not */
 	uint64_t size_bytes;	/* newest known */
 	char name[TIMELINE_NAME_BYTES];
 	char identity[TIMELINE_IDENTITY_BYTES];
@@ -136,6 +137,10 @@ int timeline_volume(struct timeline *tl, const char *name, uint64_t size_bytes,
 
 /** timeline_volumes - all of them, by id */
 size_t timeline_volumes(const struct timeline *tl, const struct timeline_volume **out);
+
+/** timeline_was_granted - whether this instance is known to have got that incarnation */
+bool timeline_was_granted(const struct timeline *tl, uint32_t incarnation,
+			  const uint8_t instance[16]);
 
 /**
  * timeline_grant - the next incarnation, for this instance; durable on return

@@ -125,9 +125,48 @@ static enum wire_status judge(const struct wire_hello *hello, const struct timel
 	return WIRE_RESYNC;
 }
 
+/*
+ * Whether the timeline still is what a volume's kept maps compare with: NULL, or why
+ * not. Everything that was written there since is either in the maps, or came from
+ * somebody else.
+ */
+static const char *kept_wrong(const struct session *s, const struct wire_hello_volume *v,
+			      const struct timeline_volume *volume)
+{
+	uint32_t inc = le32toh(v->kept_incarnation), log_no = le32toh(v->kept_log_no);
+	struct timeline_state state;
+
+	timeline_state(s->tl, &state);
+	if (!timeline_was_granted(s->tl, inc, v->kept_instance))
+		return "that incarnation was not granted to it here";
+	if (seq_incarnation(state.cut_seq) > inc)
+		return "the history went on without it";
+	if (le64toh(v->kept_ordinal) > state.ordinal)
+		return "batches that were acknowledged are lost here";
+	if (!volume->member || !volume->log_no)
+		return "writes were not listed up to the last commit";
+	/* Both count on and wrap: the list must not be the older one. */
+	if ((int32_t)(log_no - volume->log_no) < 0)
+		return "the list is older than the last commit: disk and list were restored";
+	return NULL;
+}
+
+static bool kept_fits(const struct session *s, const struct wire_hello_volume *v,
+		      const struct timeline_volume *volume, char *text, size_t bytes)
+{
+	const char *wrong;
+
+	if (!v->kept_incarnation)
+		return false;
+	wrong = kept_wrong(s, v, volume);
+	if (wrong)
+		snprintf(text, bytes, "volume %s is read back as a whole: %s", v->name, wrong);
+	return !wrong;
+}
+
 /* Ids of the volumes that HELLO names; new ones are made. */
 static int volumes_enter(struct session *s, const struct wire_hello *hello,
-			 struct wire_answer_volume *out)
+			 struct wire_answer_volume *out, char *text, size_t bytes)
 {
 	const struct wire_hello_volume *v = hello_volumes(hello);
 	uint32_t nr = le32toh(hello->nr_volumes);
@@ -143,7 +182,9 @@ static int volumes_enter(struct session *s, const struct wire_hello *hello,
 			.index = v[i].index,
 			.volume = htole16(volume->id),
 			.flags = htole32((volume->has_data ? WIRE_VOLUME_HAS_DATA : 0) |
-					 (volume->member ? WIRE_VOLUME_MEMBER : 0)),
+					 (volume->member ? WIRE_VOLUME_MEMBER : 0) |
+					 (kept_fits(s, &v[i], volume, text, bytes) ?
+					  WIRE_VOLUME_KEPT_FITS : 0)),
 		};
 	}
 	return 0;
@@ -189,7 +230,8 @@ static int answer(struct session *s, const struct wire_hello *hello)
 	a = session_frame(s, bytes);
 	if (!a)
 		return -ENOMEM;
-	ret = volumes_enter(s, hello, (void *)((struct wire_open_hold *)(a + 1) + nr_holds));
+	ret = volumes_enter(s, hello, (void *)((struct wire_open_hold *)(a + 1) + nr_holds),
+			    a->text, sizeof(a->text));
 	if (ret)
 		return session_fail_store(s, ret);
 	status = judge(hello, &state, a->text, sizeof(a->text));
