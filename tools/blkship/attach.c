@@ -23,6 +23,7 @@
 struct attach {
 	const char *group, *volume, *device;
 	const char *front;
+	const char *meta;		/* its metadata device, or NULL */
 	char name[DM_NAME_BYTES];
 	unsigned long ring_mib;
 	bool named;		/* name was asked for: a device of its own */
@@ -33,6 +34,7 @@ static int attach_parse(const struct command *cmd, int argc, char **argv, struct
 {
 	static const struct option longs[] = {
 		{ "front", required_argument, NULL, 'f' },
+		{ "meta", required_argument, NULL, 'm' },
 		{ "name", required_argument, NULL, 'n' },
 		{ "ring-mib", required_argument, NULL, 'r' },
 		CLI_COMMON_OPTIONS
@@ -46,6 +48,8 @@ static int attach_parse(const struct command *cmd, int argc, char **argv, struct
 			a->front = optarg;
 		} else if (c == 'n') {
 			name = optarg;
+		} else if (c == 'm') {
+			a->meta = optarg;
 		} else {
 			a->ring_mib = strtoul(optarg, &end, 10);
 			if (*end || a->ring_mib < 1 || a->ring_mib > RING_MIB_MAX)
@@ -61,6 +65,8 @@ static int attach_parse(const struct command *cmd, int argc, char **argv, struct
 		return cli_usage(cmd, "--front: there are tap and dm, not '%s'", a->front);
 	if (name && strcmp(a->front, "dm") != 0)
 		return cli_usage(cmd, "--name is for --front dm: a tap makes no device");
+	if (a->meta && strcmp(a->front, "dm") != 0)
+		return cli_usage(cmd, "--meta is for --front dm: a tap keeps no list yet");
 	if (!name_valid(a->group) || !name_valid(a->volume))
 		return cli_usage(cmd, "names are 1 to 31 letters, digits, '_', '-', '.', the first a letter, digit or '_'");
 	if (name ? snprintf(a->name, sizeof(a->name), "%s", name) >= DM_NAME_BYTES || !*name ||
@@ -86,6 +92,26 @@ static int device_check(const struct attach *a, struct blockdev *dev)
 	blockdev_close(dev);
 	return cli_fail(CLI_REFUSED, "device %s: device too small: %llu bytes, at least %u are wanted; nothing was changed; name a larger one",
 			a->device, (unsigned long long)dev->size_bytes, MIN_BYTES);
+}
+
+/* " meta MAJOR:MINOR" behind the table's arguments. */
+static int meta_add(const struct attach *a, char *params, size_t bytes)
+{
+	size_t used = strlen(params);
+	char why[BLOCKDEV_TEXT_BYTES];
+	struct blockdev dev;
+	int ret;
+
+	if (!a->meta)
+		return CLI_DONE;
+	ret = blockdev_open(a->meta, true, &dev, why);
+	if (ret < 0)
+		return cli_fail(ret == -EBUSY ? CLI_REFUSED : cli_exit_of(ret),
+				"metadata device %s: %s; nothing was changed; name a small device that nobody uses",
+				a->meta, why);
+	snprintf(params + used, bytes - used, " meta %u:%u", dev.major, dev.minor);
+	blockdev_close(&dev);
+	return CLI_DONE;
 }
 
 static int group_make(struct knl *nl, const struct attach *a, bool *made)
@@ -158,10 +184,13 @@ static int attach_dm(struct knl *nl, const struct attach *a)
 		return ret;
 	/* device-mapper claims it for itself: let go first. */
 	blockdev_close(&dev);
+	snprintf(params, sizeof(params), "%u:%u 0 %s %s", dev.major, dev.minor, a->group, a->volume);
+	ret = meta_add(a, params, sizeof(params));
+	if (ret != CLI_DONE)
+		return ret;
 	ret = group_make(nl, a, &made);
 	if (ret != CLI_DONE)
 		return ret;
-	snprintf(params, sizeof(params), "%u:%u 0 %s %s", dev.major, dev.minor, a->group, a->volume);
 	ret = dmdev_create(a->name, dev.size_bytes >> SECTOR_SHIFT, params, why);
 	if (ret < 0) {
 		if (made)

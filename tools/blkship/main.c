@@ -26,13 +26,15 @@ static const struct command commands[] = {
 	  "  --target HOST:PORT the target (default port 7443)\n"
 	  "  --config-dir DIR   where pki/ and blkshipd.conf go (default " CLI_CONFIG_DEFAULT ")\n"
 	  "  --force            replace an enrolment that is there\n" },
-	{ "attach", cmd_attach, "GROUP VOLUME DEVICE [--front tap|dm] [--ring-mib N] [--name DMNAME]",
+	{ "attach", cmd_attach, "GROUP VOLUME DEVICE [--front tap|dm] [--ring-mib N] [--name DMNAME] [--meta DEV]",
 	  "start capturing the writes to DEVICE",
 	  "  --front tap        of the disk, partition or logical volume as it is, in use or\n"
 	  "                     not (the default)\n"
 	  "  --front dm         of a new device over an unused DEVICE; use DMNAME in its place;\n"
 	  "                     a device-mapper device keeps its name and stays in use\n"
 	  "  --name DMNAME      of the new device below /dev/mapper (default GROUP-VOLUME)\n"
+	  "  --meta DEV         with dm: a small device of its own that outlives a crash, so that\n"
+	  "                     a restart reads back only what was written last (docs/META.md)\n"
 	  "  --ring-mib N       ring of the group, which is made by this (default RAM/64)\n"
 	  "\n"
 	  "A volume that diverged is attached again in the same way: all of it is read back.\n" },
