@@ -393,7 +393,7 @@ static int report_success(const struct options *o, const struct enrolment *e)
 						o->config_dir));
 	when_local(e->not_after_s * WHEN_NS, until, sizeof(until));
 	printf("target %s verified; certificate until %.10s\n", e->target_name, until);
-	printf("next: blkship attach GROUP VOLUME DEVICE --front dm, and start blkshipd\n");
+	printf("next: blkship attach GROUP VOLUME DEVICE, and start blkshipd\n");
 	return CLI_DONE;
 }
 
