@@ -151,8 +151,8 @@ def _accel_args(accel, icount):
     if icount:
         return ['-accel', 'tcg,thread=single', '-cpu', 'max',
                 '-icount', 'shift=0,sleep=off']
-    if accel == 'auto':
-        accel = 'kvm' if kvm_works() else 'tcg'
+    if accel.startswith('auto'):
+        accel = 'kvm' if kvm_works() else accel.replace('auto', 'tcg')
     if accel == 'kvm':
         return ['-accel', 'kvm', '-cpu', 'host']
     # Wide vectors and carry-less products are emulated so slowly that programs which
@@ -180,7 +180,9 @@ class Guest:
     out_dir    gets what the script leaves in /out
     network    10.0.2.2 there is this machine's loopback
     icount     one virtual nanosecond per instruction (one CPU, no KVM)
-    accel      "auto", "kvm", "tcg", "tcg-single"
+    accel      "auto", "kvm", "tcg", "tcg-single", "auto-single". For guests that patch
+               code which is running (a probe put on a busy disk, unloading) take the
+               last: in the emulator with several threads that dies of "Oops: int3"
     append     more kernel parameters
     on_line    called with each console line, in a thread
     """
