@@ -45,7 +45,7 @@ BENCH := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c)
 .PHONY: lint deb help clean unit
 all: programs module ## build userspace and module
 programs: $(PROGRAMS)
-tests: $(UNIT) $(SIM) $(BENCH) $(BUILD)/workload
+tests: $(UNIT) $(SIM) $(BENCH) $(BUILD)/workload $(BUILD)/raw_write
 
 $(BUILD)/obj/kmod/%.o: kmod/%.c
 	@mkdir -p $(@D)
@@ -76,6 +76,8 @@ $(BUILD)/tests/test_%: $(BUILD)/obj/tests/unit/test_%.o $(TEST_LIB) $(LIB) $(COR
 	$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LDLIBS)
 $(BUILD)/workload: $(BUILD)/obj/tests/vm/workload.o
 	$(CC) $(LDFLAGS) -o $@ $^ -lsqlite3
+$(BUILD)/raw_write: $(BUILD)/obj/tests/vm/raw_write.o
+	$(CC) $(LDFLAGS) -o $@ $^
 $(BUILD)/tests/order_sim: $(call objs,$(wildcard tests/sim/*.c)) $(TEST_LIB) $(LIB) $(CORE)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
