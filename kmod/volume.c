@@ -213,6 +213,27 @@ static struct blkship_volume *volume_get(struct blkship_group *grp,
 	return vol;
 }
 
+/* Whether another volume has its list there: each would spoil the other's. */
+static bool meta_is_taken(const struct blkship_front *front)
+{
+	const struct blkship_front *other;
+	struct blkship_group *grp;
+	u32 i;
+
+	lockdep_assert_held(&blkship_mutex);
+	list_for_each_entry(grp, &blkship_groups, link)
+		for (i = 0; i < BLKSHIP_MAX_VOLUMES; i++) {
+			if (!grp->volumes[i] || grp->volumes[i] == front->vol)
+				continue;
+			list_for_each_entry(other, &grp->volumes[i]->fronts,
+					    link)
+				if (other->meta &&
+				    other->meta->bdev == front->meta->bdev)
+					return true;
+		}
+	return false;
+}
+
 /* Whether this front end may feed the volume beside those it has. */
 static int front_fits(const struct blkship_front *front, const char **why)
 {
@@ -227,6 +248,10 @@ static int front_fits(const struct blkship_front *front, const char **why)
 			*why = "the table names this volume twice";
 			return -EBUSY;
 		}
+	}
+	if (front->meta && meta_is_taken(front)) {
+		*why = "the metadata device serves another volume";
+		return -EBUSY;
 	}
 	return 0;
 }

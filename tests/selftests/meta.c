@@ -221,6 +221,10 @@ static void test_list_before_write(void)
 	volume_begin();
 	check(nr_listed() == REGIONS && state() == STATE_LOGGED,
 	      "with nothing known everything is listed");
+	dm_create("linear", "0 8192 linear " DISK " 0");
+	check(sh("dmsetup create t1 --table '0 8192 blkship /dev/mapper/linear 0 " GROUP " v1 meta /dev/mapper/meta' 2>/dev/null"),
+	      "a list serves one volume");
+	dm_remove("linear");
 	check(pwrite(fd, data, 4096, 0) == 4096, "writes go");
 	all_durable(1, 1);
 	check(list_empties(), "what is durable at the target leaves the list");

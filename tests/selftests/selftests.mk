@@ -20,3 +20,6 @@ $(SELFTESTS): $(BUILD)/selftests/%: $(BUILD)/obj/tests/selftests/%.o $(SELFTEST_
 
 $(BUILD)/write-cost: $(BUILD)/obj/tests/vm/write_cost.o
 	$(CC) $(LDFLAGS) -o $@ $^ $(shell pkg-config --libs liburing)
+
+$(BUILD)/raw-writes: $(BUILD)/obj/tests/vm/raw_writes.o
+	$(CC) $(LDFLAGS) -o $@ $^

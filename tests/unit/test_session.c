@@ -222,7 +222,9 @@ static struct wire_hello hello_of(const char *group, uint8_t instance, uint32_t 
 	return h;
 }
 
-static void put_hello(struct rig *r, const struct wire_hello *h)
+/* With what was kept of vdb; NULL: nothing. */
+static void put_hello_kept(struct rig *r, const struct wire_hello *h,
+			   const struct wire_hello_volume *kept)
 {
 	uint8_t payload[sizeof(*h) + 2 * sizeof(struct wire_hello_volume)];
 	struct wire_hello_volume v[2] = {
@@ -230,9 +232,20 @@ static void put_hello(struct rig *r, const struct wire_hello *h)
 		{ .index = 2, .size_bytes = 2 << 20, .name = "vdb", .identity = "serial2" },
 	};
 
+	if (kept) {
+		memcpy(v[1].kept_instance, kept->kept_instance, sizeof(kept->kept_instance));
+		v[1].kept_ordinal = kept->kept_ordinal;
+		v[1].kept_incarnation = kept->kept_incarnation;
+		v[1].kept_log_no = kept->kept_log_no;
+	}
 	memcpy(payload, h, sizeof(*h));
 	memcpy(payload + sizeof(*h), v, sizeof(v));
 	put(r, WIRE_HELLO, payload, sizeof(payload));
+}
+
+static void put_hello(struct rig *r, const struct wire_hello *h)
+{
+	put_hello_kept(r, h, NULL);
 }
 
 static int greet(struct rig *r, uint8_t instance, uint32_t incarnation, uint64_t newest,
@@ -378,6 +391,87 @@ static void incarnations_are_judged(void **state)
 		reconnect(r);
 		assert_int_equal(greet(r, cases[i].instance, cases[i].granted, 90, 1), 0);
 		assert_int_equal(r->answer.status, WIRE_OK);
+		rig_destroy(r);
+	}
+}
+
+/* A commit at number 50, of vdb with this list; 0: none, -1: vdb is no member. */
+static void send_listed(struct rig *r, uint64_t ordinal, uint32_t incarnation, int64_t log_no)
+{
+	struct test_batch b;
+
+	test_batch_begin(&b, ordinal, seq_pack(incarnation, 50));
+	test_batch_extent(&b, 1, 0, 4096, EXTENT_DATA, ordinal, 0, 0);
+	b.volumes[b.nr_volumes++] = (struct commit_volume){ .volume = 0, .size_bytes = 1 << 20 };
+	if (log_no >= 0)
+		b.volumes[b.nr_volumes++] = (struct commit_volume){
+			.volume = 1, .log_no = log_no, .size_bytes = 2 << 20 };
+	test_batch_end(&b);
+	put(r, WIRE_UNIT, b.units[0], b.unit_bytes[0]);
+	put(r, WIRE_COMMIT, b.record, b.record_bytes);
+	test_batch_free(&b);
+	assert_int_equal(feed(r), 0);
+	settle(r);
+}
+
+/* Incarnation 2 of instance 1 has made commit 1, then 3 was granted to instance 2. */
+static void kept_maps_are_judged(void **state)
+{
+	static const struct {
+		uint8_t instance;
+		uint32_t incarnation, log_no;
+		uint64_t ordinal;
+		int64_t committed;
+		bool went_on;		/* incarnation 3 made a commit, too */
+		const char *wrong;
+	} cases[] = {
+		{ 1, 2, 7, 1, 7, false, NULL },
+		{ 1, 2, 9, 0, 7, false, NULL },
+		{ 2, 3, 7, 1, 7, false, NULL },
+		{ 2, 3, 7, 1, 7, true, NULL },
+		{ 1, 2, 3, 1, UINT32_MAX, false, NULL },	/* it counted past the end */
+		{ 1, 2, 7, 1, 7, true, "went on without it" },
+		{ 1, 3, 7, 1, 7, false, "not granted to it" },
+		{ 2, 2, 7, 1, 7, false, "not granted to it" },
+		{ 1, 4, 7, 1, 7, false, "not granted to it" },
+		{ 1, 2, 7, 2, 7, false, "are lost here" },
+		{ 1, 2, 6, 1, 7, false, "older than the last commit" },
+		{ 1, 2, UINT32_MAX, 1, 3, false, "older than the last commit" },
+		{ 1, 2, 7, 1, 0, false, "not listed up to" },
+		{ 1, 2, 7, 1, -1, false, "not listed up to" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct wire_hello_volume kept = {
+			.kept_incarnation = cases[i].incarnation,
+			.kept_ordinal = cases[i].ordinal,
+			.kept_log_no = cases[i].log_no,
+		};
+		struct rig *r = rig_create();
+		struct wire_hello h;
+		bool fits;
+
+		memset(kept.kept_instance, cases[i].instance, sizeof(kept.kept_instance));
+		assert_int_equal(greet(r, 9, 0, 0, 0), 0);
+		reconnect(r);
+		assert_int_equal(greet(r, 1, 0, 0, 0), 0);
+		send_listed(r, 1, 2, cases[i].committed);
+		reconnect(r);
+		assert_int_equal(greet(r, 2, 0, 0, 0), 0);
+		if (cases[i].went_on)
+			send_listed(r, 2, 3, cases[i].committed);
+		reconnect(r);
+		h = hello_of("group", 5, 0, 0, 0);
+		put_hello_kept(r, &h, &kept);
+		assert_int_equal(feed(r), 0);
+		settle(r);
+		fits = r->volumes[1].flags & WIRE_VOLUME_KEPT_FITS;
+		if (fits != !cases[i].wrong)
+			fail_msg("case %d: %s", (int)i, r->answer.text);
+		if (cases[i].wrong && !strstr(r->answer.text, cases[i].wrong))
+			fail_msg("case %d: %s", (int)i, r->answer.text);
+		/* Whatever is said of vdb, nothing was kept of vda. */
+		assert_false(r->volumes[0].flags & WIRE_VOLUME_KEPT_FITS);
 		rig_destroy(r);
 	}
 }
@@ -665,6 +759,7 @@ int main(void)
 		cmocka_unit_test(a_source_appends_and_is_told_what_is_durable),
 		cmocka_unit_test(hello_waits_until_the_store_is_idle_and_the_tail_void),
 		cmocka_unit_test(incarnations_are_judged),
+		cmocka_unit_test(kept_maps_are_judged),
 		cmocka_unit_test(who_may_not_is_turned_away),
 		cmocka_unit_test(names_cannot_leave_their_directory),
 		cmocka_unit_test(only_enrolment_without_a_certificate),

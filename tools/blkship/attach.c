@@ -167,7 +167,8 @@ static int attach_dm(struct knl *nl, const struct attach *a)
 	bool made = false;
 	int ret;
 
-	if (!a->named && insert_applies(a->device)) {
+	/* A list is for a device that is ours from its beginning. */
+	if (!a->named && !a->meta && insert_applies(a->device)) {
 		ret = insert_prepare(a->device, &in, why);
 		if (ret == 0) {
 			ret = attach_insert(nl, a, &in);
