@@ -45,7 +45,7 @@ BENCH := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c)
 .PHONY: lint deb help clean unit
 all: programs module ## build userspace and module
 programs: $(PROGRAMS)
-tests: $(UNIT) $(SIM) $(BENCH) $(BUILD)/workload $(BUILD)/raw_write
+tests: $(UNIT) $(SIM) $(BENCH) $(BUILD)/workload $(BUILD)/raw_write $(BUILD)/raw-writes
 
 $(BUILD)/obj/kmod/%.o: kmod/%.c
 	@mkdir -p $(@D)
