@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "point.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -49,13 +50,30 @@ static int points_collect(struct point_list *list)
 	return 0;
 }
 
+static bool has_segments(const char *dir)
+{
+	bool found = false;
+	struct dirent *de;
+	DIR *d = opendir(dir);
+
+	while (d && !found && (de = readdir(d))) {
+		size_t length = strlen(de->d_name);
+
+		found = length > 4 && strcmp(de->d_name + length - 4, ".seg") == 0;
+	}
+	if (d)
+		closedir(d);
+	return found;
+}
+
+/* A directory with nothing in it is a group that is just being made. */
 static int open_failed(const char *store, const char *group, const char *dir, int ret,
 		       const char *why)
 {
 	if (access(store, F_OK) < 0)
 		return cli_fail(CLI_NOT_FOUND, "store %s: %s; name the target's store with --store", store,
 				strerror(errno));
-	if (ret == -ENOENT && access(dir, F_OK) < 0)
+	if (ret == -ENOENT && !has_segments(dir))
 		return cli_fail(CLI_NOT_FOUND, "group %s: store %s has none of this name; look into %s/groups",
 				group, store, store);
 	return cli_fail(CLI_FAILED, "group %s: %s; nothing was read; the other groups are not affected",
