@@ -339,15 +339,15 @@ static void source_work(struct loop_call *call)
 	uint64_t due, now;
 
 	if (src->restart || src->stopped) {
-		if (!source_close(src)) {
-			/* A read is in flight: look again soon. */
-			loop_timer_start(src->params->loop, &src->tick, SECOND_NS / 100, 0, on_tick);
-			return;
-		}
-		if (src->stopped) {
+		bool closed = source_close(src);
+
+		if (closed && src->stopped) {
 			src->stopped(src->stopped_arg);
 			return;
 		}
+		/* A read is in flight, or the ring is: the kernel lets go of polls behind us. */
+		loop_timer_start(src->params->loop, &src->tick, SECOND_NS / 100, 0, on_tick);
+		return;
 	}
 	if (!source_open(src))
 		return;
