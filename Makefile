@@ -45,7 +45,7 @@ BENCH := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c)
 .PHONY: lint deb help clean unit
 all: programs module ## build userspace and module
 programs: $(PROGRAMS)
-tests: $(UNIT) $(SIM) $(BENCH) $(BUILD)/workload $(BUILD)/raw_write $(BUILD)/raw-writes
+tests: $(UNIT) $(SIM) $(BENCH) $(BUILD)/workload $(BUILD)/raw_write $(BUILD)/raw-writes $(BUILD)/stress
 
 $(BUILD)/obj/kmod/%.o: kmod/%.c
 	@mkdir -p $(@D)
@@ -78,6 +78,8 @@ $(BUILD)/workload: $(BUILD)/obj/tests/vm/workload.o
 	$(CC) $(LDFLAGS) -o $@ $^ -lsqlite3
 $(BUILD)/raw_write: $(BUILD)/obj/tests/vm/raw_write.o
 	$(CC) $(LDFLAGS) -o $@ $^
+$(BUILD)/stress: $(BUILD)/obj/tests/vm/stress.o
+	$(CC) $(LDFLAGS) -o $@ $^ -lpthread
 $(BUILD)/tests/order_sim: $(call objs,$(wildcard tests/sim/*.c)) $(TEST_LIB) $(LIB) $(CORE)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
