@@ -121,6 +121,33 @@ static void test_nonsense(void)
 	      "a sensible one is followed afterwards");
 }
 
+/* Small writes: the descriptors, and with them the entries in flight, end first. */
+static void test_descriptors_used_up(void)
+{
+	unsigned int writes = ring.kernel->desc_count + 8, good = 0;
+	uint64_t captured, uncaptured;
+	void *data = pattern(512, 5);
+
+	ring_release_all(&ring);
+	write_regions(60, 1, 1);
+	ring_release_all(&ring);
+	captured = ring.kernel->captured;
+	uncaptured = ring.kernel->uncaptured;
+	for (unsigned int i = 0; i < writes; i++)
+		good += pwrite(fd, data, 512, 8 << 20) == 512;
+	captured = ring.kernel->captured - captured;
+	uncaptured = ring.kernel->uncaptured - uncaptured;
+	check(good == writes && ring_settle(&ring),
+	      "no write fails when descriptors are used up");
+	check(captured < writes && captured >= ring.kernel->desc_count * 3 / 4 &&
+	      captured + uncaptured == writes &&
+	      ring.kernel->payload_head - ring.kernel->payload_tail <
+	      ring.kernel->payload_bytes,
+	      "what finds none is not captured, with payload left");
+	check(dirty(128, 1) == 1 && dirty(129, 8) == 0, "and is dirty");
+	free(data);
+}
+
 int main(void)
 {
 	volume_create("t0", DISK, GROUP, "v0", 1);
@@ -131,6 +158,7 @@ int main(void)
 	test_overflow();
 	test_resume();
 	test_nonsense();
+	test_descriptors_used_up();
 	close(fd);
 	ring_unbind(&ring);
 	volume_remove("t0", GROUP, "v0");
