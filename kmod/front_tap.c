@@ -48,6 +48,7 @@ struct blkship_tap {
 	u64 last;
 	bool by_request;		/* blk-mq; else device-mapper */
 	bool scsi;
+	bool whole;			/* the disk, whatever its size */
 	bool leaving;
 	struct blkship_bdev bdev;	/* keeps the disk; empty in the self-test */
 	struct blkship_front front;
@@ -456,6 +457,8 @@ static void tap_alarm_work(struct work_struct *work)
 	struct blkship_group *grp = vol->grp;
 	bool raw, unseen;
 
+	if (!tap->bdev.bdev)
+		return;		/* the self-test asks for itself */
 	raw_spin_lock_irq(&grp->lock);
 	raw = vol->raw_command;
 	unseen = vol->unseen;
@@ -489,6 +492,8 @@ static struct blkship_tap *tap_alloc(const struct blkship_place *place)
 	tap->last = place->last_sector;
 	tap->by_request = queue_is_mq(place->disk->queue);
 	tap->scsi = disk_is_scsi(place->disk);
+	tap->whole = !tap->first &&
+		     tap->last + 1 == get_capacity(place->disk);
 	INIT_WORK(&tap->alarm_work, tap_alarm_work);
 	tap->front.kind = "tap";
 	tap->front.owner = tap;
@@ -571,14 +576,14 @@ static int tap_attach(const char *group, const char *volume,
 		*why = "no memory";
 		return -ENOMEM;
 	}
+	if (bdev)
+		tap->bdev = *bdev;	/* the caller's again if this fails */
 	ret = blkship_front_add(&tap->front, group, volume, ring_bytes, why);
 	if (ret)
 		goto err_free;
 	ret = tap_start(tap, why);
 	if (ret)
 		goto err_front;
-	if (bdev)
-		tap->bdev = *bdev;
 	return 0;
 
 err_front:
@@ -724,7 +729,24 @@ int blkship_tap_remove(const char *group, const char *volume)
 	return tap ? 0 : -ENOENT;
 }
 
-/* A disk that was pulled out; no other front end of the module tells us. */
+/*
+ * What lies behind the old end belongs to the volume from now on. That is shown
+ * to the probes last, so that none reaches beyond the maps; what was written
+ * there before is dirty. A volume that became shorter keeps its maps: what is
+ * gone cannot be read, and the points say so.
+ */
+static void tap_check_size(struct blkship_tap *tap)
+{
+	u64 sectors = get_capacity(tap->disk);
+
+	lockdep_assert_held(&tap_mutex);
+	if (!tap->whole || sectors <= tap->last + 1)
+		return;
+	if (!blkship_front_grow(&tap->front, sectors << SECTOR_SHIFT))
+		smp_store_release(&tap->last, sectors - 1);
+}
+
+/* A disk was pulled out, or has grown: nobody tells a front end that looks on. */
 static void tap_watch(struct work_struct *work)
 {
 	struct blkship_tap *tap, *next;
@@ -734,6 +756,8 @@ static void tap_watch(struct work_struct *work)
 	list_for_each_entry_safe(tap, next, &taps, link)
 		if (test_bit(GD_DEAD, &tap->disk->state))
 			tap_detach(tap);
+		else
+			tap_check_size(tap);
 	any = !list_empty(&taps);
 	mutex_unlock(&tap_mutex);
 	if (any)

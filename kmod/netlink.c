@@ -355,6 +355,8 @@ static struct genl_family family __ro_after_init = {
 	.resv_start_op	= __BLKSHIP_CMD_MAX,
 	.mcgrps		= multicast_groups,
 	.n_mcgrps	= ARRAY_SIZE(multicast_groups),
+	/* The handlers lock for themselves; a detach may take some seconds. */
+	.parallel_ops	= true,
 };
 
 void blkship_event(enum blkship_event event, const char *group,

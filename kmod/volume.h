@@ -115,6 +115,12 @@ int blkship_front_start(struct blkship_front *front);
  */
 int blkship_front_fit(struct blkship_front *front);
 
+/*
+ * The device of a front end that feeds has grown; what is new is dirty. Returns
+ * -ENOMEM when there are no maps for that yet.
+ */
+int blkship_front_grow(struct blkship_front *front, u64 size_bytes);
+
 /* It goes on feeding, but what is on the device is not known any more. */
 void blkship_front_restart(struct blkship_front *front);
 
