@@ -97,6 +97,44 @@ blkship_mq_disk_alloc(struct blk_mq_tag_set *tags, u32 request_sectors,
 }
 #endif
 
+/* The same to read and write, and for nobody else to use. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 9, 0)
+#define BLKSHIP_CLAIM_MODE (FMODE_READ | FMODE_WRITE | FMODE_EXCL)
+static inline int blkship_bdev_claim(dev_t dev, void *holder,
+				     struct blkship_bdev *b)
+{
+	struct block_device *bdev = blkdev_get_by_dev(dev, BLKSHIP_CLAIM_MODE,
+						      holder);
+
+	b->file = NULL;
+	b->bdev = IS_ERR(bdev) ? NULL : bdev;
+	return PTR_ERR_OR_ZERO(bdev);
+}
+
+static inline void blkship_bdev_unclaim(struct blkship_bdev *b)
+{
+	if (b->bdev)
+		blkdev_put(b->bdev, BLKSHIP_CLAIM_MODE);
+	b->bdev = NULL;
+}
+#else
+static inline int blkship_bdev_claim(dev_t dev, void *holder,
+				     struct blkship_bdev *b)
+{
+	struct file *file = bdev_file_open_by_dev(dev, BLK_OPEN_READ |
+						  BLK_OPEN_WRITE, holder, NULL);
+
+	b->file = IS_ERR(file) ? NULL : file;
+	b->bdev = b->file ? file_bdev(file) : NULL;
+	return PTR_ERR_OR_ZERO(file);
+}
+
+static inline void blkship_bdev_unclaim(struct blkship_bdev *b)
+{
+	blkship_bdev_close(b);
+}
+#endif
+
 /*
  * Exported to modules, declared only in drivers/md/dm.h: waits for all that a
  * device-mapper device has in flight, and lets it go on.

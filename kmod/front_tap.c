@@ -20,6 +20,7 @@
 #include <linux/device-mapper.h>
 #include <linux/hash.h>
 #include <linux/rculist.h>
+#include <linux/reboot.h>
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <linux/tracepoint.h>
@@ -27,6 +28,7 @@
 
 #include "compat.h"
 #include "front_tap.h"
+#include "meta.h"
 #include "netlink.h"
 #include "observe.h"
 #include "raw_command.h"
@@ -51,6 +53,7 @@ struct blkship_tap {
 	bool whole;			/* the disk, whatever its size */
 	bool leaving;
 	struct blkship_bdev bdev;	/* keeps the disk; empty in the self-test */
+	struct blkship_bdev meta_bdev;	/* of the metadata device, if there is one */
 	struct blkship_front front;
 	struct list_head link;		/* tap_mutex */
 	bool unseen_told;		/* by alarm_work */
@@ -64,6 +67,7 @@ static struct hlist_head buckets[1 << BUCKET_BITS];	/* tap_mutex; RCU */
 static DEFINE_MUTEX(tap_mutex);
 static LIST_HEAD(taps);					/* tap_mutex */
 static void tap_watch(struct work_struct *work);
+static struct notifier_block reboot_block;
 static DECLARE_DELAYED_WORK(watch_work, tap_watch);
 
 static struct hlist_head *bucket_of(const struct gendisk *disk)
@@ -344,11 +348,12 @@ int blkship_tap_init(void)
 			       probes[i].name);
 			return -EOPNOTSUPP;
 		}
-	return 0;
+	return register_reboot_notifier(&reboot_block);
 }
 
 void blkship_tap_exit(void)
 {
+	unregister_reboot_notifier(&reboot_block);
 	cancel_delayed_work_sync(&watch_work);
 }
 
@@ -560,9 +565,50 @@ static int tap_start(struct blkship_tap *tap, const char **why)
 	return blkship_front_start(&tap->front);
 }
 
+/* Whether a device on the same disk shares a sector with the volume. */
+static bool tap_covers(const struct blkship_tap *tap, struct block_device *bdev)
+{
+	u64 first = bdev_is_partition(bdev) ? bdev->bd_start_sect : 0;
+	u64 last = first + bdev_nr_sectors(bdev) - 1;
+
+	return bdev->bd_disk == tap->disk && first <= tap->last &&
+	       last >= tap->first;
+}
+
+static int tap_open_meta(struct blkship_tap *tap, struct block_device *disk,
+			 dev_t meta_dev, const char **why)
+{
+	int ret;
+
+	if (!meta_dev)
+		return 0;
+	ret = blkship_bdev_claim(meta_dev, tap, &tap->meta_bdev);
+	if (ret) {
+		*why = "cannot open the metadata device for ourselves alone";
+		return ret;
+	}
+	if (tap_covers(tap, tap->meta_bdev.bdev)) {
+		*why = "the metadata device is a part of the volume";
+		return -EINVAL;
+	}
+	return blkship_meta_create(tap->meta_bdev.bdev, disk,
+				   tap->front.dev_start_bytes,
+				   tap->front.size_bytes, false,
+				   &tap->front.meta, why);
+}
+
+static void tap_free(struct blkship_tap *tap)
+{
+	if (tap->front.meta)
+		blkship_meta_put(tap->front.meta);
+	blkship_bdev_unclaim(&tap->meta_bdev);
+	kfree(tap);
+}
+
 static int tap_attach(const char *group, const char *volume,
 		      const struct blkship_place *place, u64 ring_bytes,
-		      struct blkship_bdev *bdev, const char **why)
+		      struct blkship_bdev *bdev, dev_t meta_dev,
+		      const char **why)
 {
 	struct blkship_tap *tap;
 	int ret;
@@ -578,6 +624,9 @@ static int tap_attach(const char *group, const char *volume,
 	}
 	if (bdev)
 		tap->bdev = *bdev;	/* the caller's again if this fails */
+	ret = bdev ? tap_open_meta(tap, bdev->bdev, meta_dev, why) : 0;
+	if (ret)
+		goto err_free;
 	ret = blkship_front_add(&tap->front, group, volume, ring_bytes, why);
 	if (ret)
 		goto err_free;
@@ -589,7 +638,7 @@ static int tap_attach(const char *group, const char *volume,
 err_front:
 	blkship_front_remove(&tap->front);
 err_free:
-	kfree(tap);
+	tap_free(tap);
 	return ret;
 }
 
@@ -600,7 +649,7 @@ int blkship_tap_add_place(const char *group, const char *volume,
 	int ret;
 
 	mutex_lock(&tap_mutex);
-	ret = tap_attach(group, volume, place, ring_bytes, NULL, why);
+	ret = tap_attach(group, volume, place, ring_bytes, NULL, 0, why);
 	mutex_unlock(&tap_mutex);
 	return ret;
 }
@@ -666,7 +715,7 @@ static int place_open(dev_t dev, struct blkship_place *place,
 }
 
 int blkship_tap_add(const char *group, const char *volume, dev_t dev,
-		    u64 ring_bytes, const char **why)
+		    dev_t meta_dev, u64 ring_bytes, const char **why)
 {
 	struct blkship_place place;
 	struct blkship_bdev whole;
@@ -684,7 +733,7 @@ int blkship_tap_add(const char *group, const char *volume, dev_t dev,
 		ret = place_check(&place, why);
 		if (!ret)
 			ret = tap_attach(group, volume, &place, ring_bytes,
-					 &whole, why);
+					 &whole, meta_dev, why);
 		kept = !ret;
 	}
 	mutex_unlock(&tap_mutex);
@@ -714,8 +763,29 @@ static void tap_detach(struct blkship_tap *tap)
 	tap_hide(tap);
 	blkship_front_remove(&tap->front);
 	blkship_bdev_close(&tap->bdev);
-	kfree(tap);
+	tap_free(tap);
 }
+
+/*
+ * The machine goes down. What nobody has open any more but us is not written to
+ * again: its state can be kept. Else, as after a crash, all is read back.
+ */
+static int tap_reboot(struct notifier_block *block, unsigned long event,
+		      void *data)
+{
+	struct blkship_tap *tap;
+
+	mutex_lock(&tap_mutex);
+	list_for_each_entry(tap, &taps, link) {
+		tap->front.keep = disk_openers(tap->disk) == 1 &&
+				  blkship_observe_idle(tap->front.vol);
+		blkship_front_end_meta(&tap->front);
+	}
+	mutex_unlock(&tap_mutex);
+	return NOTIFY_DONE;
+}
+
+static struct notifier_block reboot_block = { .notifier_call = tap_reboot };
 
 int blkship_tap_remove(const char *group, const char *volume)
 {

@@ -24,11 +24,12 @@ void blkship_tap_exit(void);
 /*
  * Tap a device that may be in use; group and volume are made when missing. Again
  * for a volume that diverged: all of it will be read back. Waits for what the
- * device has in flight, and holds new I/O for that long. On error *why says in
+ * device has in flight, and holds new I/O for that long. With a metadata device
+ * (or 0) its state is kept when the machine goes down in order. On error *why says in
  * words what is wrong, and nothing has changed.
  */
 int blkship_tap_add(const char *group, const char *volume, dev_t dev,
-		    u64 ring_bytes, const char **why);
+		    dev_t meta_dev, u64 ring_bytes, const char **why);
 
 /* The same for a disk that nobody else has; without a check of what it is. */
 int blkship_tap_add_place(const char *group, const char *volume,

@@ -243,6 +243,9 @@ static bool work_left(struct blkship_meta *meta)
 	bool left;
 	u32 block;
 
+	if (!meta->logs)
+		return false;	/* only its end writes it */
+
 	raw_spin_lock_irq(&grp->lock);
 	left = !meta->off && !meta->stopping && (meta->basis_due || meta->leave_due ||
 			      blkship_list_due(&meta->list, &block));

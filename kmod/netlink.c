@@ -37,6 +37,7 @@ static const struct nla_policy tap_policy[] = {
 			       .len = BLKSHIP_NAME_BYTES - 1 },
 	[BLKSHIP_A_RING_BYTES] = { .type = NLA_U64 },
 	[BLKSHIP_A_DEV] = { .type = NLA_U32 },
+	[BLKSHIP_A_META] = { .type = NLA_U32 },
 };
 
 static struct genl_family family;
@@ -123,6 +124,7 @@ static int do_tap_add(struct sk_buff *skb, struct genl_info *info)
 {
 	struct nlattr *dev = info->attrs[BLKSHIP_A_DEV];
 	struct nlattr *bytes = info->attrs[BLKSHIP_A_RING_BYTES];
+	struct nlattr *meta = info->attrs[BLKSHIP_A_META];
 	int ret = check_allowed(skb, info->extack);
 	const char *group, *volume, *why = NULL;
 
@@ -137,6 +139,7 @@ static int do_tap_add(struct sk_buff *skb, struct genl_info *info)
 	if (!dev)
 		return explain(info, "a device must be named", -EINVAL);
 	ret = blkship_tap_add(group, volume, nla_get_u32(dev),
+			      meta ? nla_get_u32(meta) : 0,
 			      bytes ? nla_get_u64(bytes) : 0, &why);
 	return explain(info, why, ret);
 }

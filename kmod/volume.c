@@ -581,7 +581,7 @@ void blkship_front_load(struct blkship_front *front)
 }
 
 /* How the metadata device is left, before the volume notices anything. */
-static void front_end_meta(struct blkship_front *front)
+void blkship_front_end_meta(struct blkship_front *front)
 {
 	struct blkship_volume *vol = front->vol;
 	bool keep;
@@ -720,7 +720,7 @@ void blkship_front_remove(struct blkship_front *front)
 	bool dropped, implied, lost = false;
 	const char *ignored;
 
-	front_end_meta(front);
+	blkship_front_end_meta(front);
 	mutex_lock(&blkship_mutex);
 	list_del(&front->link);
 	if (front->started && !volume_fed(vol))

@@ -129,6 +129,12 @@ void blkship_front_suspend(struct blkship_front *front);
 /* It was: what was started feeds the volume, before anything is written. */
 void blkship_front_resume(struct blkship_front *front);
 
+/*
+ * Leave the metadata device, if there is one, as front->keep says. Nothing is in
+ * flight, and nothing is kept from then on. Part of blkship_front_remove().
+ */
+void blkship_front_end_meta(struct blkship_front *front);
+
 /* The front end is gone, with nothing in flight. Never fails. */
 void blkship_front_remove(struct blkship_front *front);
 

@@ -65,8 +65,6 @@ static int attach_parse(const struct command *cmd, int argc, char **argv, struct
 		return cli_usage(cmd, "--front: there are tap and dm, not '%s'", a->front);
 	if (name && strcmp(a->front, "dm") != 0)
 		return cli_usage(cmd, "--name is for --front dm: a tap makes no device");
-	if (a->meta && strcmp(a->front, "dm") != 0)
-		return cli_usage(cmd, "--meta is for --front dm: a tap keeps no list yet");
 	if (!name_valid(a->group) || !name_valid(a->volume))
 		return cli_usage(cmd, "names are 1 to 31 letters, digits, '_', '-', '.', the first a letter, digit or '_'");
 	if (name ? snprintf(a->name, sizeof(a->name), "%s", name) >= DM_NAME_BYTES || !*name ||
@@ -94,22 +92,20 @@ static int device_check(const struct attach *a, struct blockdev *dev)
 			a->device, (unsigned long long)dev->size_bytes, MIN_BYTES);
 }
 
-/* " meta MAJOR:MINOR" behind the table's arguments. */
-static int meta_add(const struct attach *a, char *params, size_t bytes)
+/* Its number; the module, or device-mapper, opens it for itself. */
+static int meta_find(const struct attach *a, uint32_t number[2])
 {
-	size_t used = strlen(params);
 	char why[BLOCKDEV_TEXT_BYTES];
 	struct blockdev dev;
 	int ret;
 
-	if (!a->meta)
-		return CLI_DONE;
 	ret = blockdev_open(a->meta, true, &dev, why);
 	if (ret < 0)
 		return cli_fail(ret == -EBUSY ? CLI_REFUSED : cli_exit_of(ret),
 				"metadata device %s: %s; nothing was changed; name a small device that nobody uses",
 				a->meta, why);
-	snprintf(params + used, bytes - used, " meta %u:%u", dev.major, dev.minor);
+	number[0] = dev.major;
+	number[1] = dev.minor;
 	blockdev_close(&dev);
 	return CLI_DONE;
 }
@@ -165,6 +161,7 @@ static int attach_dm(struct knl *nl, const struct attach *a)
 	struct blockdev dev;
 	struct insert in;
 	bool made = false;
+	uint32_t meta[2];
 	int ret;
 
 	/* A list is for a device that is ours from its beginning. */
@@ -186,9 +183,14 @@ static int attach_dm(struct knl *nl, const struct attach *a)
 	/* device-mapper claims it for itself: let go first. */
 	blockdev_close(&dev);
 	snprintf(params, sizeof(params), "%u:%u 0 %s %s", dev.major, dev.minor, a->group, a->volume);
-	ret = meta_add(a, params, sizeof(params));
-	if (ret != CLI_DONE)
-		return ret;
+	if (a->meta) {
+		size_t used = strlen(params);
+
+		ret = meta_find(a, meta);
+		if (ret != CLI_DONE)
+			return ret;
+		snprintf(params + used, sizeof(params) - used, " meta %u:%u", meta[0], meta[1]);
+	}
 	ret = group_make(nl, a, &made);
 	if (ret != CLI_DONE)
 		return ret;
@@ -216,14 +218,19 @@ static int attach_dm(struct knl *nl, const struct attach *a)
 
 static int attach_run(struct knl *nl, const struct attach *a)
 {
+	uint32_t meta[2];
 	const struct tap_attach tap = {
 		.group = a->group,
 		.volume = a->volume,
 		.device = a->device,
+		.meta = a->meta ? meta : NULL,
 		.ring_mib = a->ring_mib,
 		.json = a->json,
 	};
+	int ret = a->meta && strcmp(a->front, "dm") != 0 ? meta_find(a, meta) : CLI_DONE;
 
+	if (ret != CLI_DONE)
+		return ret;
 	return strcmp(a->front, "dm") == 0 ? attach_dm(nl, a) : tap_attach(nl, &tap);
 }
 

@@ -33,8 +33,8 @@ static const struct command commands[] = {
 	  "  --front dm         of a new device over an unused DEVICE; use DMNAME in its place;\n"
 	  "                     a device-mapper device keeps its name and stays in use\n"
 	  "  --name DMNAME      of the new device below /dev/mapper (default GROUP-VOLUME)\n"
-	  "  --meta DEV         with dm: a small device of its own that outlives a crash, so that\n"
-	  "                     a restart reads back only what was written last (docs/META.md)\n"
+	  "  --meta DEV         a small device of its own, so that a restart reads back only what\n"
+	  "                     was written last: with dm always, with tap after an orderly one\n"
 	  "  --ring-mib N       ring of the group, which is made by this (default RAM/64)\n"
 	  "\n"
 	  "A volume that diverged is attached again in the same way: all of it is read back.\n" },

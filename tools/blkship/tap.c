@@ -122,7 +122,7 @@ int tap_attach(struct knl *nl, const struct tap_attach *a)
 	if (ret != CLI_DONE)
 		return ret;
 	ret = knl_tap_add(nl, a->group, a->volume, answer.dev.major, answer.dev.minor,
-			  (uint64_t)a->ring_mib << 20, why);
+			  (uint64_t)a->ring_mib << 20, a->meta, why);
 	if (ret < 0)
 		return cli_fail(exit_of_kernel(ret), "attach %s to %s/%s: %s; nothing was changed%s",
 				a->device, a->group, a->volume, why,

@@ -4,11 +4,13 @@
 #define BLKSHIP_TOOL_TAP_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct knl;
 
 struct tap_attach {
 	const char *group, *volume, *device;
+	const uint32_t *meta;		/* major and minor, or NULL */
 	unsigned long ring_mib;		/* 0: as the module thinks */
 	bool json;
 };

@@ -253,7 +253,7 @@ enum blkship_cmd {
 	/* Multicast: EVENT, GROUP, [VOLUME]; recv() gives ENOBUFS after a lost one. */
 	BLKSHIP_CMD_EVENT,
 	/*
-	 * GROUP, VOLUME, DEV, [RING_BYTES]: tap a disk, a partition or a device-mapper
+	 * GROUP, VOLUME, DEV, [RING_BYTES], [META]: tap a disk, a partition or a device-mapper
 	 * device, in use or not. Again with the same for a volume that diverged: all of
 	 * it is read back.
 	 */
@@ -291,6 +291,7 @@ enum blkship_attr {
 	BLKSHIP_A_IN_FLIGHT,		/* u64 */
 	BLKSHIP_A_UNSEEN,		/* u64: writes the auditor found that passed no tap */
 	BLKSHIP_A_DEV_START_BYTES,	/* u64: where the volume begins on DEV */
+	BLKSHIP_A_META,			/* u32: metadata device, as DEV */
 	__BLKSHIP_A_MAX,
 };
 #define BLKSHIP_A_MAX (__BLKSHIP_A_MAX - 1)

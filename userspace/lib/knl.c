@@ -353,11 +353,12 @@ int knl_volume_del(struct knl *nl, const char *group, const char *volume, char *
 }
 
 int knl_tap_add(struct knl *nl, const char *group, const char *volume, uint32_t dev_major,
-		uint32_t dev_minor, uint64_t ring_bytes, char *why)
+		uint32_t dev_minor, uint64_t ring_bytes, const uint32_t *meta, char *why)
 {
 	struct nl_msg *msg = knl_message(nl, BLKSHIP_CMD_TAP_ADD, NLM_F_ACK, group, volume);
 
 	if (msg && (nla_put_u32(msg, BLKSHIP_A_DEV, dev_major << 20 | dev_minor) ||
+		    (meta && nla_put_u32(msg, BLKSHIP_A_META, meta[0] << 20 | meta[1])) ||
 		    (ring_bytes && nla_put_u64(msg, BLKSHIP_A_RING_BYTES, ring_bytes)))) {
 		nlmsg_free(msg);
 		msg = NULL;

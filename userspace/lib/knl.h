@@ -63,11 +63,12 @@ int knl_volume_del(struct knl *nl, const char *group, const char *volume, char *
 /**
  * knl_tap_add - tap a disk, a partition or a device-mapper device, in use or not
  * @ring_bytes: of the group, which is made when missing; 0: the default
+ * @meta: major and minor of its metadata device, or NULL
  * Again for a volume that diverged: all of it is read back. -EOPNOTSUPP also when the
  * module that runs has no tap.
  */
 int knl_tap_add(struct knl *nl, const char *group, const char *volume, uint32_t dev_major,
-		uint32_t dev_minor, uint64_t ring_bytes, char *why);
+		uint32_t dev_minor, uint64_t ring_bytes, const uint32_t *meta, char *why);
 
 /**
  * knl_events_open - listen to the module's events
