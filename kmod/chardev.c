@@ -186,7 +186,7 @@ static long group_take(struct blkship_group *grp, void __user *arg)
 		ret = -EREMCHG;
 	if (!ret) {
 		raw_spin_lock_irq(&grp->lock);
-		if (vol->raw_command) {
+		if (vol->raw_command || vol->outgrown) {
 			ret = -EREMCHG;
 		} else {
 			take.taken = blkship_dirty_take(&vol->maps,

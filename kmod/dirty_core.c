@@ -39,7 +39,8 @@ void blkship_dirty_mark(struct blkship_dirty *d, u64 offset_bytes,
 	u64 first = offset_bytes / BLKSHIP_REGION_BYTES;
 	u64 last, word;
 
-	if (!length_bytes || first >= d->nr_regions)
+	if (!length_bytes || first >= d->nr_regions ||
+	    d->nr_dirty == d->nr_regions)
 		return;
 	last = offset_bytes + length_bytes - 1;
 	last = last < offset_bytes ? d->nr_regions - 1 :

@@ -50,14 +50,12 @@ struct blkship_tap {
 	u64 last;
 	bool by_request;		/* blk-mq; else device-mapper */
 	bool scsi;
-	bool whole;			/* the disk, whatever its size */
 	bool leaving;
-	struct blkship_bdev bdev;	/* keeps the disk; empty in the self-test */
+	struct blkship_bdev bdev;	/* kept open; empty in the self-test */
 	struct blkship_bdev meta_bdev;	/* of the metadata device, if there is one */
 	struct blkship_front front;
 	struct list_head link;		/* tap_mutex */
 	bool unseen_told;		/* by alarm_work */
-	bool raw_told;
 	struct work_struct alarm_work;
 };
 
@@ -131,11 +129,25 @@ static bool bio_is_odd(const struct blkship_tap *tap, struct bio *bio)
 	       bio->bi_iter.bi_sector < tap->first || bio_has_crypt_ctx(bio);
 }
 
+/*
+ * Of a whole disk nothing lies behind the end, nor of a partition for who writes to
+ * that: the device has grown, and nobody may call the volume current before it
+ * has, too.
+ */
+static noinline void tap_beyond(struct blkship_tap *tap, const struct bio *bio)
+{
+	if (tap->bdev.bdev && (bio->bi_bdev == tap->bdev.bdev ||
+			       !bdev_is_partition(tap->bdev.bdev)))
+		blkship_observe_outgrown(tap->front.vol);
+}
+
 static void tap_submit(struct blkship_tap *tap, struct bio *bio)
 {
 	u8 op = blkship_op_of(bio);
 	struct blkship_span span;
 
+	if (unlikely(bio_end_sector(bio) > READ_ONCE(tap->last) + 1))
+		tap_beyond(tap, bio);
 	if (!bio_span(tap, bio, bio->bi_iter.bi_size, &span))
 		return;
 	if (unlikely(!op) || unlikely(bio_is_odd(tap, bio)))
@@ -464,18 +476,18 @@ static void tap_alarm_work(struct work_struct *work)
 
 	if (!tap->bdev.bdev)
 		return;		/* the self-test asks for itself */
+	mutex_lock(&blkship_mutex);
 	raw_spin_lock_irq(&grp->lock);
-	raw = vol->raw_command;
+	raw = vol->raw_command && !READ_ONCE(tap->leaving);
 	unseen = vol->unseen;
 	raw_spin_unlock_irq(&grp->lock);
-	if (raw && !tap->raw_told) {
-		tap->raw_told = true;
-		pr_warn("blkship: group %s: volume %s: a raw command may have changed data; there will be no points until it is attached again and read back\n",
+	raw = raw && !(vol->flags & BLKSHIP_VOLUME_DIVERGED);
+	if (raw)
+		vol->flags |= BLKSHIP_VOLUME_DIVERGED;
+	mutex_unlock(&blkship_mutex);
+	if (raw) {
+		pr_warn("blkship: group %s: volume %s: a raw command may have changed data, or it became shorter; there will be no points until it is attached again and read back\n",
 			grp->name, vol->name);
-		mutex_lock(&blkship_mutex);
-		if (vol->raw_command)	/* only a new beginning clears it */
-			vol->flags |= BLKSHIP_VOLUME_DIVERGED;
-		mutex_unlock(&blkship_mutex);
 		blkship_event(BLKSHIP_EVENT_DIVERGED, grp->name, vol->name);
 	}
 	if (unseen && !tap->unseen_told) {
@@ -497,8 +509,6 @@ static struct blkship_tap *tap_alloc(const struct blkship_place *place)
 	tap->last = place->last_sector;
 	tap->by_request = queue_is_mq(place->disk->queue);
 	tap->scsi = disk_is_scsi(place->disk);
-	tap->whole = !tap->first &&
-		     tap->last + 1 == get_capacity(place->disk);
 	INIT_WORK(&tap->alarm_work, tap_alarm_work);
 	tap->front.kind = "tap";
 	tap->front.owner = tap;
@@ -555,14 +565,15 @@ static int tap_start(struct blkship_tap *tap, const char **why)
 		ret = tap_show(tap, why);
 	if (ret)
 		return ret;
+	blkship_observe_raw_forget(vol);
 	ret = tap_drain(tap, why);
-	if (ret) {
-		tap_hide(tap);
-		return ret;
-	}
 	/* Who was caught between our probe and the queue has no entry. */
 	blkship_observe_explain(vol);
-	return blkship_front_start(&tap->front);
+	if (!ret)
+		ret = blkship_front_start(&tap->front);
+	if (ret)
+		tap_hide(tap);
+	return ret;
 }
 
 /* Whether a device on the same disk shares a sector with the volume. */
@@ -671,6 +682,7 @@ static int tap_again(struct blkship_tap *tap, const struct blkship_place *place,
 		     const char **why)
 {
 	bool diverged;
+	int ret;
 
 	mutex_lock(&blkship_mutex);
 	diverged = tap->front.vol->flags & BLKSHIP_VOLUME_DIVERGED;
@@ -683,45 +695,51 @@ static int tap_again(struct blkship_tap *tap, const struct blkship_place *place,
 		*why = "it is attached already";
 		return -EEXIST;
 	}
+	if (tap->last != place->last_sector) {
+		*why = "its size has changed: detach it first";
+		return -EBUSY;
+	}
+	blkship_observe_raw_forget(tap->front.vol);
+	ret = tap_drain(tap, why);
+	if (ret)
+		return ret;
 	blkship_front_restart(&tap->front);
-	tap->raw_told = false;
 	return 0;
 }
 
-/* A partition is a range of its disk, and the disk is what is kept open. */
+/*
+ * A partition is a range of its disk. It is kept open, so that it can neither be
+ * deleted nor moved; only grow.
+ */
 static int place_open(dev_t dev, struct blkship_place *place,
-		      struct blkship_bdev *whole, const char **why)
+		      struct blkship_bdev *opened, const char **why)
 {
-	struct blkship_bdev part;
-	int ret = blkship_bdev_open(dev, &part);
+	int ret = blkship_bdev_open(dev, opened);
+	struct block_device *bdev = opened->bdev;
 
 	if (ret) {
 		*why = "cannot open the device";
 		return ret;
 	}
-	place->disk = part.bdev->bd_disk;
-	place->first_sector = bdev_is_partition(part.bdev) ?
-			      part.bdev->bd_start_sect : 0;
-	place->last_sector = place->first_sector + bdev_nr_sectors(part.bdev) -
-			     1;
-	ret = bdev_nr_sectors(part.bdev) ? 0 : -ENOMEDIUM;
-	if (!ret)
-		ret = blkship_bdev_open(disk_devt(place->disk), whole);
-	if (ret)
-		*why = ret == -ENOMEDIUM ? "it has no medium" :
-					   "cannot open its disk";
-	blkship_bdev_close(&part);
-	return ret;
+	if (!bdev_nr_sectors(bdev)) {
+		blkship_bdev_close(opened);
+		*why = "it has no medium";
+		return -ENOMEDIUM;
+	}
+	place->disk = bdev->bd_disk;
+	place->first_sector = bdev_is_partition(bdev) ? bdev->bd_start_sect : 0;
+	place->last_sector = place->first_sector + bdev_nr_sectors(bdev) - 1;
+	return 0;
 }
 
 int blkship_tap_add(const char *group, const char *volume, dev_t dev,
 		    dev_t meta_dev, u64 ring_bytes, const char **why)
 {
 	struct blkship_place place;
-	struct blkship_bdev whole;
+	struct blkship_bdev opened;
 	struct blkship_tap *tap;
 	bool kept = false;
-	int ret = place_open(dev, &place, &whole, why);
+	int ret = place_open(dev, &place, &opened, why);
 
 	if (ret)
 		return ret;
@@ -733,12 +751,12 @@ int blkship_tap_add(const char *group, const char *volume, dev_t dev,
 		ret = place_check(&place, why);
 		if (!ret)
 			ret = tap_attach(group, volume, &place, ring_bytes,
-					 &whole, meta_dev, why);
+					 &opened, meta_dev, why);
 		kept = !ret;
 	}
 	mutex_unlock(&tap_mutex);
 	if (!kept)
-		blkship_bdev_close(&whole);
+		blkship_bdev_close(&opened);
 	return ret;
 }
 
@@ -800,20 +818,34 @@ int blkship_tap_remove(const char *group, const char *volume)
 }
 
 /*
- * What lies behind the old end belongs to the volume from now on. That is shown
- * to the probes last, so that none reaches beyond the maps; what was written
- * there before is dirty. A volume that became shorter keeps its maps: what is
- * gone cannot be read, and the points say so.
+ * What lies behind the old end belongs to the volume from now on. Until the
+ * probes look there no repair can begin, so what was written there meanwhile is
+ * dirty before anybody reads it. One that became shorter is not what it was.
  */
 static void tap_check_size(struct blkship_tap *tap)
 {
-	u64 sectors = get_capacity(tap->disk);
+	struct blkship_volume *vol = tap->front.vol;
+	u64 old = tap->last - tap->first + 1, sectors;
 
 	lockdep_assert_held(&tap_mutex);
-	if (!tap->whole || sectors <= tap->last + 1)
+	sectors = bdev_nr_sectors(tap->bdev.bdev);
+	if (sectors == old)
 		return;
-	if (!blkship_front_grow(&tap->front, sectors << SECTOR_SHIFT))
-		smp_store_release(&tap->last, sectors - 1);
+	if (sectors < old) {
+		if (blkship_observe_raw(vol))
+			tap_alarm(tap);
+		return;
+	}
+	blkship_observe_explain(vol);
+	blkship_observe_outgrown(vol);
+	if (blkship_front_grow(&tap->front, sectors << SECTOR_SHIFT)) {
+		pr_warn_ratelimited("blkship: group %s: volume %s: it has grown, and there is no memory for its maps: no points until there is\n",
+				    vol->grp->name, vol->name);
+		return;
+	}
+	WRITE_ONCE(tap->last, tap->first + sectors - 1);
+	synchronize_rcu();
+	blkship_volume_grown(vol, old << SECTOR_SHIFT);
 }
 
 /* A disk was pulled out, or has grown: nobody tells a front end that looks on. */

@@ -332,7 +332,8 @@ static __always_inline void observed_begin(struct blkship_observed *o,
  * One that is not captured: dirty now, and followed, if there is memory for
  * that, so that it is again at its end.
  */
-static noinline void uncaptured_begin(struct blkship_observing what)
+static noinline struct blkship_observed *
+uncaptured_begin(struct blkship_observing what)
 {
 	struct blkship_volume *vol = what.vol;
 	struct blkship_observed *o = NULL;
@@ -345,6 +346,7 @@ static noinline void uncaptured_begin(struct blkship_observing what)
 		observed_begin(o, &what, BLKSHIP_FLIGHT_UNCAPTURED);
 	else
 		loose_explain(vol);
+	return o;
 }
 
 /* Whether it would have to be apart, and too many are. */
@@ -354,7 +356,7 @@ static noinline bool observing_refused(struct blkship_observing what)
 		.vol = what.vol, .first = what.first, .last = what.last,
 	};
 
-	return blkship_flight_refused(&f);
+	return blkship_flight_refused(&f) || meets_any_near(&f);
 }
 
 /*
@@ -550,23 +552,14 @@ static void observed_progress(struct blkship_flight *f, u64 bytes, bool failed)
 		o->left_bytes -= bytes;
 }
 
-void blkship_observe_progress(struct blkship_volume *vol, const struct bio *bio,
-			      struct blkship_span span, bool failed)
+/* Under the lock: so much of what these sectors belong to has ended. */
+static void span_progress(struct blkship_volume *vol, const struct bio *bio,
+			  struct blkship_span span, bool failed)
 {
-	struct blkship_group *grp = vol->grp;
-	struct blkship_observed *o;
 	struct blkship_flight *f;
-	unsigned long flags;
-	u64 at = span.first, next;
+	u64 at, next;
 
-	raw_spin_lock_irqsave(&grp->lock, flags);
-	o = hint_find(vol, bio, span);
-	if (likely(o)) {
-		observed_progress(&o->flight, (span.last - span.first + 1) <<
-				  SECTOR_SHIFT, failed);
-		at = span.last + 1;
-	}
-	for (; at <= span.last; at = next) {
+	for (at = span.first; at <= span.last; at = next) {
 		f = observed_find(vol, bio, at, &next);
 		if (likely(f)) {
 			next = min(f->last, span.last) + 1;
@@ -578,6 +571,22 @@ void blkship_observe_progress(struct blkship_volume *vol, const struct bio *bio,
 		next = min(next, span.last + 1);
 		loose_mark(vol, at, next - 1);
 	}
+}
+
+void blkship_observe_progress(struct blkship_volume *vol, const struct bio *bio,
+			      struct blkship_span span, bool failed)
+{
+	struct blkship_group *grp = vol->grp;
+	struct blkship_observed *o;
+	unsigned long flags;
+
+	raw_spin_lock_irqsave(&grp->lock, flags);
+	o = hint_find(vol, bio, span);
+	if (likely(o))
+		observed_progress(&o->flight, (span.last - span.first + 1) <<
+				  SECTOR_SHIFT, failed);
+	else
+		span_progress(vol, bio, span, failed);
 	raw_spin_unlock_irqrestore(&grp->lock, flags);
 }
 
@@ -624,12 +633,9 @@ bool blkship_observe_end(struct blkship_volume *vol, const struct bio *bio,
 	f = observed_find(vol, bio, span.first, &next);
 	if (likely(f) && observed_of(f)->bio == bio) {
 		end_all_of(vol, bio, f, failed, by_request);
-	} else if (f && by_request) {
-		/* A piece that never became a request. */
-		observed_progress(f, (span.last - span.first + 1) <<
-				  SECTOR_SHIFT, true);
-	} else if (!f && by_request) {
-		loose_mark(vol, span.first, span.last);
+	} else if (by_request) {
+		/* A piece that never became a request, or has no entry. */
+		span_progress(vol, bio, span, true);
 	} else if (!f) {
 		/* Where it began is not known any more. */
 		expected = !loose_found(vol, 0, (vol->size_bytes >>
@@ -645,15 +651,22 @@ bool blkship_observe_end(struct blkship_volume *vol, const struct bio *bio,
  */
 void blkship_observe_time_out(struct blkship_flight *f)
 {
-	const struct blkship_observed *o = observed_of(f);
+	const struct blkship_observed was = *observed_of(f);
+	struct blkship_observed *o;
 	const struct blkship_observing what = {
-		.vol = f->vol, .bio = o->bio, .first = f->first, .last = f->last,
-		.span = { .first = o->bio_first, .last = o->bio_last },
+		.vol = f->vol, .bio = was.bio, .first = f->first,
+		.last = f->last,
+		.span = { .first = was.bio_first, .last = was.bio_last },
 	};
 
 	lockdep_assert_held(&f->vol->grp->lock);
 	observed_end(f, BLKSHIP_STATE_GAP);
-	uncaptured_begin(what);
+	o = uncaptured_begin(what);
+	if (o) {
+		o->left_bytes = was.left_bytes;	/* the rest may have ended */
+		o->issued = was.issued;
+		o->failed = was.failed;
+	}
 }
 
 void blkship_observe_explain(struct blkship_volume *vol)
@@ -669,12 +682,29 @@ bool blkship_observe_raw(struct blkship_volume *vol)
 	bool news;
 
 	raw_spin_lock_irqsave(&vol->grp->lock, flags);
-	news = !vol->raw_command && vol->seen;
-	vol->raw_command |= news;
+	news = !vol->raw_command;
+	vol->raw_command = true;
 	/* As long as it says so nothing is taken over: no pass can end. */
 	loose_mark(vol, 0, 0);
 	raw_spin_unlock_irqrestore(&vol->grp->lock, flags);
 	return news;
+}
+
+void blkship_observe_raw_forget(struct blkship_volume *vol)
+{
+	raw_spin_lock_irq(&vol->grp->lock);
+	vol->raw_command = false;
+	raw_spin_unlock_irq(&vol->grp->lock);
+}
+
+void blkship_observe_outgrown(struct blkship_volume *vol)
+{
+	unsigned long flags;
+
+	raw_spin_lock_irqsave(&vol->grp->lock, flags);
+	vol->outgrown = true;
+	loose_mark(vol, 0, 0);
+	raw_spin_unlock_irqrestore(&vol->grp->lock, flags);
 }
 
 bool blkship_observe_idle(struct blkship_volume *vol)

@@ -103,6 +103,15 @@ void blkship_observe_explain(struct blkship_volume *vol);
  */
 bool blkship_observe_raw(struct blkship_volume *vol);
 
+/* All is read back from now on; what comes after this counts again. */
+void blkship_observe_raw_forget(struct blkship_volume *vol);
+
+/*
+ * Written to beyond its end: it has grown. No repair can begin until it has the
+ * size of its device, and the new part is dirty.
+ */
+void blkship_observe_outgrown(struct blkship_volume *vol);
+
 /* Whether nothing is in flight; and make a gap of what still is. */
 bool blkship_observe_idle(struct blkship_volume *vol);
 void blkship_observe_give_up(struct blkship_volume *vol);

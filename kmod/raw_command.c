@@ -10,13 +10,15 @@
 
 #include "raw_command.h"
 
+#define ATA_SMART_WRITE_LOG	0xd6
+#define ATA_SCT_COMMAND_LOG	0xe0
+
 /* ATA commands inside of ATA PASS-THROUGH that leave the data alone. */
 static bool ata_harmless(u8 command)
 {
 	switch (command) {
 	case ATA_CMD_ID_ATA:
 	case ATA_CMD_ID_ATAPI:
-	case ATA_CMD_SMART:
 	case ATA_CMD_CHK_POWER:
 	case ATA_CMD_STANDBY:
 	case ATA_CMD_STANDBYNOW1:
@@ -40,6 +42,13 @@ static bool ata_harmless(u8 command)
 	default:
 		return false;
 	}
+}
+
+/* One log of SMART takes commands (SCT), "write same" among them. */
+static bool smart_harmless(u8 command, u8 feature, u8 log)
+{
+	return command == ATA_CMD_SMART &&
+	       !(feature == ATA_SMART_WRITE_LOG && log == ATA_SCT_COMMAND_LOG);
 }
 
 static bool scsi_harmless(const u8 *cdb)
@@ -81,9 +90,11 @@ static bool scsi_harmless(const u8 *cdb)
 	case PRE_FETCH:
 		return true;
 	case ATA_12:
-		return ata_harmless(cdb[9]);
+		return ata_harmless(cdb[9]) ||
+		       smart_harmless(cdb[9], cdb[3], cdb[5]);
 	case ATA_16:
-		return ata_harmless(cdb[14]);
+		return ata_harmless(cdb[14]) ||
+		       smart_harmless(cdb[14], cdb[4], cdb[8]);
 	default:
 		return false;
 	}

@@ -204,7 +204,11 @@ static const char *test_run(struct test_disk *t, u8 *data)
 	vol->explained_until = 0;	/* from now on there is no excuse */
 	raw_spin_unlock_irq(&grp->lock);
 	wrong = test_writes(t, grp, data);
-	return wrong ? wrong : test_auditor(t, vol, data);
+	if (!wrong)
+		wrong = test_auditor(t, vol, data);
+	if (wrong)
+		blkship_observe_give_up(vol);	/* what did not end never will */
+	return wrong;
 }
 
 int blkship_tap_selftest(void)

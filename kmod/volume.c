@@ -555,10 +555,11 @@ static void volume_begin(struct blkship_volume *vol, bool anew,
 	if (anew)
 		blkship_ring_mark(&vol->grp->ring);
 	vol->seen = true;
-	vol->raw_command = false;
-	raw_spin_unlock_irq(&vol->grp->lock);
 	/* Whether it really comes into use shows when it is resumed. */
 	vol->flags &= BLKSHIP_VOLUME_SUSPENDED;
+	if (vol->raw_command)	/* since we began: not all is as it was read */
+		vol->flags |= BLKSHIP_VOLUME_DIVERGED;
+	raw_spin_unlock_irq(&vol->grp->lock);
 }
 
 void blkship_front_load(struct blkship_front *front)
@@ -664,8 +665,19 @@ int blkship_front_grow(struct blkship_front *front, u64 size_bytes)
 	volume_resize(vol, front);
 	mutex_unlock(&blkship_mutex);
 	front_free_spares(front);
-	blkship_event(BLKSHIP_EVENT_RESIZE, vol->grp->name, vol->name);
 	return 0;
+}
+
+void blkship_volume_grown(struct blkship_volume *vol, u64 old_bytes)
+{
+	mutex_lock(&blkship_mutex);
+	blkship_volume_mark(vol, old_bytes, vol->size_bytes - old_bytes);
+	raw_spin_lock_irq(&vol->grp->lock);
+	vol->outgrown = false;
+	blkship_ring_mark(&vol->grp->ring);
+	raw_spin_unlock_irq(&vol->grp->lock);
+	mutex_unlock(&blkship_mutex);
+	blkship_event(BLKSHIP_EVENT_RESIZE, vol->grp->name, vol->name);
 }
 
 void blkship_front_restart(struct blkship_front *front)

@@ -69,6 +69,7 @@ struct blkship_volume {
 	 */
 	u64 explained_until;
 	bool raw_command;		/* group lock; diverged, not yet said so */
+	bool outgrown;			/* group lock; written to beyond its end */
 };
 
 /* One front end of a volume; embedded in its private data. */
@@ -120,6 +121,8 @@ int blkship_front_fit(struct blkship_front *front);
  * -ENOMEM when there are no maps for that yet.
  */
 int blkship_front_grow(struct blkship_front *front, u64 size_bytes);
+/* From now on its front end sees what is behind the old end: say so. */
+void blkship_volume_grown(struct blkship_volume *vol, u64 old_bytes);
 
 /* It goes on feeding, but what is on the device is not known any more. */
 void blkship_front_restart(struct blkship_front *front);

@@ -184,8 +184,10 @@ static unsigned int message_round(int fd, int family)
 	while ((got = recv(fd, buf, sizeof(buf), MSG_DONTWAIT)) > 0) {
 		const struct nlmsgerr *e = (void *)(buf + NLMSG_HDRLEN);
 
-		if (hdr->nlmsg_type == NLMSG_ERROR && got >= NLMSG_HDRLEN + 4)
-			done += e->error == 0;
+		/* What a length that lies leaves behind may look like a no-op. */
+		if (hdr->nlmsg_type == NLMSG_ERROR &&
+		    got >= NLMSG_HDRLEN + (ssize_t)sizeof(*e))
+			done += e->error == 0 && e->msg.nlmsg_type == family;
 		else if (hdr->nlmsg_type == family)
 			done++;		/* it was told something */
 	}

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <linux/loop.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -290,6 +291,42 @@ static void test_loops(void)
 	free(data);
 }
 
+/* -- a disk that grows -- */
+
+#define GROWN_BYTES (96ULL << 20)
+
+static void test_grow(void)
+{
+	const unsigned int region = (80 << 20) / BLKSHIP_REGION_BYTES;
+	struct blkship_volume_info info = { .volume = 0 };
+	uint8_t *data = pattern(4096, 13);
+	int events = netlink_listen();
+
+	if (sh("modprobe -q loop; truncate -s 64M /run/grow && losetup /dev/loop0 /run/grow")) {
+		skip("a disk that grows", "no loop device here");
+		return;
+	}
+	tap_on("/dev/loop0");
+	check(!sh("truncate -s 96M /run/grow") && !ioctl(fd, LOOP_SET_CAPACITY) &&
+	      pwrite(fd, data, 4096, 80 << 20) == 4096,
+	      "a disk grows, and is written to behind its old end at once");
+	check(netlink_expect(events, BLKSHIP_EVENT_RESIZE, "v") &&
+	      !ioctl(ring.fd, BLKSHIP_IOC_VOLUME, &info) &&
+	      info.size_bytes == GROWN_BYTES, "the volume grows with it");
+	ring_settle(&ring);
+	check(ring_marked(&ring, 0, BLKSHIP_MAP_DIRTY, region, 1) == 1 &&
+	      ring_watermark(&ring) == ring_newest(&ring),
+	      "what was written meanwhile is dirty");
+	ring_clean(&ring, 0);
+	ring_release_all(&ring);
+	road("behind the old end", 88 << 20, 4096, 0);
+	check(nr_unseen() == 0, "the auditor has nothing to say about that");
+	tap_off();
+	close(events);
+	sh("losetup -d /dev/loop0; rm /run/grow");
+	free(data);
+}
+
 /* -- a road around -- */
 
 static bool unseen_found(void *arg)
@@ -347,6 +384,7 @@ int main(void)
 	dm_remove("low");
 	test_refused();
 	test_loops();
+	test_grow();
 	test_md();
 	return finish();
 }
