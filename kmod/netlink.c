@@ -58,28 +58,39 @@ static int explain(struct genl_info *info, const char *why, int ret)
 	return ret;
 }
 
-/* A required name, or NULL and the reason told. */
-static const char *name_of(struct genl_info *info, int attr)
+static int name_of(struct genl_info *info, int attr, const char *missing,
+		   const char **name)
 {
-	if (info->attrs[attr])
-		return nla_data(info->attrs[attr]);
-	explain(info, attr == BLKSHIP_A_GROUP ? "a group must be named" :
-		"a volume must be named", -EINVAL);
-	return NULL;
+	if (!info->attrs[attr])
+		return explain(info, missing, -EINVAL);
+	*name = nla_data(info->attrs[attr]);
+	return 0;
+}
+
+/* Whether the caller may do this, and to which group or, if asked for, volume. */
+static int begin(struct sk_buff *skb, struct genl_info *info,
+		 const char **group, const char **volume)
+{
+	int ret = check_allowed(skb, info->extack);
+
+	if (!ret)
+		ret = name_of(info, BLKSHIP_A_GROUP, "a group must be named",
+			      group);
+	if (!ret && volume)
+		ret = name_of(info, BLKSHIP_A_VOLUME, "a volume must be named",
+			      volume);
+	return ret;
 }
 
 static int do_group_new(struct sk_buff *skb, struct genl_info *info)
 {
 	struct nlattr *bytes = info->attrs[BLKSHIP_A_RING_BYTES];
-	int ret = check_allowed(skb, info->extack);
-	struct blkship_group *grp;
 	const char *name, *why = NULL;
+	struct blkship_group *grp;
+	int ret = begin(skb, info, &name, NULL);
 
 	if (ret)
 		return ret;
-	name = name_of(info, BLKSHIP_A_GROUP);
-	if (!name)
-		return -EINVAL;
 	ret = blkship_group_create(name, bytes ? nla_get_u64(bytes) : 0, &grp,
 				   &why);
 	if (ret)
@@ -90,30 +101,21 @@ static int do_group_new(struct sk_buff *skb, struct genl_info *info)
 
 static int do_group_del(struct sk_buff *skb, struct genl_info *info)
 {
-	int ret = check_allowed(skb, info->extack);
 	const char *name, *why = NULL;
+	int ret = begin(skb, info, &name, NULL);
 
 	if (ret)
 		return ret;
-	name = name_of(info, BLKSHIP_A_GROUP);
-	if (!name)
-		return -EINVAL;
 	return explain(info, why, blkship_group_delete(name, &why));
 }
 
 static int do_volume_del(struct sk_buff *skb, struct genl_info *info)
 {
-	int ret = check_allowed(skb, info->extack);
 	const char *group, *volume, *why = NULL;
+	int ret = begin(skb, info, &group, &volume);
 
 	if (ret)
 		return ret;
-	group = name_of(info, BLKSHIP_A_GROUP);
-	if (!group)
-		return -EINVAL;
-	volume = name_of(info, BLKSHIP_A_VOLUME);
-	if (!volume)
-		return -EINVAL;
 	ret = blkship_volume_delete(group, volume, &why);
 	if (!ret)
 		blkship_tap_remove(group, volume);	/* unless it has none */
@@ -125,17 +127,11 @@ static int do_tap_add(struct sk_buff *skb, struct genl_info *info)
 	struct nlattr *dev = info->attrs[BLKSHIP_A_DEV];
 	struct nlattr *bytes = info->attrs[BLKSHIP_A_RING_BYTES];
 	struct nlattr *meta = info->attrs[BLKSHIP_A_META];
-	int ret = check_allowed(skb, info->extack);
 	const char *group, *volume, *why = NULL;
+	int ret = begin(skb, info, &group, &volume);
 
 	if (ret)
 		return ret;
-	group = name_of(info, BLKSHIP_A_GROUP);
-	if (!group)
-		return -EINVAL;
-	volume = name_of(info, BLKSHIP_A_VOLUME);
-	if (!volume)
-		return -EINVAL;
 	if (!dev)
 		return explain(info, "a device must be named", -EINVAL);
 	ret = blkship_tap_add(group, volume, nla_get_u32(dev),
@@ -223,16 +219,13 @@ static int put_message(struct sk_buff *skb, u32 portid, u32 seq, int flags,
 
 static int do_group_get(struct sk_buff *skb, struct genl_info *info)
 {
-	int ret = check_allowed(skb, info->extack);
 	struct blkship_group *grp;
 	struct sk_buff *reply;
 	const char *name;
+	int ret = begin(skb, info, &name, NULL);
 
 	if (ret)
 		return ret;
-	name = name_of(info, BLKSHIP_A_GROUP);
-	if (!name)
-		return -EINVAL;
 	reply = genlmsg_new(NLMSG_GOODSIZE, GFP_KERNEL);
 	if (!reply)
 		return -ENOMEM;

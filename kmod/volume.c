@@ -175,6 +175,26 @@ bool blkship_volume_fall_back(struct blkship_volume *vol)
 
 /* -- front ends -- */
 
+static void front_free_spares(struct blkship_front *front)
+{
+	vfree(front->spare_dirty);
+	vfree(front->spare_repairing);
+	front->spare_dirty = NULL;
+	front->spare_repairing = NULL;
+}
+
+/* Maps of another size, to change to. */
+static int front_alloc_spares(struct blkship_front *front, u64 size_bytes)
+{
+	front_free_spares(front);
+	front->spare_dirty = map_alloc(size_bytes);
+	front->spare_repairing = map_alloc(size_bytes);
+	if (front->spare_dirty && front->spare_repairing)
+		return 0;
+	front_free_spares(front);
+	return -ENOMEM;
+}
+
 /*
  * Find or make the volume of this front end. Allocates without the mutex, so
  * somebody else may make the same one meanwhile.
@@ -320,12 +340,9 @@ int blkship_front_add(struct blkship_front *front, const char *group,
 	}
 	front->vol = vol;
 	if (READ_ONCE(vol->size_bytes) != front->size_bytes) {
-		front->spare_dirty = map_alloc(front->size_bytes);
-		front->spare_repairing = map_alloc(front->size_bytes);
-		if (!front->spare_dirty || !front->spare_repairing) {
+		ret = front_alloc_spares(front, front->size_bytes);
+		if (ret)
 			*why = "no memory for the volume's maps";
-			ret = -ENOMEM;
-		}
 	}
 
 	mutex_lock(&blkship_mutex);
@@ -348,8 +365,7 @@ int blkship_front_add(struct blkship_front *front, const char *group,
 	return 0;
 
 err_volume:
-	vfree(front->spare_dirty);
-	vfree(front->spare_repairing);
+	front_free_spares(front);
 	if (dropped)
 		blkship_volume_put(vol);
 	blkship_volume_put(vol);
@@ -641,25 +657,12 @@ int blkship_front_start(struct blkship_front *front)
 	return 0;
 }
 
-static void front_free_spares(struct blkship_front *front)
-{
-	vfree(front->spare_dirty);
-	vfree(front->spare_repairing);
-	front->spare_dirty = NULL;
-	front->spare_repairing = NULL;
-}
-
 int blkship_front_grow(struct blkship_front *front, u64 size_bytes)
 {
 	struct blkship_volume *vol = front->vol;
 
-	front_free_spares(front);
-	front->spare_dirty = map_alloc(size_bytes);
-	front->spare_repairing = map_alloc(size_bytes);
-	if (!front->spare_dirty || !front->spare_repairing) {
-		front_free_spares(front);
+	if (front_alloc_spares(front, size_bytes))
 		return -ENOMEM;
-	}
 	mutex_lock(&blkship_mutex);
 	front->size_bytes = size_bytes;
 	volume_resize(vol, front);
@@ -753,8 +756,7 @@ void blkship_front_remove(struct blkship_front *front)
 	/* A group that exists only because of a table that was never used. */
 	if (dropped && implied)
 		blkship_group_delete(vol->grp->name, &ignored);
-	vfree(front->spare_dirty);
-	vfree(front->spare_repairing);
+	front_free_spares(front);
 	if (dropped)
 		blkship_volume_put(vol);
 	blkship_volume_put(vol);
