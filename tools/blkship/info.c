@@ -24,6 +24,14 @@ static const char *volume_state(const struct knl_volume *v)
 	return v->flags & BLKSHIP_VOLUME_DETACHED ? "detached" : "capturing";
 }
 
+/* Its metadata device: what is kept there outlives a crash or a restart. */
+static const char *meta_state(const struct knl_volume *v)
+{
+	if (v->flags & BLKSHIP_VOLUME_META_OFF)
+		return "failed";
+	return v->flags & BLKSHIP_VOLUME_META ? "on" : "none";
+}
+
 static json_t *json_u64(uint64_t value)
 {
 	char text[24];
@@ -37,10 +45,10 @@ static json_t *volume_json(const struct knl_volume *v)
 	char device[SYSBLOCK_NAME_BYTES];
 
 	blockdev_of_volume(v, device, sizeof(device));
-	return json_pack("{s:s, s:s, s:i, s:s, s:I, s:s, s:s, s:I, s:I, s:I}", "group", v->group, "volume",
+	return json_pack("{s:s, s:s, s:i, s:s, s:I, s:s, s:s, s:s, s:I, s:I, s:I}", "group", v->group, "volume",
 			 v->name, "index", v->index, "device", device, "size_bytes",
 			 (json_int_t)v->size_bytes, "front", v->front, "state", volume_state(v),
-			 "dirty_bytes", (json_int_t)(v->dirty_regions * BLKSHIP_REGION_BYTES),
+			 "meta", meta_state(v), "dirty_bytes", (json_int_t)(v->dirty_regions * BLKSHIP_REGION_BYTES),
 			 "repairing_bytes",
 			 (json_int_t)(v->repairing_regions * BLKSHIP_REGION_BYTES), "unseen",
 			 (json_int_t)v->unseen);
@@ -89,24 +97,32 @@ static void volume_row(struct listing *l, const struct knl_volume *v)
 		   volume_state(v));
 	table_cell(l->table, "%s", dirty);
 	table_cell(l->table, "%llu", (unsigned long long)v->unseen);
+	table_cell(l->table, "%s", v->flags & BLKSHIP_VOLUME_META_OFF ? "FAILED" : meta_state(v));
 }
 
-/* What is wrong with it and what to do. Not in the table, which programs may read. */
-static void volume_alarm(const struct knl_volume *v)
+static void volume_tell_diverged(const struct knl_volume *v)
 {
 	char device[SYSBLOCK_NAME_BYTES + DM_NAME_BYTES + 32] = "DEVICE", name[DM_NAME_BYTES];
 	struct sysblock dev;
 
-	if (!(v->flags & BLKSHIP_VOLUME_DIVERGED))
-		return;
 	if (insert_above(v->dev_major, v->dev_minor, name))
 		snprintf(device, sizeof(device), "/dev/mapper/%s --front dm", name);
 	else if (sysblock_find("/sys", v->dev_major, v->dev_minor, v->dev_start_bytes, v->size_bytes,
 			  &dev) == 0)
 		snprintf(device, sizeof(device), "/dev/%s", dev.name);
-	fflush(stdout);
 	fprintf(stderr, "blkship: %s/%s is DIVERGED: it may have been written unseen; its group gets no new points, earlier ones stay good; attach it again as before, and all of it is read back: blkship attach %s %s %s\n",
 		v->group, v->name, v->group, v->name, device);
+}
+
+/* What is wrong with it and what to do. Not in the table, which programs may read. */
+static void volume_alarm(const struct knl_volume *v)
+{
+	fflush(stdout);
+	if (v->flags & BLKSHIP_VOLUME_DIVERGED)
+		volume_tell_diverged(v);
+	if (v->flags & BLKSHIP_VOLUME_META_OFF)
+		fprintf(stderr, "blkship: %s/%s: its metadata device failed; its writes are captured and points go on, but after a crash all of it will be read back; check that device, then detach and attach the volume\n",
+			v->group, v->name);
 }
 
 /* The table ends here, and what is to be said of its rows follows. */
@@ -144,7 +160,7 @@ static int group_row(void *arg, const struct knl_group *g)
 }
 
 static const char *const volume_headings[] = {
-	"GROUP", "VOLUME", "DEVICE", "SIZE", "FRONT", "STATE", "DIRTY", "UNSEEN",
+	"GROUP", "VOLUME", "DEVICE", "SIZE", "FRONT", "STATE", "DIRTY", "UNSEEN", "META",
 };
 static const char *const group_headings[] = {
 	"GROUP", "RING", "DAEMON", "NEWEST", "OPEN", "CAPTURED", "MISSED", "OVERFLOWS", "FAILED",

@@ -18,6 +18,8 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "../lib/sysblock.h"
+
 struct device {
 	int fd;			/* -1: not open */
 	uint32_t major, minor;
@@ -134,32 +136,17 @@ static uint64_t dev_log_no(struct capture *c, uint16_t volume)
 	return call(c, BLKSHIP_IOC_VOLUME, &info) ? 0 : info.log_no;
 }
 
-/* A line of a file in the device's sysfs folder; empty when there is none. */
-static void sysfs_line(unsigned int major, unsigned int minor, const char *name, char *out,
-		       size_t bytes)
-{
-	char path[128];
-	FILE *f;
-
-	out[0] = '\0';
-	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/%s", major, minor, name);
-	f = fopen(path, "re");
-	if (!f)
-		return;
-	if (!fgets(out, bytes, f))
-		out[0] = '\0';
-	out[strcspn(out, "\n")] = '\0';
-	fclose(f);
-}
-
 /* What stays the same when names change: a serial, a wwid, a dm uuid. */
 static void device_identity(const struct blkship_volume_info *info, char *out, size_t bytes)
 {
 	static const char *const names[] = { "serial", "wwid", "device/wwid", "dm/uuid" };
+	struct sysblock dev;
 
 	out[0] = '\0';
+	if (sysblock_get("/sys", info->dev_major, info->dev_minor, &dev))
+		return;
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]) && !out[0]; i++)
-		sysfs_line(info->dev_major, info->dev_minor, names[i], out, bytes);
+		sysblock_text(&dev, names[i], out, bytes);
 }
 
 static int dev_volumes(struct capture *c, struct capture_volume *out, int max)

@@ -226,38 +226,37 @@ static void groups_scan(struct daemon *d)
 	knl_close(nl);
 }
 
+/* What somebody has to know: what happened, what it means, what to do. */
+static const struct alarm {
+	enum blkship_event event;
+	const char *text;
+} alarms[] = {
+	{ BLKSHIP_EVENT_VOLUME_LOST,
+	  "its front end went away without `blkship detach`; it is diverged and will be read back as a whole when it returns; attach it again" },
+	{ BLKSHIP_EVENT_TIMEOUT,
+	  "an I/O does not end; its range is tracked, points go on after it is read back; check the disk" },
+	{ BLKSHIP_EVENT_UNSEEN,
+	  "a write reached the disk past the tap; its range is tracked and read back, points go on after that; if this goes on, find what writes there and report it; `blkship info` has the count" },
+	{ BLKSHIP_EVENT_DIVERGED,
+	  "a raw command that may change its data was sent to the disk; it is diverged, there are no new points, earlier ones stay good; when the commands have ended, attach it again, then all of it is read back" },
+	{ BLKSHIP_EVENT_META_OFF,
+	  "its metadata device failed; writes and points go on, but after a crash all of it will be read back; check that device, then attach the volume again" },
+};
+
 static void on_event(void *arg, enum blkship_event event, const char *group, const char *volume)
 {
 	struct daemon *d = arg;
 	struct source *src = source_find(d, group);
 
-	switch (event) {
-	case BLKSHIP_EVENT_GROUP_NEW:
-		groups_scan(d);
-		break;
-	case BLKSHIP_EVENT_VOLUME_LOST:
-		log_error("group %s: volume %s: its front end went away without `blkship detach`; it is diverged and will be read back as a whole when it returns; attach it again",
-			  group, volume ? volume : "?");
-		break;
-	case BLKSHIP_EVENT_TIMEOUT:
-		log_error("group %s: volume %s: an I/O does not end; its range is tracked, points go on after it is read back; check the disk",
-			  group, volume ? volume : "?");
-		break;
-	case BLKSHIP_EVENT_UNSEEN:
-		log_error("group %s: volume %s: a write reached the disk past the tap; its range is tracked and read back, points go on after that; if this goes on, find what writes there and report it; `blkship info` has the count",
-			  group, volume ? volume : "?");
-		break;
-	case BLKSHIP_EVENT_DIVERGED:
-		log_error("group %s: volume %s: a raw command that may change its data was sent to the disk; it is diverged, there are no new points, earlier ones stay good; when the commands have ended, attach it again, then all of it is read back",
-			  group, volume ? volume : "?");
-		break;
-	case BLKSHIP_EVENT_OVERFLOW:
+	for (size_t i = 0; i < sizeof(alarms) / sizeof(alarms[0]); i++)
+		if (alarms[i].event == event)
+			log_error("group %s: volume %s: %s", group, volume ? volume : "?",
+				  alarms[i].text);
+	if (event == BLKSHIP_EVENT_OVERFLOW)
 		log_warning("group %s: the ring is full; the application is not affected, its writes are tracked and read back later",
 			    group);
-		break;
-	default:
-		break;
-	}
+	if (event == BLKSHIP_EVENT_GROUP_NEW)
+		groups_scan(d);
 	if (src && (event == BLKSHIP_EVENT_VOLUME_ADD || event == BLKSHIP_EVENT_VOLUME_DEL ||
 		    event == BLKSHIP_EVENT_RESIZE))
 		source_refresh(src);
