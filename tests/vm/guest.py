@@ -26,8 +26,12 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 import initramfs    # noqa: E402
+import kernel_image    # noqa: E402
 
 CACHE = os.environ.get('BLKSHIP_CACHE', '/var/cache/blkship')
+
+# Without what the kernel's cryptography tries of itself at boot: a second, emulated.
+FAST_BOOT = 'cryptomgr.notests initcall_blacklist=jent_mod_init '
 
 # What the kernel prints when it found a bug. Only lines of the kernel count:
 # programs print warnings of their own.
@@ -208,10 +212,10 @@ class Guest:
             args = ['qemu-system-x86_64', '-M', 'q35', '-nodefaults', '-no-reboot',
                     '-display', 'none', *_accel_args(accel, icount),
                     '-smp', '1' if icount else str(smp), '-m', str(mem_mib),
-                    '-kernel', f'{kdir}/vmlinuz', '-initrd', initrd, '-append',
+                    '-kernel', kernel_image.path(kdir), '-initrd', initrd, '-append',
                     'console=ttyS0 loglevel=5 printk.time=1 panic=-1 '
-                    'mitigations=off oops=panic '
-                    + ('nokaslr ' if icount else '') + append,
+                    'mitigations=off oops=panic ' + FAST_BOOT +
+                    ('nokaslr ' if icount else '') + append,
                     '-serial', self._chardev('console'),
                     '-serial', self._chardev('status'),
                     *self._disk_args(disks)]
