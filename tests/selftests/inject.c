@@ -563,7 +563,7 @@ static void test_load(void)
 
 	if (syscall(SYS_delete_module, "blkship", 0))
 		give_up("cannot unload the module: %s", strerror(errno));
-	module_fd = open("/root/blkship.ko", O_RDONLY | O_CLOEXEC);
+	module_fd = open("/test/blkship.ko", O_RDONLY | O_CLOEXEC);
 	faults_only_below("do_one_initcall");
 	try_all(&load);
 	faults_only_below(NULL);

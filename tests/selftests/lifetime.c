@@ -24,7 +24,7 @@ static bool unload(void)
 
 static bool load(const char *parameters)
 {
-	return sh("insmod /root/blkship.ko %s", parameters) == 0;
+	return sh("insmod /test/blkship.ko %s", parameters) == 0;
 }
 
 static struct blkship_volume_info volume_info(unsigned int index)

@@ -50,7 +50,7 @@ for port in $(cat /guest/channels); do
 	ln -s "../${dev##*/}" "/dev/virtio-ports/$port"
 done
 mkdir -p /out
-cd /root
+cd /test
 /bin/sh /guest/run </dev/null
 status=$?
 # A debug kernel tells what nothing points to any more. A scan reports what has not
@@ -188,7 +188,7 @@ def _write_base(out, kernel_dir, modules, own):
     cpio = Cpio(out)
     cpio.node('dev/console', 5, 1)
     cpio.node('dev/null', 1, 3)
-    for name in 'proc sys tmp run root mnt etc var'.split():
+    for name in 'proc sys tmp run root mnt etc var test'.split():
         cpio.dir(name)
     busybox = shutil.which('busybox')
     cpio.file('bin/busybox', busybox)

@@ -45,7 +45,7 @@ class Server:
         for where, _, names in os.walk(TREE):
             for name in names:
                 rel = os.path.relpath(f'{where}/{name}', TREE)
-                files[f'/root/tree/{rel}'] = f'{where}/{name}'
+                files[f'/srv/tree/{rel}'] = f'{where}/{name}'
         self.log = open(f'{self.dir}/server-console.log', 'w')
         self.guest = Guest(
             SHELL, self.kernel, files=files, disks=disks, modules=[module],
@@ -85,7 +85,7 @@ class Server:
         # The disks are in use long before anybody thinks of protecting them.
         self.shell.run('mkdir /data /log && mount /dev/vda /data && mount /dev/vdb /log && '
                        'mkdir /data/db /data/files /data/old /log/db && '
-                       'for i in 1 2 3 4 5 6 7 8; do cp -r /root/tree /data/old/$i; done && '
+                       'for i in 1 2 3 4 5 6 7 8; do cp -r /srv/tree /data/old/$i; done && '
                        'cp /usr/local/bin/blkship* /data/old && umount /data /log')
 
     def enroll(self, token, port):
@@ -107,9 +107,9 @@ class Server:
         self.run('workload tx /data/db/ledger.db /log/db/audit.db '
                  '<>/dev/virtio-ports/tx >&0 2>/run/tx.err & TX=$!',
                  show='workload tx /data/db/ledger.db /log/db/audit.db &')
-        self.run('workload tree /root/tree /data/files '
+        self.run('workload tree /srv/tree /data/files '
                  '<>/dev/virtio-ports/tree >&0 2>/run/tree.err & TREE=$!',
-                 show='workload tree /root/tree /data/files &')
+                 show='workload tree /srv/tree /data/files &')
 
     def start_shipper(self):
         self.run('blkshipd >/run/blkshipd.log 2>&1 & SHIPPER=$!', show='blkshipd &')
