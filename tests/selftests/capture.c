@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "../../userspace/lib/crc32c.h"
+#include "harness.h"
 #include "selftest.h"
 
 #define GROUP "cap"
@@ -52,46 +53,85 @@ static bool covers(uint64_t since, uint64_t at, const uint8_t *data,
 	return seen == bytes;
 }
 
-static void test_attach(void)
+/* Seqs since this one, up to the newest, that have this operation and ended well. */
+static unsigned int nr_done(uint64_t since, unsigned int op)
+{
+	unsigned int nr = 0;
+
+	for (uint64_t seq = since + 1; seq <= ring_newest(&ring); seq++) {
+		const struct blkship_desc *d = ring_find(&ring, seq);
+
+		nr += d && d->op == op && d->state == BLKSHIP_STATE_DONE;
+	}
+	return nr;
+}
+
+FIXTURE(volume) {
+};
+
+FIXTURE_SETUP(volume)
+{
+	volume_create("t0", DISK, GROUP, "v0", 8);
+	ring_bind(&ring, GROUP);
+	fd = dm_open("t0");
+}
+
+/* Whatever a test wrote: nothing was missed, failed or met another. */
+FIXTURE_TEARDOWN(volume)
+{
+	EXPECT_EQ(0, ring.kernel->uncaptured);
+	EXPECT_EQ(0, ring.kernel->failed);
+	EXPECT_EQ(0, ring.kernel->overlaps);
+	close(fd);
+	ring_unbind(&ring);
+	volume_remove("t0", GROUP, "v0");
+	EXPECT_EQ(0, netlink_command(BLKSHIP_CMD_GROUP_DEL, GROUP, NULL));
+}
+
+TEST_F(volume, new_one_is_dirty_as_a_whole)
 {
 	struct blkship_volume_info info = { .volume = 0 };
 
-	check(ring.kernel->magic == BLKSHIP_RING_MAGIC &&
-	      ring.kernel->abi_version == BLKSHIP_ABI_VERSION &&
-	      ring.kernel->payload_bytes == 8 << 20, "the ring says what it is");
-	check(!ioctl(ring.fd, BLKSHIP_IOC_VOLUME, &info) &&
-	      !strcmp(info.name, "v0") &&
-	      info.size_bytes == DISK_SECTORS * 512 && !info.flags,
-	      "the volume is known by its index");
-	check(info.dirty_regions == DISK_SECTORS * 512 / BLKSHIP_REGION_BYTES,
-	      "a new volume is dirty as a whole");
-	check(ring_newest(&ring) == 1 && ring.kernel->marks == 1 &&
-	      ring_head(&ring) == 0, "which took a seq, seen as a gap");
+	EXPECT_EQ(BLKSHIP_RING_MAGIC, ring.kernel->magic);
+	EXPECT_EQ(BLKSHIP_ABI_VERSION, ring.kernel->abi_version);
+	EXPECT_EQ(8 << 20, ring.kernel->payload_bytes);
+	ASSERT_EQ(0, ioctl(ring.fd, BLKSHIP_IOC_VOLUME, &info));
+	EXPECT_STREQ("v0", info.name);
+	EXPECT_EQ(DISK_SECTORS * 512, info.size_bytes);
+	EXPECT_EQ(0, info.flags);
+	EXPECT_EQ(DISK_SECTORS * 512 / BLKSHIP_REGION_BYTES, info.dirty_regions);
+	/* Which took a seq, seen as a gap. */
+	EXPECT_EQ(1, ring_newest(&ring));
+	EXPECT_EQ(1, ring.kernel->marks);
+	EXPECT_EQ(0, ring_head(&ring));
 	info.volume = 1;
-	check(ioctl(ring.fd, BLKSHIP_IOC_VOLUME, &info) && errno == ENOENT,
-	      "no volume at another index");
+	EXPECT_EQ(-1, ioctl(ring.fd, BLKSHIP_IOC_VOLUME, &info));
+	EXPECT_EQ(ENOENT, errno);
 }
 
-static void test_one_write(void)
+TEST_F(volume, write_is_described_and_copied)
 {
 	uint64_t base = ring_newest(&ring), before = wall_ns();
-	void *data = pattern(4096, 1);
+	uint8_t *data = pattern(4096, 1);
 	const struct blkship_desc *d;
 
-	check(pwrite(fd, data, 4096, 8192) == 4096, "a write succeeds");
-	check(ring_newest(&ring) == base + 1 && ring_settle(&ring),
-	      "it took one seq and ended");
+	ASSERT_EQ(4096, pwrite(fd, data, 4096, 8192));
+	EXPECT_EQ(base + 1, ring_newest(&ring));
+	EXPECT_TRUE(ring_settle(&ring));
 	d = ring_find(&ring, base + 1);
-	check(d && d->op == BLKSHIP_OP_WRITE && d->offset_bytes == 8192 &&
-	      d->length_bytes == 4096 && d->volume == 0 &&
-	      d->state == BLKSHIP_STATE_DONE, "its descriptor is right");
-	check(d && payload_is(d, data), "payload and CRC are right");
-	check(d && d->time_ns >= before && d->time_ns <= wall_ns(),
-	      "its time is that of the write");
+	ASSERT_NE(NULL, d);
+	EXPECT_EQ(BLKSHIP_OP_WRITE, d->op);
+	EXPECT_EQ(8192, d->offset_bytes);
+	EXPECT_EQ(4096, d->length_bytes);
+	EXPECT_EQ(0, d->volume);
+	EXPECT_EQ(BLKSHIP_STATE_DONE, d->state);
+	EXPECT_TRUE(payload_is(d, data));
+	EXPECT_GE(d->time_ns, before);
+	EXPECT_LE(d->time_ns, wall_ns());
 	free(data);
 }
 
-static void test_sizes(void)
+TEST_F(volume, writes_of_all_sizes_are_captured_whole)
 {
 	static const struct { uint64_t at; size_t bytes; } cases[] = {
 		{ 512, 512 }, { 1536, 12800 }, { 1 << 20, 1 << 20 },
@@ -101,158 +141,173 @@ static void test_sizes(void)
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		uint64_t base = ring_newest(&ring);
 		uint8_t *data = pattern(cases[i].bytes, 100 + i);
-		ssize_t done = pwrite(fd, data, cases[i].bytes, cases[i].at);
 
-		ring_settle(&ring);
-		check(done == (ssize_t)cases[i].bytes &&
-		      covers(base, cases[i].at, data, cases[i].bytes),
-		      "%zu bytes at %llu are captured whole", cases[i].bytes,
-		      (unsigned long long)cases[i].at);
+		EXPECT_EQ((ssize_t)cases[i].bytes,
+			  pwrite(fd, data, cases[i].bytes, cases[i].at));
+		EXPECT_TRUE(ring_settle(&ring));
+		EXPECT_TRUE(covers(base, cases[i].at, data, cases[i].bytes))
+			TH_LOG("%zu bytes at %llu", cases[i].bytes,
+			       (unsigned long long)cases[i].at);
 		ring_release_all(&ring);
 		free(data);
 	}
 }
 
 /* An ioctl on a range, which has to give descriptors of one kind. */
-static void test_range_op(unsigned long request, unsigned int op,
-			  const char *what)
+FIXTURE(range) {
+};
+
+FIXTURE_VARIANT(range) {
+	unsigned long request;
+	unsigned int op;
+};
+
+FIXTURE_VARIANT_ADD(range, write_zeroes) {
+	.request = BLKZEROOUT, .op = BLKSHIP_OP_ZERO,
+};
+
+FIXTURE_VARIANT_ADD(range, discard) {
+	.request = BLKDISCARD, .op = BLKSHIP_OP_DISCARD,
+};
+
+FIXTURE_VARIANT_ADD(range, secure_erase) {
+	.request = BLKSECDISCARD, .op = BLKSHIP_OP_DISCARD,
+};
+
+FIXTURE_SETUP(range)
+{
+	volume_setup(_metadata, NULL, NULL);
+}
+
+FIXTURE_TEARDOWN(range)
+{
+	volume_teardown(_metadata, NULL, NULL);
+}
+
+TEST_F(range, is_captured)
 {
 	uint64_t range[2] = { 8 << 20, 6 << 20 }, seen = 0;
 	uint64_t base = ring_newest(&ring);
-	bool good = true;
 
-	if (ioctl(fd, request, range)) {
-		if (errno == EOPNOTSUPP)
-			skip(what, "not supported by the disk");
-		else
-			check(false, "%s: %s", what, strerror(errno));
-		return;
+	if (ioctl(fd, variant->request, range)) {
+		ASSERT_EQ(EOPNOTSUPP, errno);
+		SKIP(return, "not supported by the disk");
 	}
-	ring_settle(&ring);
+	EXPECT_TRUE(ring_settle(&ring));
 	for (uint64_t seq = base + 1; seq <= ring_newest(&ring); seq++) {
 		const struct blkship_desc *d = ring_find(&ring, seq);
 
-		good &= d && d->op == op && d->crc32c == 0 &&
-			d->state == BLKSHIP_STATE_DONE &&
-			d->offset_bytes == range[0] + seen;
-		seen += d ? d->length_bytes : 0;
+		ASSERT_NE(NULL, d);
+		EXPECT_EQ(variant->op, d->op);
+		EXPECT_EQ(0, d->crc32c);
+		EXPECT_EQ(BLKSHIP_STATE_DONE, d->state);
+		EXPECT_EQ(range[0] + seen, d->offset_bytes);
+		seen += d->length_bytes;
 	}
-	check(good && seen == range[1], "%s", what);
+	EXPECT_EQ(range[1], seen);
 }
 
-static void test_flush(void)
+TEST_F(volume, flush_is_noted)
 {
 	uint64_t base = ring_newest(&ring);
 	const struct blkship_desc *d;
+
+	ASSERT_EQ(0, fsync(fd));
+	EXPECT_TRUE(ring_settle(&ring));
+	d = ring_find(&ring, base + 1);
+	ASSERT_NE(NULL, d);
+	EXPECT_EQ(BLKSHIP_OP_FLUSH, d->op);
+	EXPECT_EQ(0, d->length_bytes);
+	EXPECT_EQ(BLKSHIP_STATE_DONE, d->state);
+}
+
+/* By FUA or a flush behind it. */
+TEST_F(volume, synchronous_write_is_noted)
+{
+	uint64_t base = ring_newest(&ring);
 	struct iovec iov = { pattern(4096, 5), 4096 };
 	bool flushed = false;
 
-	check(!fsync(fd), "fsync succeeds");
-	ring_settle(&ring);
-	d = ring_find(&ring, base + 1);
-	check(d && d->op == BLKSHIP_OP_FLUSH && d->length_bytes == 0 &&
-	      d->state == BLKSHIP_STATE_DONE, "a flush is noted");
-
-	base = ring_newest(&ring);
-	check(pwritev2(fd, &iov, 1, 0, RWF_DSYNC) == 4096,
-	      "a synchronous write succeeds");
-	ring_settle(&ring);
+	ASSERT_EQ(4096, pwritev2(fd, &iov, 1, 0, RWF_DSYNC));
+	EXPECT_TRUE(ring_settle(&ring));
 	for (uint64_t seq = base + 1; seq <= ring_newest(&ring); seq++) {
-		d = ring_find(&ring, seq);
+		const struct blkship_desc *d = ring_find(&ring, seq);
+
 		flushed |= d && (d->op == BLKSHIP_OP_FLUSH ||
 				 d->flags & BLKSHIP_DESC_FUA);
 	}
-	check(flushed, "it is noted by FUA or a flush behind it");
+	EXPECT_TRUE(flushed);
+	EXPECT_EQ(1, nr_done(base, BLKSHIP_OP_WRITE));
 	free(iov.iov_base);
 }
 
-static void test_read(void)
+TEST_F(volume, read_takes_no_seq)
 {
 	uint64_t base = ring_newest(&ring);
 	void *data = pattern(4096, 0);
 
-	check(pread(fd, data, 4096, 8192) == 4096 &&
-	      ring_newest(&ring) == base, "a read takes no seq");
+	EXPECT_EQ(4096, pread(fd, data, 4096, 8192));
+	EXPECT_EQ(base, ring_newest(&ring));
 	free(data);
 }
 
-static void test_nowait(void)
+/* It passes, or is refused and leaves nothing. */
+TEST_F(volume, write_that_may_not_wait)
 {
 	uint64_t base = ring_newest(&ring);
 	struct iovec iov = { pattern(4096, 6), 4096 };
 	ssize_t done = pwritev2(fd, &iov, 1, 4096, RWF_NOWAIT);
+	int error = errno;
 	const struct blkship_desc *d;
 
-	ring_settle(&ring);
+	EXPECT_TRUE(ring_settle(&ring));
 	d = ring_find(&ring, base + 1);
-	if (done == 4096)
-		check(d && d->state == BLKSHIP_STATE_DONE,
-		      "a write that may not wait passes");
-	else
-		check(errno == EAGAIN && (!d || d->state == BLKSHIP_STATE_ABORTED),
-		      "a write that may not wait is aborted: %s",
-		      strerror(errno));
+	if (done == 4096) {
+		ASSERT_NE(NULL, d);
+		EXPECT_EQ(BLKSHIP_STATE_DONE, d->state);
+	} else {
+		EXPECT_EQ(EAGAIN, error);
+		EXPECT_TRUE(!d || d->state == BLKSHIP_STATE_ABORTED);
+	}
 	free(iov.iov_base);
 }
 
-/* Two volumes, many writers: one order, without a hole. */
-static void test_order(void)
+/* Of many writers to two volumes, without a hole. */
+TEST_F(volume, group_has_one_order)
 {
 	struct async *writes[16];
-	int fds[2] = { fd, dm_open("t1") };
-	uint64_t base = ring_newest(&ring), last_pos = ring_head(&ring);
+	uint64_t base, last_pos;
 	uint8_t *data = pattern(ARRAY_SIZE(writes) * 4096, 7);
-	bool good = true;
+	int fds[2] = { fd };
 
+	volume_create("t1", OTHER_DISK, GROUP, "v1", 8);
+	fds[1] = dm_open("t1");
+	base = ring_newest(&ring);
+	last_pos = ring_head(&ring);
 	for (unsigned int round = 0; round < 20; round++) {
 		for (size_t i = 0; i < ARRAY_SIZE(writes); i++)
 			writes[i] = async_write(fds[i % 2], data + i * 4096,
 						4096,
 						(round * 16 + i) * 4096ULL);
-		for (size_t i = 0; i < ARRAY_SIZE(writes); i++)
-			good &= async_wait(writes[i]) == 4096;
+		for (size_t i = 0; i < ARRAY_SIZE(writes); i++) {
+			EXPECT_EQ(4096, async_wait(writes[i]));
+		}
 	}
-	check(good, "writes of many threads to two volumes succeed");
-	check(ring_settle(&ring) && ring_newest(&ring) == base + 320,
-	      "each took one seq");
-	good = ring_head(&ring) == last_pos + 320;
-	for (uint64_t i = 0; good && i < 320; i++) {
+	/* Each took one seq. */
+	EXPECT_TRUE(ring_settle(&ring));
+	EXPECT_EQ(base + 320, ring_newest(&ring));
+	ASSERT_EQ(last_pos + 320, ring_head(&ring));
+	for (uint64_t i = 0; i < 320; i++) {
 		const struct blkship_desc *d = ring_desc(&ring, last_pos + i);
 		uint64_t slot = d->offset_bytes / 4096 % 16;
 
-		good = d->seq == base + 1 + i && d->volume == slot % 2 &&
-		       payload_is(d, data + slot * 4096);
+		ASSERT_EQ(base + 1 + i, d->seq);
+		ASSERT_EQ(slot % 2, d->volume);
+		ASSERT_TRUE(payload_is(d, data + slot * 4096));
 	}
-	check(good, "the ring has them in order of seq, without a hole");
 	free(data);
 	close(fds[1]);
+	volume_remove("t1", GROUP, "v1");
 }
 
-int main(void)
-{
-	volume_create("t0", DISK, GROUP, "v0", 8);
-	ring_bind(&ring, GROUP);
-	test_attach();
-	fd = dm_open("t0");
-	test_one_write();
-	test_sizes();
-	test_range_op(BLKZEROOUT, BLKSHIP_OP_ZERO, "write zeroes is captured");
-	test_range_op(BLKDISCARD, BLKSHIP_OP_DISCARD, "discard is captured");
-	test_range_op(BLKSECDISCARD, BLKSHIP_OP_DISCARD,
-		      "secure erase is captured");
-	test_flush();
-	test_read();
-	test_nowait();
-	ring_release_all(&ring);
-	volume_create("t1", OTHER_DISK, GROUP, "v1", 8);
-	test_order();
-	check(ring.kernel->uncaptured == 0 && ring.kernel->failed == 0 &&
-	      ring.kernel->overlaps == 0, "nothing else was counted");
-	close(fd);
-	ring_unbind(&ring);
-	volume_remove("t0", GROUP, "v0");
-	volume_remove("t1", GROUP, "v1");
-	check(!netlink_command(BLKSHIP_CMD_GROUP_DEL, GROUP, NULL),
-	      "the empty group can be deleted");
-	return finish();
-}
+TEST_HARNESS_MAIN

@@ -8,6 +8,7 @@
 
 #include <netlink/attr.h>
 
+#include "harness.h"
 #include "selftest.h"
 
 #define NR_VOLUMES 100
@@ -54,64 +55,102 @@ static void on_volume(struct nlattr **attrs, void *arg)
 	list->indices_seen[index / 64] |= 1ULL << index % 64;
 }
 
-static void test_names(void)
+FIXTURE(groups) {
+};
+
+/* "ga" with many volumes, "gb" without any. */
+FIXTURE_SETUP(groups)
+{
+	FILE *table = popen("dmsetup create many", "w");
+
+	ASSERT_NE(NULL, table);
+	for (unsigned int i = 0; i < NR_VOLUMES; i++)
+		fprintf(table, "%u %u blkship " DISK " %u ga v%u ring_mib 1\n",
+			i * VOLUME_SECTORS, VOLUME_SECTORS, i * VOLUME_SECTORS,
+			i);
+	ASSERT_EQ(0, pclose(table));
+	dm_create("one", "0 1024 blkship " OTHER_DISK " 0 gb v ring_mib 1");
+	volume_remove("one", "gb", "v");
+}
+
+FIXTURE_TEARDOWN(groups)
+{
+	char name[BLKSHIP_NAME_BYTES];
+
+	for (unsigned int i = 0; i < NR_VOLUMES; i++) {
+		snprintf(name, sizeof(name), "v%u", i);
+		EXPECT_EQ(0, netlink_command(BLKSHIP_CMD_VOLUME_DEL, "ga", name));
+	}
+	dm_remove("many");
+	EXPECT_EQ(0, netlink_command(BLKSHIP_CMD_GROUP_DEL, "ga", NULL));
+	EXPECT_EQ(0, netlink_command(BLKSHIP_CMD_GROUP_DEL, "gb", NULL));
+}
+
+TEST(names_that_can_be)
 {
 	static const char *const good[] = {
 		"_", "7", "a.b-c_D9", "abcdefghijklmnopqrstuvwxyz01234",
 	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
+		EXPECT_EQ(0, netlink_command(BLKSHIP_CMD_GROUP_NEW, good[i], NULL))
+			TH_LOG("%s", good[i]);
+		EXPECT_EQ(0, netlink_command(BLKSHIP_CMD_GROUP_DEL, good[i], NULL))
+			TH_LOG("%s", good[i]);
+	}
+}
+
+TEST(names_that_cannot_be)
+{
 	static const char *const bad[] = {
 		"", ".a", "..", "-a", "a/b", "a b", "a:b", "a,b", "a*", "a\n",
 		"a\x7f", "\xe9", "a\xc3\xa9", "\xc3\xa9",
 	};
 
-	for (size_t i = 0; i < ARRAY_SIZE(good); i++)
-		check(!netlink_command(BLKSHIP_CMD_GROUP_NEW, good[i], NULL) &&
-		      !netlink_command(BLKSHIP_CMD_GROUP_DEL, good[i], NULL),
-		      "%s can be a name", good[i]);
-	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
-		check(netlink_command(BLKSHIP_CMD_GROUP_NEW, bad[i], NULL) ==
-		      -EINVAL, "name %zu of those that cannot be is refused", i);
-	check(sh("dmsetup create one --table '0 1024 blkship " OTHER_DISK " 0 gc a:b ring_mib 1' 2>/dev/null") &&
-	      netlink_command(BLKSHIP_CMD_GROUP_DEL, "gc", NULL) == -ENOENT,
-	      "a volume cannot have such a name either");
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		EXPECT_EQ(-EINVAL, netlink_command(BLKSHIP_CMD_GROUP_NEW, bad[i], NULL))
+			TH_LOG("name %zu", i);
+	}
+	/* Nor of a volume. */
+	EXPECT_NE(0, sh("dmsetup create one --table '0 1024 blkship " OTHER_DISK " 0 gc a:b ring_mib 1' 2>/dev/null"));
+	EXPECT_EQ(-ENOENT, netlink_command(BLKSHIP_CMD_GROUP_DEL, "gc", NULL));
 }
 
-static void test_errors(void)
+TEST_F(groups, refusals_say_why)
 {
-	check(netlink_command(BLKSHIP_CMD_GROUP_DEL, "nobody", NULL) == -ENOENT &&
-	      !strcmp(netlink_message, "no such group"),
-	      "an unknown group is named as such: %s", netlink_message);
-	check(netlink_command(BLKSHIP_CMD_GROUP_DEL, NULL, NULL) == -EINVAL &&
-	      netlink_message[0], "a missing name too: %s", netlink_message);
-	check(netlink_command(BLKSHIP_CMD_GROUP_NEW, "a/b", NULL) == -EINVAL &&
-	      netlink_message[0], "and a bad one: %s", netlink_message);
-	check(netlink_command(BLKSHIP_CMD_GROUP_NEW,
-			      "a name that is longer than a name can be",
-			      NULL) < 0, "and one that is too long");
-	check(netlink_command(BLKSHIP_CMD_GROUP_NEW, "ga", NULL) == -EEXIST &&
-	      netlink_message[0], "and one that is taken: %s", netlink_message);
-	check(netlink_command(BLKSHIP_CMD_VOLUME_DEL, "ga", "nothing") ==
-	      -ENOENT && !strcmp(netlink_message, "no such volume"),
-	      "and an unknown volume: %s", netlink_message);
-	check(netlink_command(BLKSHIP_CMD_GROUP_DEL, "ga", NULL) == -EBUSY &&
-	      netlink_message[0], "a group with volumes stays: %s",
-	      netlink_message);
-	check(netlink_command(BLKSHIP_CMD_EVENT, "ga", NULL) == -EOPNOTSUPP,
-	      "an event is not a command");
+	EXPECT_EQ(-ENOENT, netlink_command(BLKSHIP_CMD_GROUP_DEL, "nobody", NULL));
+	EXPECT_STREQ("no such group", netlink_message);
+	EXPECT_EQ(-ENOENT, netlink_command(BLKSHIP_CMD_VOLUME_DEL, "ga", "nothing"));
+	EXPECT_STREQ("no such volume", netlink_message);
+	/* No name, a bad one, one that is too long, one that is taken. */
+	EXPECT_EQ(-EINVAL, netlink_command(BLKSHIP_CMD_GROUP_DEL, NULL, NULL));
+	EXPECT_STRNE("", netlink_message);
+	EXPECT_EQ(-EINVAL, netlink_command(BLKSHIP_CMD_GROUP_NEW, "a/b", NULL));
+	EXPECT_STRNE("", netlink_message);
+	EXPECT_GT(0, netlink_command(BLKSHIP_CMD_GROUP_NEW,
+				     "a name that is longer than a name can be", NULL));
+	EXPECT_EQ(-EEXIST, netlink_command(BLKSHIP_CMD_GROUP_NEW, "ga", NULL));
+	EXPECT_STRNE("", netlink_message);
+	/* A group with volumes stays. */
+	EXPECT_EQ(-EBUSY, netlink_command(BLKSHIP_CMD_GROUP_DEL, "ga", NULL));
+	EXPECT_STRNE("", netlink_message);
+	EXPECT_EQ(-EOPNOTSUPP, netlink_command(BLKSHIP_CMD_EVENT, "ga", NULL));
 }
 
-static void test_lists(void)
+TEST_F(groups, lists_are_complete)
 {
 	struct listing groups = { 0 }, volumes = { 0 }, none = { 0 };
 
-	check(!netlink_dump(BLKSHIP_CMD_GROUP_GET, NULL, on_group, &groups) &&
-	      groups.messages == 2 && groups.errors == 0, "groups are listed");
-	check(!netlink_dump(BLKSHIP_CMD_VOLUME_GET, NULL, on_volume,
-			    &volumes) && volumes.messages == NR_VOLUMES &&
-	      volumes.errors == 0,
-	      "%u volumes are listed, each once", NR_VOLUMES);
-	check(!netlink_dump(BLKSHIP_CMD_VOLUME_GET, "gb", on_volume, &none) &&
-	      none.messages == 0, "a list can be of one group");
+	EXPECT_EQ(0, netlink_dump(BLKSHIP_CMD_GROUP_GET, NULL, on_group, &groups));
+	EXPECT_EQ(2, groups.messages);
+	EXPECT_EQ(0, groups.errors);
+	/* Each volume once. */
+	EXPECT_EQ(0, netlink_dump(BLKSHIP_CMD_VOLUME_GET, NULL, on_volume, &volumes));
+	EXPECT_EQ(NR_VOLUMES, volumes.messages);
+	EXPECT_EQ(0, volumes.errors);
+	/* Of one group. */
+	EXPECT_EQ(0, netlink_dump(BLKSHIP_CMD_VOLUME_GET, "gb", on_volume, &none));
+	EXPECT_EQ(0, none.messages);
 }
 
 static void ignore(struct nlattr **attrs, void *arg)
@@ -142,7 +181,7 @@ static int try_unprivileged(void)
 	return missing;
 }
 
-static void test_unprivileged(void)
+TEST_F(groups, without_capability_nothing_is_done_listed_or_heard)
 {
 	pid_t child = fork();
 	int status;
@@ -150,39 +189,8 @@ static void test_unprivileged(void)
 	if (!child)
 		_exit(setgid(65534) || setuid(65534) ? 128 :
 		      try_unprivileged());
-	waitpid(child, &status, 0);
-	check(status == 0,
-	      "without CAP_SYS_ADMIN nothing is done, listed or heard (%#x)",
-	      (unsigned int)status);
+	ASSERT_EQ(child, waitpid(child, &status, 0));
+	EXPECT_EQ(0, status);
 }
 
-int main(void)
-{
-	FILE *table = popen("dmsetup create many", "w");
-
-	for (unsigned int i = 0; table && i < NR_VOLUMES; i++)
-		fprintf(table, "%u %u blkship " DISK " %u ga v%u ring_mib 1\n",
-			i * VOLUME_SECTORS, VOLUME_SECTORS, i * VOLUME_SECTORS,
-			i);
-	if (!table || pclose(table))
-		give_up("cannot create %u volumes", NR_VOLUMES);
-	if (sh("dmsetup create one --table '0 1024 blkship " OTHER_DISK " 0 gb v ring_mib 1'"))
-		give_up("cannot create a volume");
-	volume_remove("one", "gb", "v");
-	test_names();
-	test_errors();
-	test_lists();
-	test_unprivileged();
-	for (unsigned int i = 0; i < NR_VOLUMES; i++) {
-		char name[BLKSHIP_NAME_BYTES];
-
-		snprintf(name, sizeof(name), "v%u", i);
-		if (netlink_command(BLKSHIP_CMD_VOLUME_DEL, "ga", name))
-			give_up("cannot detach %s", name);
-	}
-	dm_remove("many");
-	check(!netlink_command(BLKSHIP_CMD_GROUP_DEL, "ga", NULL) &&
-	      !netlink_command(BLKSHIP_CMD_GROUP_DEL, "gb", NULL),
-	      "all is cleaned up");
-	return finish();
-}
+TEST_HARNESS_MAIN

@@ -5,6 +5,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "harness.h"
 #include "selftest.h"
 
 #define GROUP "ovf"
@@ -12,7 +13,7 @@
 #define RING_WRITES 16U		/* fit a ring of 1 MiB */
 
 static struct ring ring;
-static int fd, events;
+static int fd;
 
 static double now_s(void)
 {
@@ -42,126 +43,142 @@ static unsigned int dirty(unsigned int first, unsigned int nr)
 	return ring_marked(&ring, 0, BLKSHIP_MAP_DIRTY, first, nr);
 }
 
-static void test_overflow(void)
-{
-	uint64_t base = ring_newest(&ring);
-	double start = now_s();
-	void *data, *want = pattern(WRITE_BYTES, 1);
-	bool gaps = true;
-
-	check(write_regions(0, RING_WRITES + 8, 1),
-	      "no write fails when the ring is full");
-	check(now_s() - start < 5, "and none waits");
-	check(ring.kernel->captured == RING_WRITES &&
-	      ring.kernel->uncaptured == 8 && ring.kernel->overflows == 1,
-	      "what does not fit is counted as not captured");
-	/* Each takes one seq at submission and one at completion. */
-	check(ring_newest(&ring) == base + RING_WRITES + 16,
-	      "each write took its seqs");
-	for (uint64_t seq = base + RING_WRITES + 1; seq <= ring_newest(&ring);
-	     seq++)
-		gaps &= !ring_find(&ring, seq);
-	check(gaps, "which are gaps in the ring");
-	check(dirty(0, RING_WRITES) == 0, "what was captured is not dirty");
-	check(dirty(RING_WRITES, 8) == 8 && dirty(RING_WRITES + 8, 8) == 0,
-	      "what was not is dirty, and no more than that");
-	check(netlink_expect(events, BLKSHIP_EVENT_OVERFLOW, NULL),
-	      "an event tells of the overflow");
-	data = pattern(WRITE_BYTES, 0);
-	check(pread(fd, data, WRITE_BYTES, (RING_WRITES + 3) * WRITE_BYTES) ==
-	      WRITE_BYTES && !memcmp(data, want, WRITE_BYTES),
-	      "the data is on the disk");
-	free(data);
-	free(want);
-}
-
 static void release(uint64_t pos)
 {
 	__atomic_store_n(&ring.consumer->released_pos, pos, __ATOMIC_RELEASE);
 }
 
-static void test_resume(void)
-{
-	uint64_t captured = ring.kernel->captured;
+FIXTURE(volume) {
+};
 
-	release(RING_WRITES / 4);
-	check(write_regions(32, 1, 2) && ring.kernel->captured == captured,
-	      "a quarter free: capture does not resume");
-	check(dirty(32, 1) == 1, "and the write is dirty");
-	release(RING_WRITES / 2);
-	check(write_regions(33, 1, 3) && ring.kernel->captured == captured + 1,
-	      "half free: capture resumes");
-	check(dirty(33, 1) == 0 && ring.kernel->overflows == 1,
-	      "and the write is not dirty");
+FIXTURE_SETUP(volume)
+{
+	volume_create("t0", DISK, GROUP, "v0", 1);
+	ring_bind(&ring, GROUP);
+	ring_clean(&ring, 0);
+	fd = dm_open("t0");
 }
 
-static void test_nonsense(void)
+FIXTURE_TEARDOWN(volume)
+{
+	close(fd);
+	ring_unbind(&ring);
+	volume_remove("t0", GROUP, "v0");
+	EXPECT_EQ(0, netlink_command(BLKSHIP_CMD_GROUP_DEL, GROUP, NULL));
+}
+
+TEST_F(volume, full_ring_makes_gaps)
+{
+	uint64_t base = ring_newest(&ring);
+	double start = now_s();
+	void *data = pattern(WRITE_BYTES, 0), *want = pattern(WRITE_BYTES, 1);
+	int events = netlink_listen();
+
+	/* No write fails, and none waits. */
+	EXPECT_TRUE(write_regions(0, RING_WRITES + 8, 1));
+	EXPECT_LT(now_s() - start, 5);
+	EXPECT_EQ(RING_WRITES, ring.kernel->captured);
+	EXPECT_EQ(8, ring.kernel->uncaptured);
+	EXPECT_EQ(1, ring.kernel->overflows);
+	/* What is not captured takes one seq at submission and one at completion. */
+	EXPECT_EQ(base + RING_WRITES + 16, ring_newest(&ring));
+	for (uint64_t seq = base + RING_WRITES + 1; seq <= ring_newest(&ring);
+	     seq++) {
+		EXPECT_EQ(NULL, ring_find(&ring, seq));
+	}
+	EXPECT_EQ(0, dirty(0, RING_WRITES));
+	EXPECT_EQ(8, dirty(RING_WRITES, 8));
+	EXPECT_EQ(0, dirty(RING_WRITES + 8, 8));
+	EXPECT_TRUE(netlink_expect(events, BLKSHIP_EVENT_OVERFLOW, NULL));
+	/* And is on the disk. */
+	EXPECT_EQ(WRITE_BYTES, pread(fd, data, WRITE_BYTES,
+				     (RING_WRITES + 3) * WRITE_BYTES));
+	EXPECT_EQ(0, memcmp(data, want, WRITE_BYTES));
+	close(events);
+	free(data);
+	free(want);
+}
+
+/* One whose ring is full. */
+FIXTURE(full) {
+};
+
+FIXTURE_SETUP(full)
+{
+	volume_setup(_metadata, NULL, NULL);
+	ASSERT_TRUE(write_regions(0, RING_WRITES + 1, 1));
+	ASSERT_EQ(1, ring.kernel->overflows);
+}
+
+FIXTURE_TEARDOWN(full)
+{
+	volume_teardown(_metadata, NULL, NULL);
+}
+
+TEST_F(full, capture_resumes_at_half_empty)
+{
+	release(RING_WRITES / 4);
+	EXPECT_TRUE(write_regions(32, 1, 2));
+	EXPECT_EQ(RING_WRITES, ring.kernel->captured);
+	EXPECT_EQ(1, dirty(32, 1));
+
+	release(RING_WRITES / 2);
+	EXPECT_TRUE(write_regions(33, 1, 3));
+	EXPECT_EQ(RING_WRITES + 1, ring.kernel->captured);
+	EXPECT_EQ(0, dirty(33, 1));
+	EXPECT_EQ(1, ring.kernel->overflows);
+}
+
+TEST_F(full, released_positions_that_are_nonsense_are_rejected)
 {
 	static const struct { int64_t from_head; const char *what; } cases[] = {
 		{ 1, "beyond the head" }, { 1 << 20, "far beyond the head" },
 		{ INT64_MIN, "enormous" }, { -1000000, "wrapped below zero" },
 	};
-	uint64_t tail = ring.kernel->desc_tail;
+	uint64_t tail;
 
+	release(RING_WRITES / 2);
+	EXPECT_TRUE(write_regions(33, 1, 3));
+	tail = ring.kernel->desc_tail;
+	EXPECT_EQ(RING_WRITES / 2, tail);
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		uint64_t rejected = ring.kernel->rejected_positions;
 
 		release(ring_head(&ring) + (uint64_t)cases[i].from_head);
 		write_regions(40 + i, 1, i);
-		check(ring.kernel->desc_tail == tail &&
-		      ring.kernel->rejected_positions > rejected,
-		      "a released position %s is rejected", cases[i].what);
+		EXPECT_EQ(tail, ring.kernel->desc_tail)
+			TH_LOG("%s", cases[i].what);
+		EXPECT_GT(ring.kernel->rejected_positions, rejected)
+			TH_LOG("%s", cases[i].what);
 	}
+	/* And one that goes backwards; a sensible one is followed afterwards. */
 	release(tail - 1);
 	write_regions(50, 1, 1);
-	check(ring.kernel->desc_tail == tail, "and one that goes backwards");
+	EXPECT_EQ(tail, ring.kernel->desc_tail);
 	release(tail + 1);
 	write_regions(51, 1, 1);
-	check(ring.kernel->desc_tail == tail + 1,
-	      "a sensible one is followed afterwards");
+	EXPECT_EQ(tail + 1, ring.kernel->desc_tail);
 }
 
 /* Small writes: the descriptors, and with them the entries in flight, end first. */
-static void test_descriptors_used_up(void)
+TEST_F(volume, descriptors_used_up)
 {
 	unsigned int writes = ring.kernel->desc_count + 8, good = 0;
-	uint64_t captured, uncaptured;
 	void *data = pattern(512, 5);
 
-	ring_release_all(&ring);
-	write_regions(60, 1, 1);
-	ring_release_all(&ring);
-	captured = ring.kernel->captured;
-	uncaptured = ring.kernel->uncaptured;
 	for (unsigned int i = 0; i < writes; i++)
 		good += pwrite(fd, data, 512, 8 << 20) == 512;
-	captured = ring.kernel->captured - captured;
-	uncaptured = ring.kernel->uncaptured - uncaptured;
-	check(good == writes && ring_settle(&ring),
-	      "no write fails when descriptors are used up");
-	check(captured < writes && captured >= ring.kernel->desc_count * 3 / 4 &&
-	      captured + uncaptured == writes &&
-	      ring.kernel->payload_head - ring.kernel->payload_tail <
-	      ring.kernel->payload_bytes,
-	      "what finds none is not captured, with payload left");
-	check(dirty(128, 1) == 1 && dirty(129, 8) == 0, "and is dirty");
+	EXPECT_EQ(writes, good);
+	EXPECT_TRUE(ring_settle(&ring));
+	/* What finds none is not captured, with payload left, and is dirty. */
+	EXPECT_LT(ring.kernel->captured, writes);
+	EXPECT_GE(ring.kernel->captured, ring.kernel->desc_count * 3 / 4);
+	EXPECT_EQ(writes, ring.kernel->captured + ring.kernel->uncaptured);
+	EXPECT_LT(ring.kernel->payload_head - ring.kernel->payload_tail,
+		  ring.kernel->payload_bytes);
+	EXPECT_EQ(1, dirty(128, 1));
+	EXPECT_EQ(0, dirty(129, 8));
 	free(data);
 }
 
-int main(void)
-{
-	volume_create("t0", DISK, GROUP, "v0", 1);
-	events = netlink_listen();
-	ring_bind(&ring, GROUP);
-	ring_clean(&ring, 0);
-	fd = dm_open("t0");
-	test_overflow();
-	test_resume();
-	test_nonsense();
-	test_descriptors_used_up();
-	close(fd);
-	ring_unbind(&ring);
-	volume_remove("t0", GROUP, "v0");
-	netlink_command(BLKSHIP_CMD_GROUP_DEL, GROUP, NULL);
-	return finish();
-}
+TEST_HARNESS_MAIN

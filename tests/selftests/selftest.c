@@ -43,7 +43,9 @@ void give_up(const char *what, ...)
 	va_start(args, what);
 	vsnprintf(text, sizeof(text), what, args);
 	va_end(args);
-	ksft_exit_fail_msg("%s\n", text);
+	fflush(stdout);
+	fprintf(stderr, "# %s\n", text);
+	exit(KSFT_FAIL);
 }
 
 /* The plan comes last, where it is known. */

@@ -26,7 +26,7 @@
 bool check(bool condition, const char *what, ...)
 	__attribute__((format(printf, 2, 3)));
 void skip(const char *what, const char *why);
-/* End a program that cannot go on: what it still had to do counts as failed. */
+/* End a test, of which this is the process, that cannot go on: it has failed. */
 _Noreturn void give_up(const char *what, ...)
 	__attribute__((format(printf, 1, 2)));
 /* Print the plan; the exit status. */
