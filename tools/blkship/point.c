@@ -44,6 +44,8 @@ static int points_collect(struct point_list *list)
 			.seq = c->cut_seq, .time_ns = c->time_ns, .current_to_ns = until_ns,
 			.received_ns = c->target_time_ns, .written_bytes = written_bytes,
 			.nr_records = nr_records, .degraded = c->degraded,
+			.checked = check_state_has_checked(&list->checks, c->cut_seq),
+			.damage = check_state_damage(&list->checks, c->cut_seq),
 		};
 		written_bytes = nr_records = 0;
 	}
@@ -99,6 +101,13 @@ int point_list_open(const char *store, const char *group, struct point_list *lis
 		list->env = NULL;
 		return open_failed(store, group, dir, ret, why);
 	}
+	ret = check_state_load(list->tl, &list->checks);
+	if (ret == -EBADMSG)
+		fprintf(stderr, "blkship: group %s: its check.json is not valid; it is not known what checks have found; `blkship store check %s` makes it anew\n",
+			group, group);
+	else if (ret < 0)
+		fprintf(stderr, "blkship: group %s: its check.json cannot be read: %s; it is not known what checks have found\n",
+			group, strerror(-ret));
 	ret = points_collect(list);
 	if (ret == 0)
 		return CLI_DONE;
@@ -109,6 +118,7 @@ int point_list_open(const char *store, const char *group, struct point_list *lis
 void point_list_close(struct point_list *list)
 {
 	free(list->points);
+	check_state_fini(&list->checks);
 	if (list->tl)
 		timeline_close(list->tl);
 	env_posix_destroy(list->env);
@@ -137,4 +147,25 @@ const struct point *point_find(const struct point_list *list, const struct when 
 		}
 	}
 	return found;
+}
+
+int point_refuse_damaged(const struct point_list *list, const char *group,
+			 const struct point *point)
+{
+	const struct point *good = NULL;
+	char seq[40];
+
+	if (!point->damage)
+		return CLI_DONE;
+	for (size_t i = 0; i < list->nr && list->points[i].seq < point->seq; i++)
+		if (!list->points[i].damage)
+			good = &list->points[i];
+	if (!good)
+		return cli_fail(CLI_REFUSED, "group %s: this point is damaged: segment %016llx at byte %llu does not check; nothing was written; no point before it is without known damage; --force tries all the same",
+				group, (unsigned long long)point->damage->segment,
+				(unsigned long long)point->damage->offset_bytes);
+	cli_seq(good->seq, seq, sizeof(seq));
+	return cli_fail(CLI_REFUSED, "group %s: this point is damaged: segment %016llx at byte %llu does not check; nothing was written; the last one before it without known damage is %s@seq:%s; --force tries all the same",
+			group, (unsigned long long)point->damage->segment,
+			(unsigned long long)point->damage->offset_bytes, group, seq);
 }

@@ -9,8 +9,11 @@
 
 #define MANY_POINTS 50		/* more are summed up */
 
-/* What has been proven of a point; mounted and booted come with the prover. */
-#define PROOF "sealed"
+/* What is known of a point; mounted and booted come with the prover. */
+static const char *proof_of(const struct point *p)
+{
+	return p->damage ? "DAMAGED" : p->checked ? "checksummed" : "sealed";
+}
 
 static void print_damage(const struct point_list *list, const char *group)
 {
@@ -92,7 +95,7 @@ static int print_all(const struct point_list *list)
 		table_cell(t, "%s", text);
 		cli_bytes(p->written_bytes, text, sizeof(text));
 		table_cell(t, "%s", text);
-		table_cell(t, "%s%s", PROOF, p->degraded ? ", degraded" : "");
+		table_cell(t, "%s%s", proof_of(p), p->degraded ? ", degraded" : "");
 	}
 	table_print(t);
 	return CLI_DONE;
@@ -140,7 +143,7 @@ static int print_summary(const struct point_list *list)
 	if (nr_gaps)
 		printf(", %s (list: --gaps)", length);
 	when_local(last->current_to_ns, from, sizeof(from));
-	printf("\nlatest %s " PROOF ", current to %s\n", to, from);
+	printf("\nlatest %s %s, current to %s\n", to, proof_of(last), from);
 	return CLI_DONE;
 }
 
@@ -160,7 +163,7 @@ static json_t *points_json(const struct point_list *list, const char *group)
 			"current_to", cli_json_time(p->current_to_ns),
 			"received", cli_json_time(p->received_ns),
 			"written_bytes", (json_int_t)p->written_bytes,
-			"records", (json_int_t)p->nr_records, "proof", PROOF,
+			"records", (json_int_t)p->nr_records, "proof", proof_of(p),
 			"degraded", p->degraded));
 	}
 	for (size_t i = 0; i < nr_gaps; i++)

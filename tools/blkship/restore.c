@@ -20,10 +20,10 @@
 #include "blockdev.h"
 #include "cli.h"
 #include "point.h"
+#include "progress.h"
 
 #define MAX_OUTPUTS	256
 #define CHUNK_BYTES	(1u << 20)
-#define PROGRESS_NS	200000000u
 
 /* Where one volume goes. */
 struct output {
@@ -50,14 +50,15 @@ struct restore {
 	struct view *view;
 	struct output outputs[MAX_OUTPUTS];
 	size_t nr_outputs;
-	uint64_t total_bytes, done_bytes, begun_ns, shown_ns;
+	uint64_t total_bytes;
+	struct progress progress;
 };
 
-static uint64_t now_ns(clockid_t clock)
+static uint64_t realtime_ns(void)
 {
 	struct timespec ts;
 
-	clock_gettime(clock, &ts);
+	clock_gettime(CLOCK_REALTIME, &ts);
 	return (uint64_t)ts.tv_sec * WHEN_NS + ts.tv_nsec;
 }
 
@@ -194,25 +195,6 @@ static int print_plan(const struct restore *r)
 
 /* -- writing -- */
 
-static void show_progress(struct restore *r, bool end)
-{
-	uint64_t now = now_ns(CLOCK_MONOTONIC);
-	double elapsed = (now - r->begun_ns) / (double)WHEN_NS, rate;
-	char bar[11] = "----------";
-	unsigned int percent;
-
-	if (!isatty(STDERR_FILENO) || (!end && now - r->shown_ns < PROGRESS_NS) || !r->total_bytes)
-		return;
-	r->shown_ns = now;
-	percent = r->done_bytes * 100 / r->total_bytes;
-	memset(bar, '#', percent / 10);
-	rate = elapsed > 0 ? r->done_bytes / elapsed : 0;
-	fprintf(stderr, "\r[%s] %3u%%  %.0f MB/s  ETA %.0fs   ", bar, percent, rate / 1e6,
-		rate > 0 ? (r->total_bytes - r->done_bytes) / rate : 0.0);
-	if (end)
-		fputs("\r\033[K", stderr);
-}
-
 static int write_all(int fd, const uint8_t *buf, size_t bytes, uint64_t offset)
 {
 	while (bytes) {
@@ -283,7 +265,7 @@ static int copy_zeroes(struct restore *r, struct output *o, uint8_t *buf)
 		ret = write_zeroes(o, buf, e.offset_bytes, e.length_bytes);
 		if (ret < 0)
 			return write_failed(o, ret);
-		r->done_bytes += e.length_bytes;
+		progress_add(&r->progress, e.length_bytes);
 	}
 	return CLI_DONE;
 }
@@ -301,8 +283,7 @@ static int copy_data(void *arg, uint64_t offset_bytes, const void *buf, size_t b
 
 	c->write_error = write_all(c->o->fd, buf, bytes, offset_bytes);
 	c->o->data_bytes += bytes;
-	c->r->done_bytes += bytes;
-	show_progress(c->r, false);
+	progress_add(&c->r->progress, bytes);
 	return c->write_error;
 }
 
@@ -380,10 +361,10 @@ static int write_outputs(struct restore *r)
 	if (r->dir && mkdir(r->dir, 0700) < 0 && errno != EEXIST)
 		ret = cli_fail(CLI_FAILED, "directory %s: %s; nothing was written", r->dir,
 			       strerror(errno));
-	r->begun_ns = now_ns(CLOCK_MONOTONIC);
+	progress_begin(&r->progress, r->total_bytes);
 	for (size_t i = 0; ret == CLI_DONE && i < r->nr_outputs; i++)
 		ret = write_output(r, &r->outputs[i], buf);
-	show_progress(r, true);
+	progress_end(&r->progress);
 	if (ret == CLI_DONE)
 		ret = name_files(r);
 	if (ret != CLI_DONE)
@@ -396,7 +377,7 @@ static int write_outputs(struct restore *r)
 
 static int report(const struct restore *r)
 {
-	double seconds = (now_ns(CLOCK_MONOTONIC) - r->begun_ns) / (double)WHEN_NS;
+	double seconds = progress_seconds(&r->progress);
 	json_t *volumes = r->json ? json_array() : NULL;
 	char when[64], seq[40], size[16], data[16];
 	uint64_t data_bytes = 0;
@@ -477,7 +458,7 @@ static int find_point(const struct command *cmd, struct restore *r)
 	struct when when;
 	int ret;
 
-	if (when_parse(r->when_text, now_ns(CLOCK_REALTIME), &when, why) < 0)
+	if (when_parse(r->when_text, realtime_ns(), &when, why) < 0)
 		return cli_usage(cmd, "%s", why);
 	ret = point_list_open(r->store, r->group, &r->list);
 	if (ret != CLI_DONE)
@@ -527,6 +508,11 @@ static int restore_run(struct restore *r)
 	if (r->point->degraded && !r->force && !r->dry_run)
 		return cli_fail(CLI_REFUSED, "group %s: this point is degraded: some sectors could not be read at the source; nothing was written; --force leaves zeroes there, or choose another point",
 				r->group);
+	if (!r->force) {
+		ret = point_refuse_damaged(&r->list, r->group, r->point);
+		if (ret != CLI_DONE)
+			return ret;
+	}
 	ret = view_open(r->list.tl, r->point->seq, &r->view, why);
 	if (ret < 0)
 		return cli_fail(CLI_FAILED, "group %s: %s; nothing was written; try another point", r->group,

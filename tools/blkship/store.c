@@ -1,0 +1,353 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * store check and store scrub: read what a store holds, and mark points that need what
+ * is damaged. Both may run beside the target's daemon, on a copied store without one.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "../../userspace/lib/name.h"
+#include "../../userspace/store/array.h"
+#include "../../userspace/store/check_state.h"
+#include "cli.h"
+#include "point.h"
+#include "progress.h"
+
+#define RATE_DEFAULT_MIB	32
+#define SAVE_SECONDS		60.0
+
+struct scrub {
+	const struct command *cmd;
+	const char *store;
+	bool json;
+	bool resume;		/* and end when told, keeping the place */
+	uint64_t rate_bytes;	/* a second; 0: no limit */
+	uint64_t for_s;		/* 0: until all is read */
+	struct progress clock;	/* of the whole command; shown per group */
+	json_t *groups;
+	size_t nr_damaged, nr_failed;
+	bool ended;		/* by a signal, or its time was up */
+	char **names;		/* of all groups, if none was named */
+	size_t nr_names, max_names;
+
+	/* the group in hand */
+	const char *group;
+	struct point_list list;
+	struct check check;
+	struct progress progress;
+	double saved_s;
+	bool unsaved_told;
+};
+
+static volatile sig_atomic_t told_to_end;
+
+static void on_signal(int signo)
+{
+	told_to_end = 1;
+}
+
+/* -- reading one group -- */
+
+static void state_save(struct scrub *s)
+{
+	int ret = check_state_save(s->list.tl, &s->list.checks);
+
+	if (ret < 0 && !s->unsaved_told)
+		fprintf(stderr, "blkship: group %s: check.json in its directory cannot be written: %s; the result is only shown here, points are not marked\n",
+			s->group, strerror(-ret));
+	s->unsaved_told |= ret < 0;
+}
+
+/* A machine that dies does not begin anew; what was damaged is saved at the end. */
+static void save_place(struct scrub *s, uint64_t segment)
+{
+	double now_s = progress_seconds(&s->clock);
+
+	if (!s->resume || s->check.nr_damage || now_s - s->saved_s < SAVE_SECONDS)
+		return;
+	s->saved_s = now_s;
+	s->list.checks.next_segment = segment;
+	state_save(s);
+}
+
+static int on_progress(void *arg, uint64_t segment, uint64_t bytes)
+{
+	struct scrub *s = arg;
+	double ahead_s;
+
+	progress_add(&s->progress, bytes);
+	save_place(s, segment);
+	if (s->rate_bytes) {
+		ahead_s = s->progress.done_bytes / (double)s->rate_bytes -
+			  progress_seconds(&s->progress);
+		if (ahead_s > 0) {
+			struct timespec ts = { .tv_sec = (time_t)ahead_s };
+
+			ts.tv_nsec = (ahead_s - ts.tv_sec) * 1e9;
+			nanosleep(&ts, NULL);	/* a signal ends it early */
+		}
+	}
+	s->ended = told_to_end || (s->for_s && progress_seconds(&s->clock) >= s->for_s);
+	return s->ended ? -EINTR : 0;
+}
+
+static int group_read(struct scrub *s, char *why)
+{
+	struct check_state *state = &s->list.checks;
+	uint64_t nr_segments, bytes;
+	struct timespec now;
+	int ret, added;
+
+	ret = check_segments(s->list.tl, &nr_segments, &bytes);
+	if (!ret && (!s->resume || !state->next_segment || state->next_segment > nr_segments))
+		ret = check_state_begin(state, s->list.tl);
+	if (ret) {
+		snprintf(why, TIMELINE_TEXT_BYTES, "%s", strerror(-ret));
+		return ret;
+	}
+	progress_begin(&s->progress, bytes);
+	s->check = (struct check){ .first_segment = state->next_segment,
+				   .progress = on_progress, .arg = s };
+	ret = check_run(s->list.tl, &s->check, why);
+	progress_end(&s->progress);
+	added = check_state_add(state, &s->check);
+	if (added) {
+		snprintf(why, TIMELINE_TEXT_BYTES, "%s", strerror(-added));
+		return added;
+	}
+	if (!ret) {
+		clock_gettime(CLOCK_REALTIME, &now);
+		check_state_end(state, now.tv_sec * (uint64_t)WHEN_NS + now.tv_nsec);
+	}
+	return ret == -EINTR && s->ended ? 0 : ret;
+}
+
+/* -- saying what was found -- */
+
+/* Listed points that need it. */
+static size_t points_hit(const struct scrub *s, const struct check_damage *d,
+			 const struct point **first, const struct point **last)
+{
+	size_t nr = 0;
+
+	for (size_t i = 0; i < s->list.nr; i++) {
+		const struct point *p = &s->list.points[i];
+
+		if (p->seq < d->from_seq || (d->to_seq && p->seq >= d->to_seq))
+			continue;
+		if (!nr++)
+			*first = p;
+		*last = p;
+	}
+	return nr;
+}
+
+static void print_damage(const struct scrub *s, const struct check_damage *d)
+{
+	const struct point *first = NULL, *last = NULL;
+	size_t nr = points_hit(s, d, &first, &last);
+	char size[16], from[64], to[64];
+
+	cli_bytes(d->lost_bytes, size, sizeof(size));
+	printf("%s: segment %016llx at byte %llu does not check: %s of data lost; ", s->group,
+	       (unsigned long long)d->segment, (unsigned long long)d->offset_bytes, size);
+	if (!nr) {
+		printf("no point needs it\n");
+		return;
+	}
+	when_local(first->time_ns, from, sizeof(from));
+	when_local(last->time_ns, to, sizeof(to));
+	printf("%zu point%s, %s to %s\n", nr, nr == 1 ? " needs it" : "s need it", from, to);
+}
+
+static json_t *damage_json(const struct scrub *s, const struct check_damage *d)
+{
+	const struct point *first = NULL, *last = NULL;
+	size_t nr = points_hit(s, d, &first, &last);
+
+	return json_pack("{s:I, s:I, s:I, s:I, s:o, s:o}", "segment", (json_int_t)d->segment,
+			 "offset_bytes", (json_int_t)d->offset_bytes, "lost_bytes",
+			 (json_int_t)d->lost_bytes, "points", (json_int_t)nr, "first_time",
+			 cli_json_time(nr ? first->time_ns : 0), "last_time",
+			 cli_json_time(nr ? last->time_ns : 0));
+}
+
+static void report_json(struct scrub *s)
+{
+	const struct check_state *state = &s->list.checks;
+	json_t *damage = json_array();
+
+	for (size_t i = 0; i < state->nr_found; i++)
+		json_array_append_new(damage, damage_json(s, &state->found[i].damage));
+	json_array_append_new(s->groups, json_pack("{s:s, s:b, s:I, s:I, s:I, s:I, s:s?, s:o}",
+		"group", s->group, "complete", !state->next_segment, "next_segment",
+		(json_int_t)state->next_segment, "read_bytes", (json_int_t)s->check.read_bytes,
+		"units", (json_int_t)s->check.nr_units, "footers_damaged",
+		(json_int_t)s->check.nr_footers_damaged, "history", timeline_damage(s->list.tl),
+		"damage", damage));
+}
+
+static void report(struct scrub *s)
+{
+	const struct check_state *state = &s->list.checks;
+	const char *history = timeline_damage(s->list.tl);
+	double seconds = progress_seconds(&s->progress);
+	char size[16];
+
+	if (history)
+		printf("%s: its history ends early: %s\n", s->group, history);
+	for (size_t i = 0; i < state->nr_found; i++)
+		print_damage(s, &state->found[i].damage);
+	if (s->check.nr_footers_damaged)
+		printf("%s: %llu damaged footers: nothing is lost, their segments are read from the start\n",
+		       s->group, (unsigned long long)s->check.nr_footers_damaged);
+	cli_bytes(s->check.read_bytes, size, sizeof(size));
+	printf("%s: %s read in %.1f s, %llu units", s->group, size, seconds,
+	       (unsigned long long)s->check.nr_units);
+	if (state->next_segment)
+		printf("; goes on at segment %016llx next time\n",
+		       (unsigned long long)state->next_segment);
+	else
+		printf("%s\n", state->nr_found || history ? "" : ", every block checked");
+}
+
+static void group_run(struct scrub *s, const char *group)
+{
+	char why[TIMELINE_TEXT_BYTES] = "";
+	int ret;
+
+	s->group = group;
+	s->unsaved_told = false;
+	memset(&s->check, 0, sizeof(s->check));
+	if (point_list_open(s->store, group, &s->list) != CLI_DONE) {
+		s->nr_failed++;		/* which has complained */
+		return;
+	}
+	ret = group_read(s, why);
+	if (ret < 0) {
+		cli_fail(CLI_FAILED, "group %s: %s; it was not read to its end, nothing was marked",
+			 group, why);
+		s->nr_failed++;
+	} else {
+		state_save(s);
+		s->nr_damaged += s->list.checks.nr_found || timeline_damage(s->list.tl);
+		if (s->json)
+			report_json(s);
+		else
+			report(s);
+	}
+	free(s->check.damage);
+	point_list_close(&s->list);
+}
+
+/* -- the commands -- */
+
+static int name_compare(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static int groups_list(struct scrub *s)
+{
+	char path[CLI_PATH_BYTES * 2];
+	struct dirent *de;
+	DIR *d;
+
+	snprintf(path, sizeof(path), "%.500s/groups", s->store);
+	d = opendir(path);
+	if (!d)
+		return cli_fail(CLI_NOT_FOUND, "store %s: %s; name the target's store with --store",
+				s->store, strerror(errno));
+	while ((de = readdir(d))) {
+		char *name = name_valid(de->d_name) ? strdup(de->d_name) : NULL;
+
+		if (name && array_reserve(&s->names, &s->max_names, s->nr_names + 1))
+			s->names[s->nr_names++] = name;
+	}
+	closedir(d);
+	if (s->nr_names)
+		qsort(s->names, s->nr_names, sizeof(*s->names), name_compare);
+	return CLI_DONE;
+}
+
+static void listen_to_signals(void)
+{
+	struct sigaction action = { .sa_handler = on_signal };
+
+	sigaction(SIGINT, &action, NULL);
+	sigaction(SIGTERM, &action, NULL);
+}
+
+static int scrub_run(struct scrub *s, int argc, char **argv)
+{
+	int ret = CLI_DONE;
+
+	listen_to_signals();
+	progress_begin(&s->clock, 0);
+	s->groups = s->json ? json_array() : NULL;
+	if (optind == argc)
+		ret = groups_list(s);
+	for (int i = optind; i < argc && !s->ended; i++)
+		group_run(s, argv[i]);
+	for (size_t i = 0; i < s->nr_names && !s->ended; i++)
+		group_run(s, s->names[i]);
+	if (ret == CLI_DONE && s->json)
+		cli_print_json(json_pack("{s:o}", "groups", s->groups));
+	for (size_t i = 0; i < s->nr_names; i++)
+		free(s->names[i]);
+	free(s->names);
+	if (ret == CLI_DONE && (s->nr_damaged || s->nr_failed))
+		ret = CLI_FAILED;
+	return ret;
+}
+
+int cmd_store_check(const struct command *cmd, int argc, char **argv)
+{
+	static const struct option longs[] = {
+		{ "store", required_argument, NULL, 's' },
+		CLI_COMMON_OPTIONS
+	};
+	struct scrub s = { .cmd = cmd, .store = CLI_STORE_DEFAULT };
+
+	while (cli_getopt(cmd, argc, argv, longs, &s.json) != -1)
+		s.store = optarg;
+	cli_check_args(cmd, argc, 0, INT_MAX);
+	return scrub_run(&s, argc, argv);
+}
+
+int cmd_store_scrub(const struct command *cmd, int argc, char **argv)
+{
+	static const struct option longs[] = {
+		{ "store", required_argument, NULL, 's' },
+		{ "rate-mib", required_argument, NULL, 'r' },
+		{ "for", required_argument, NULL, 'f' },
+		CLI_COMMON_OPTIONS
+	};
+	struct scrub s = { .cmd = cmd, .store = CLI_STORE_DEFAULT, .resume = true };
+	unsigned long rate_mib = RATE_DEFAULT_MIB;
+	char *end;
+	int c;
+
+	while ((c = cli_getopt(cmd, argc, argv, longs, &s.json)) != -1) {
+		if (c == 's') {
+			s.store = optarg;
+		} else if (c == 'f') {
+			if (when_duration(optarg, &s.for_s) || !s.for_s)
+				return cli_usage(cmd, "--for: '%s' is not a time like 30m", optarg);
+		} else {
+			rate_mib = strtoul(optarg, &end, 10);
+			if (*end || end == optarg || rate_mib < 1 || rate_mib > 1 << 20)
+				return cli_usage(cmd, "--rate-mib: '%s' is not 1 to 1048576", optarg);
+		}
+	}
+	cli_check_args(cmd, argc, 0, INT_MAX);
+	s.rate_bytes = (uint64_t)rate_mib << 20;
+	return scrub_run(&s, argc, argv);
+}
