@@ -252,6 +252,66 @@ static void it_never_becomes_longer_than_it_is_read(void **state)
 	sim_env_destroy(sim);
 }
 
+static void expect_runs(const struct manifest *m, const uint64_t *numbers, size_t nr)
+{
+	assert_int_equal(m->nr_runs, nr);
+	for (size_t i = 0; i < nr; i++)
+		assert_int_equal(m->runs[i].number, numbers[i]);
+}
+
+static int add_run(struct manifest *m, uint64_t first, uint64_t last)
+{
+	const struct manifest_run run = { manifest_next_run(m), first, last, last * 10, 5, 2, 1 };
+
+	return manifest_add_run(m, &run);
+}
+
+static void a_run_stands_for_those_it_overlaps(void **state)
+{
+	struct sim_env *sim = new_disk();
+	struct env *env = sim_env_env(sim);
+	struct manifest_run bad = { 1, 3, 2, 9, 9, 2, 0 };
+	uint64_t bytes;
+	struct manifest m;
+
+	fill(&m, env);
+	for (uint64_t i = 1; i <= 4; i++)
+		assert_int_equal(add_run(&m, i, i), 0);
+	assert_int_equal(add_run(&m, 1, 3), 0);
+	expect_runs(&m, (uint64_t[]){ 5, 4 }, 2);
+	assert_int_equal(add_run(&m, 7, 9), 0);
+	assert_int_equal(add_run(&m, 5, 5), 0);
+	expect_runs(&m, (uint64_t[]){ 5, 4, 7, 6 }, 4);
+	/* One that was damaged is made anew from its beginning. */
+	assert_int_equal(add_run(&m, 1, 1), 0);
+	expect_runs(&m, (uint64_t[]){ 8, 4, 7, 6 }, 4);
+	sim_env_fail(sim, SIM_FAULT_SYNC, 1, -EIO, false);
+	assert_int_equal(add_run(&m, 2, 2), -EIO);
+	expect_runs(&m, (uint64_t[]){ 8, 4, 7, 6 }, 4);
+	assert_int_equal(manifest_next_run(&m), 9);
+	assert_int_equal(manifest_add_run(&m, &bad), -EINVAL);
+	for (int again = 0; again < 2; again++) {
+		manifest_close(&m);
+		assert_int_equal(manifest_open(&m, env, "/m", again, why), 0);
+		if (m.nr_runs == 5)	/* it was written after all */
+			continue;
+		expect_runs(&m, (uint64_t[]){ 8, 4, 7, 6 }, 4);
+		assert_int_equal(m.runs[3].last_segment, 9);
+		assert_int_equal(m.runs[3].last_ordinal, 90);
+	}
+	/* What is out of date does not pile up. */
+	for (int i = 0; i < 1000; i++)
+		assert_int_equal(add_run(&m, 20, 20 + i % 3), 0);
+	sim_env_content(sim, "/m/manifest", &bytes);
+	assert_in_range(bytes, 500, 8192);
+	manifest_close(&m);
+	assert_int_equal(manifest_open(&m, env, "/m", false, why), 0);
+	assert_int_equal(m.runs[m.nr_runs - 1].first_segment, 20);
+	assert_true(m.run_number >= 1008);
+	manifest_close(&m);
+	sim_env_destroy(sim);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -261,6 +321,7 @@ int main(void)
 		cmocka_unit_test(nothing_told_is_lost_in_a_crash),
 		cmocka_unit_test(a_failed_append_did_not_happen),
 		cmocka_unit_test(it_never_becomes_longer_than_it_is_read),
+		cmocka_unit_test(a_run_stands_for_those_it_overlaps),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -12,6 +12,7 @@
 #include "array.h"
 
 #define MAX_IMAGE_BYTES (64u << 20)
+#define OLD_RUNS 64		/* so many records out of date are no reason to write anew */
 
 static int complain(char *why, int error, const char *text, uint64_t offset)
 {
@@ -95,6 +96,33 @@ static int parse_end(struct manifest *m, const struct manifest_segment_end *raw)
 	return 0;
 }
 
+/* In the place of what it overlaps; the others stay in order. */
+static int parse_run(struct manifest *m, const struct manifest_run *raw)
+{
+	struct manifest_run run = {
+		le64toh(raw->number), le64toh(raw->first_segment), le64toh(raw->last_segment),
+		le64toh(raw->last_ordinal), le64toh(raw->nr_entries), le32toh(raw->nr_blocks),
+		le32toh(raw->level) };
+	size_t from = 0, to;
+
+	if (run.number <= m->run_number || run.number == UINT64_MAX || run.first_segment == 0 ||
+	    run.first_segment > run.last_segment || run.last_segment > UINT32_MAX ||
+	    run.nr_blocks == 0)
+		return -EBADMSG;
+	if (!array_reserve(&m->runs, &m->max_runs, m->nr_runs + 1))
+		return -ENOMEM;
+	while (from < m->nr_runs && m->runs[from].last_segment < run.first_segment)
+		from++;
+	for (to = from; to < m->nr_runs && m->runs[to].first_segment <= run.last_segment; to++)
+		;
+	memmove(&m->runs[from + 1], &m->runs[to], (m->nr_runs - to) * sizeof(run));
+	m->runs[from] = run;
+	m->nr_runs += 1 + from - to;
+	m->nr_old_runs += to - from;
+	m->run_number = run.number;
+	return 0;
+}
+
 static int parse_record(struct manifest *m, const struct manifest_header *h, const uint8_t *at,
 			bool first)
 {
@@ -103,11 +131,12 @@ static int parse_record(struct manifest *m, const struct manifest_header *h, con
 		[MANIFEST_VOLUME] = sizeof(struct manifest_volume),
 		[MANIFEST_GRANT] = sizeof(struct manifest_grant),
 		[MANIFEST_SEGMENT_END] = sizeof(struct manifest_segment_end),
+		[MANIFEST_RUN] = sizeof(struct manifest_run),
 	};
 	const void *payload = at + sizeof(*h);
 
 	if (h->version != MANIFEST_VERSION || h->type < MANIFEST_IDENTITY ||
-	    h->type > MANIFEST_SEGMENT_END ||
+	    h->type > MANIFEST_RUN ||
 	    h->record_bytes != sizeof(*h) + payload_bytes[h->type] ||
 	    first != (h->type == MANIFEST_IDENTITY))
 		return -EBADMSG;
@@ -121,8 +150,10 @@ static int parse_record(struct manifest *m, const struct manifest_header *h, con
 		return parse_volume(m, payload);
 	case MANIFEST_GRANT:
 		return parse_grant(m, payload);
-	default:
+	case MANIFEST_SEGMENT_END:
 		return parse_end(m, payload);
+	default:
+		return parse_run(m, payload);
 	}
 }
 
@@ -212,9 +243,18 @@ static struct manifest_volume volume_raw(const struct timeline_volume *v)
 	return raw;
 }
 
+static bool run_is_valid(const struct manifest *m, uint64_t number)
+{
+	for (size_t i = 0; i < m->nr_runs; i++)
+		if (m->runs[i].number == number)
+			return true;
+	return false;
+}
+
 /*
  * Drop what newer records have replaced: of each volume its first stays, with what is
- * known of it now, because ids must come in order; of the grants the newest.
+ * known of it now, because ids must come in order; of the grants the newest; of the runs
+ * those that are valid. (The newest run is: so its number is not used again.)
  */
 static void image_compact(struct manifest *m)
 {
@@ -225,6 +265,7 @@ static void image_compact(struct manifest *m)
 		struct manifest_header h;
 		struct manifest_volume volume;
 		struct manifest_grant grant;
+		struct manifest_run run;
 		uint32_t bytes;
 
 		memcpy(&h, at, sizeof(h));
@@ -243,11 +284,16 @@ static void image_compact(struct manifest *m)
 			memcpy(&grant, payload, sizeof(grant));
 			if (le32toh(grant.incarnation) != m->incarnation)
 				continue;
+		} else if (le16toh(h.type) == MANIFEST_RUN) {
+			memcpy(&run, payload, sizeof(run));
+			if (!run_is_valid(m, le64toh(run.number)))
+				continue;
 		}
 		memmove(m->image + to, at, bytes);
 		to += bytes;
 	}
 	m->image_bytes = to;
+	m->nr_old_runs = 0;
 }
 
 /* Longer than it is read it must never become: whoever may append could void it. */
@@ -255,7 +301,7 @@ static int image_room(struct manifest *m, uint32_t bytes)
 {
 	size_t limit_bytes = m->limit_bytes - sizeof(struct manifest_header) - bytes;
 
-	if (m->image_bytes <= limit_bytes)
+	if (m->image_bytes <= limit_bytes && m->nr_old_runs <= OLD_RUNS + m->nr_runs)
 		return 0;
 	image_compact(m);
 	m->rewrite = true;
@@ -371,6 +417,7 @@ void manifest_close(struct manifest *m)
 	free(m->image);
 	free(m->volumes);
 	free(m->ends);
+	free(m->runs);
 	memset(m, 0, sizeof(*m));
 }
 
@@ -443,6 +490,25 @@ int manifest_add_end(struct manifest *m, uint64_t number, uint64_t end_offset,
 	int ret = manifest_append(m, MANIFEST_SEGMENT_END, &raw, sizeof(raw));
 
 	return ret ? ret : parse_end(m, &raw);
+}
+
+uint64_t manifest_next_run(const struct manifest *m)
+{
+	return m->run_number + 1;
+}
+
+int manifest_add_run(struct manifest *m, const struct manifest_run *run)
+{
+	struct manifest_run raw = {
+		htole64(run->number), htole64(run->first_segment), htole64(run->last_segment),
+		htole64(run->last_ordinal), htole64(run->nr_entries), htole32(run->nr_blocks),
+		htole32(run->level) };
+	int ret;
+
+	if (run->number != manifest_next_run(m))
+		return -EINVAL;
+	ret = manifest_append(m, MANIFEST_RUN, &raw, sizeof(raw));
+	return ret ? ret : parse_run(m, &raw);
 }
 
 const struct manifest_segment_end *manifest_end(const struct manifest *m, uint64_t number)

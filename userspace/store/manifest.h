@@ -2,12 +2,12 @@
 /*
  * manifest - what a timeline must know before it looks at a segment.
  *
- * Append-only: identity, volumes, incarnations, ends of segments given up. A record
+ * Append-only: identity, volumes, incarnations, ends of segments given up, runs. A record
  * is durable when the call that added it returned 0. What a torn append left is
  * cut off by a rewrite (temporary file, sync, rename, sync of the directory);
  * anything else that does not check is damage, and refused. A rewrite also drops
- * superseded records when the file would become too long; what does not fit then is
- * refused with -ENOSPC.
+ * superseded records, when the file would become too long or most runs in it are out
+ * of date; what does not fit then is refused with -ENOSPC.
  */
 #ifndef BLKSHIP_MANIFEST_H
 #define BLKSHIP_MANIFEST_H
@@ -36,6 +36,10 @@ struct manifest {
 	uint8_t instance[16];
 	struct manifest_segment_end *ends;
 	size_t nr_ends, max_ends;
+	struct manifest_run *runs;	/* valid ones, by first_segment; they never overlap */
+	size_t nr_runs, max_runs;
+	size_t nr_old_runs;	/* records in the image that newer ones have replaced */
+	uint64_t run_number;	/* highest so far */
 };
 
 /**
@@ -61,6 +65,15 @@ int manifest_add_grant(struct manifest *m, uint32_t incarnation, const uint8_t *
 bool manifest_has_grant(const struct manifest *m, uint32_t incarnation, const uint8_t *instance);
 int manifest_add_end(struct manifest *m, uint64_t number, uint64_t end_offset,
 		     uint64_t last_ordinal);
+
+/**
+ * manifest_add_run - name a run; from now on it stands for those it overlaps
+ * @run: its number is manifest_next_run(); host order
+ */
+int manifest_add_run(struct manifest *m, const struct manifest_run *run);
+
+/** manifest_next_run - the number that no run has had yet */
+uint64_t manifest_next_run(const struct manifest *m);
 
 /** manifest_end - where a segment was given up, or NULL */
 const struct manifest_segment_end *manifest_end(const struct manifest *m, uint64_t number);

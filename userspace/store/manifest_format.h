@@ -20,6 +20,7 @@ enum manifest_type {
 	MANIFEST_VOLUME = 2,	/* a new volume, or a new size of one */
 	MANIFEST_GRANT = 3,	/* an incarnation */
 	MANIFEST_SEGMENT_END = 4, /* a segment given up after a failure ends there */
+	MANIFEST_RUN = 5,	/* in the place of runs that cover any of its segments */
 };
 
 struct manifest_header {
@@ -63,5 +64,16 @@ struct manifest_segment_end {
 	uint64_t last_ordinal;
 };
 static_assert(sizeof(struct manifest_segment_end) == 24, "on disk");
+
+struct manifest_run {
+	uint64_t number;	/* rising */
+	uint64_t first_segment;
+	uint64_t last_segment;
+	uint64_t last_ordinal;	/* in last_segment */
+	uint64_t nr_entries;
+	uint32_t nr_blocks;
+	uint32_t level;
+};
+static_assert(sizeof(struct manifest_run) == 48, "on disk");
 
 #endif
