@@ -142,6 +142,15 @@ int segment_footer_encode(const struct segment_index *index,
 
 static int footer_entry_check(const struct footer_extent *e, uint64_t data_end)
 {
+	const struct unit_extent *x = &e->extent;
+
+	if (x->offset_bytes % SECTOR_BYTES || x->length_bytes % SECTOR_BYTES ||
+	    x->kind < EXTENT_DATA || x->kind > EXTENT_UNREADABLE)
+		return -EBADMSG;
+	if (x->kind == EXTENT_DATA &&
+	    (x->data_offset % SECTOR_BYTES || x->data_offset > UNIT_MAX_DATA_BYTES ||
+	     x->length_bytes > UNIT_MAX_DATA_BYTES - x->data_offset))
+		return -EBADMSG;
 	if (e->unit_offset < SEGMENT_HEADER_BYTES || e->unit_offset % FORMAT_ALIGN_BYTES ||
 	    e->unit_offset >= data_end)
 		return -EBADMSG;

@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* run_build - runs from a segment, and from other runs. */
+#include "run_build.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "segment_scan.h"
+
+#define PATH_BYTES 4096
+
+/* -- from a segment -- */
+
+/* An extent of which pieces are still to come; a heap of them, the next piece on top. */
+struct rest {
+	uint64_t offset_bytes;	/* of its next piece */
+	uint64_t end_bytes;
+	uint32_t item;		/* of the segment's extents */
+	uint16_t extent_no;
+	uint8_t shift;		/* of its next piece */
+};
+
+struct pieces {
+	const struct footer_extent *extents;
+	uint32_t segment;
+	struct rest *heap;
+	size_t nr;
+};
+
+static struct run_entry piece(const struct pieces *p, const struct rest *r)
+{
+	const struct footer_extent *e = &p->extents[r->item];
+	uint64_t skipped = r->offset_bytes - e->extent.offset_bytes;
+
+	return (struct run_entry){
+		.offset_bytes = r->offset_bytes, .label_seq = e->label_seq,
+		.readback_no = e->readback_no, .segment = p->segment,
+		.unit_at = e->unit_offset / RUN_UNIT_ALIGN, .extent_no = r->extent_no,
+		.volume = e->extent.volume, .length_shift = r->shift, .kind = e->extent.kind,
+		.data_sector = e->extent.kind == EXTENT_DATA ?
+			       (e->extent.data_offset + skipped) / SECTOR_BYTES : 0,
+	};
+}
+
+static int rest_before(const struct pieces *p, const struct rest *a, const struct rest *b)
+{
+	const struct run_entry x = piece(p, a), y = piece(p, b);
+
+	return run_entry_compare(&x, &y) < 0;
+}
+
+/* Put @r where it belongs, from place @i on down. */
+static void heap_sink(struct pieces *p, size_t i, const struct rest *r)
+{
+	for (;;) {
+		size_t child = 2 * i + 1;
+
+		if (child >= p->nr)
+			break;
+		if (child + 1 < p->nr && rest_before(p, &p->heap[child + 1], &p->heap[child]))
+			child++;
+		if (!rest_before(p, &p->heap[child], r))
+			break;
+		p->heap[i] = p->heap[child];
+		i = child;
+	}
+	p->heap[i] = *r;
+}
+
+static int pieces_begin(struct pieces *p, const struct segment_index *index, uint32_t segment)
+{
+	uint16_t extent_no = 0;
+
+	*p = (struct pieces){ .extents = index->extents, .segment = segment,
+			      .nr = index->nr_committed };
+	p->heap = malloc((p->nr + 1) * sizeof(*p->heap));
+	if (!p->heap)
+		return -ENOMEM;
+	for (size_t i = 0; i < p->nr; i++) {
+		const struct footer_extent *e = &index->extents[i];
+		uint64_t offset = e->extent.offset_bytes, end = offset + e->extent.length_bytes;
+
+		if (e->unit_offset / RUN_UNIT_ALIGN > UINT32_MAX)
+			return -EFBIG;
+		extent_no = i && e[-1].unit_offset == e->unit_offset ? extent_no + 1 : 0;
+		p->heap[i] = (struct rest){ offset, end, i, extent_no,
+					    run_piece_shift(offset, end) };
+	}
+	for (size_t i = p->nr / 2; i-- > 0;) {
+		struct rest r = p->heap[i];
+
+		heap_sink(p, i, &r);
+	}
+	return 0;
+}
+
+/* Take the piece on top; what is left of its extent goes back. */
+static struct run_entry pieces_take(struct pieces *p)
+{
+	struct rest r = p->heap[0];
+	struct run_entry e = piece(p, &r);
+
+	r.offset_bytes += UINT64_C(1) << r.shift;
+	if (r.offset_bytes < r.end_bytes)
+		r.shift = run_piece_shift(r.offset_bytes, r.end_bytes);
+	else
+		r = p->heap[--p->nr];
+	if (p->nr)
+		heap_sink(p, 0, &r);
+	return e;
+}
+
+static int scan_finished(struct segment_scan *scan)
+{
+	int ret = segment_scan(scan);
+
+	if (!ret && (!scan->header_valid || scan->damaged || scan->index.nr_commits == 0))
+		ret = -EBADMSG;
+	return ret;
+}
+
+int run_build_segment(struct env *env, const char *dir, const uint8_t *timeline, uint64_t number,
+		      const struct run_segment *segment, const struct run_pace *pace,
+		      struct manifest_run *out)
+{
+	char path[PATH_BYTES];
+	struct segment_scan scan = {
+		.env = env, .path = path, .timeline = timeline, .number = segment->number,
+		.first_ordinal = segment->first_ordinal, .end_limit = segment->end_limit,
+		.trust_footer = true,
+	};
+	struct run_header header = { .number = number, .first_segment = segment->number,
+				     .last_segment = segment->number };
+	struct run_writer w = { 0 };
+	struct pieces p = { 0 };
+	int ret;
+
+	memcpy(header.timeline, timeline, sizeof(header.timeline));
+	segment_path(path, sizeof(path), dir, segment->number);
+	ret = scan_finished(&scan);
+	header.last_ordinal = scan.last_ordinal;
+	if (!ret)
+		ret = pieces_begin(&p, &scan.index, segment->number);
+	if (!ret) {
+		ret = run_writer_begin(&w, env, dir, &header, pace);
+		while (!ret && p.nr) {
+			struct run_entry e = pieces_take(&p);
+
+			ret = run_writer_add(&w, &e);
+		}
+		if (!ret)
+			ret = run_writer_finish(&w, out);
+		if (ret)
+			run_writer_abort(&w);
+	}
+	free(p.heap);
+	segment_index_fini(&scan.index);
+	return ret;
+}
+
+/* -- from runs -- */
+
+struct merge {
+	const struct run_pace *pace;
+	struct run runs[RUN_FAN_IN];
+	struct run_stream streams[RUN_FAN_IN];
+	struct run_entry heads[RUN_FAN_IN];
+	bool more[RUN_FAN_IN];
+	size_t nr;
+};
+
+/* The next entry of input @i, if there is one. */
+static int merge_advance(struct merge *m, size_t i)
+{
+	int ret = run_stream_next(&m->streams[i], &m->heads[i]);
+
+	m->more[i] = ret == 0;
+	return ret == -ENOENT ? 0 : ret;
+}
+
+/* Input with the entry that is next; nr: none. */
+static size_t merge_first(const struct merge *m)
+{
+	size_t first = m->nr;
+
+	for (size_t i = 0; i < m->nr; i++)
+		if (m->more[i] && (first == m->nr ||
+				   run_entry_compare(&m->heads[i], &m->heads[first]) < 0))
+			first = i;
+	return first;
+}
+
+static int merge_begin(struct merge *m, struct env *env, const char *dir, const uint8_t *timeline,
+		       const struct manifest_run *inputs, size_t *failed)
+{
+	int ret = 0;
+
+	for (size_t i = 0; i < m->nr && !ret; i++) {
+		*failed = i;
+		ret = run_open(env, dir, timeline, &inputs[i], &m->runs[i]);
+		if (!ret)
+			ret = run_stream_begin(&m->streams[i], &m->runs[i]);
+		if (!ret)
+			ret = merge_advance(m, i);
+	}
+	return ret;
+}
+
+static int merge_write(struct merge *m, struct run_writer *w, size_t *failed)
+{
+	size_t i;
+	int ret = 0;
+
+	while (!ret && (i = merge_first(m)) < m->nr) {
+		*failed = m->nr;
+		ret = run_writer_add(w, &m->heads[i]);
+		if (ret == -EBADMSG)	/* out of order: its fault */
+			*failed = i;
+		if (ret)
+			break;
+		*failed = i;
+		ret = merge_advance(m, i);
+	}
+	return ret;
+}
+
+int run_build_merge(struct env *env, const char *dir, const uint8_t *timeline, uint64_t number,
+		    const struct manifest_run *inputs, size_t nr, const struct run_pace *pace,
+		    struct manifest_run *out, uint64_t *bad)
+{
+	const struct manifest_run *last = &inputs[nr - 1];
+	struct run_header header = {
+		.number = number, .first_segment = inputs[0].first_segment,
+		.last_segment = last->last_segment, .last_ordinal = last->last_ordinal,
+		.level = inputs[0].level + 1,
+	};
+	struct merge m = { .nr = nr };
+	struct run_writer w = { 0 };
+	size_t failed = nr;
+	int ret;
+
+	memcpy(header.timeline, timeline, sizeof(header.timeline));
+	ret = merge_begin(&m, env, dir, timeline, inputs, &failed);
+	if (!ret) {
+		ret = run_writer_begin(&w, env, dir, &header, pace);
+		if (!ret)
+			ret = merge_write(&m, &w, &failed);
+		else
+			failed = nr;
+		if (!ret) {
+			failed = nr;
+			ret = run_writer_finish(&w, out);
+		}
+		if (ret)
+			run_writer_abort(&w);
+	}
+	for (size_t i = 0; i < nr; i++) {
+		run_stream_end(&m.streams[i]);
+		run_close(&m.runs[i]);
+	}
+	*bad = failed < nr && (ret == -EBADMSG || ret == -ENOENT || ret == -EIO) ?
+	       inputs[failed].number : 0;
+	return ret;
+}
