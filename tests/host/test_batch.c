@@ -31,43 +31,64 @@ void test_batch_begin(struct test_batch *b, uint64_t ordinal, uint64_t cut_seq)
 	b->time_ns = ordinal * 1000000000u;
 }
 
-void test_batch_extent(struct test_batch *b, uint16_t volume, uint64_t offset_bytes,
-		       uint32_t length_bytes, enum extent_kind kind, uint64_t seed,
-		       uint64_t stamp, uint64_t readback_no)
+static struct unit_builder builder;
+
+void test_batch_unit_begin(void)
 {
-	static struct unit_builder builder;
+	unit_builder_reset(&builder);
+}
+
+uint32_t test_batch_unit_add(uint16_t volume, uint64_t offset_bytes, uint64_t length_bytes,
+			     enum extent_kind kind, const void *data)
+{
+	uint32_t crcs[UNIT_MAX_DATA_BYTES / BLOCK_BYTES + 2], nr = 0, done = 0;
+
+	if (kind != EXTENT_DATA) {
+		unit_builder_add(&builder, volume, offset_bytes, length_bytes, kind);
+		return builder.nr_extents - 1;
+	}
+	assert(length_bytes <= UNIT_MAX_DATA_BYTES);
+	while (done < length_bytes) {
+		uint32_t piece = BLOCK_BYTES - (offset_bytes + done) % BLOCK_BYTES;
+
+		if (piece > length_bytes - done)
+			piece = length_bytes - done;
+		crcs[nr++] = crc32c((const uint8_t *)data + done, piece);
+		done += piece;
+	}
+	done = unit_builder_add_data(&builder, volume, offset_bytes, data, length_bytes, crcs);
+	assert(done == length_bytes);
+	return builder.nr_extents - 1;
+}
+
+void test_batch_unit_end(struct test_batch *b, uint64_t stamp, uint64_t readback_no)
+{
 	static uint8_t scratch[UNIT_MAX_DATA_BYTES];
-	uint8_t data[UNIT_MAX_DATA_BYTES];
-	uint32_t crcs[UNIT_MAX_DATA_BYTES / BLOCK_BYTES + 2], header_crc, le, nr = 0, done = 0;
 	struct unit_label label = { b->ordinal, stamp ? stamp : b->cut_seq, readback_no,
 				    b->codec };
 	uint8_t *unit = calloc(1, UNIT_MAX_BYTES);
+	uint32_t header_crc, le;
 
 	assert(b->nr_units < TEST_BATCH_UNITS);
-	unit_builder_reset(&builder);
-	if (kind == EXTENT_DATA) {
-		assert(length_bytes <= UNIT_MAX_DATA_BYTES);
-		test_fill(data, length_bytes, seed);
-		while (done < length_bytes) {
-			uint32_t piece = BLOCK_BYTES - (offset_bytes + done) % BLOCK_BYTES;
-
-			if (piece > length_bytes - done)
-				piece = length_bytes - done;
-			crcs[nr++] = crc32c(data + done, piece);
-			done += piece;
-		}
-		done = unit_builder_add_data(&builder, volume, offset_bytes, data, length_bytes,
-					     crcs);
-		assert(done == length_bytes);
-	} else {
-		unit_builder_add(&builder, volume, offset_bytes, length_bytes, kind);
-	}
 	b->unit_bytes[b->nr_units] = unit_builder_finish(&builder, &label, unit, scratch,
 							 &header_crc);
 	le = htole32(header_crc);
 	b->units_crc = crc32c_extend(b->units_crc, &le, sizeof(le));
 	b->batch_bytes += b->unit_bytes[b->nr_units];
 	b->units[b->nr_units++] = unit;
+}
+
+void test_batch_extent(struct test_batch *b, uint16_t volume, uint64_t offset_bytes,
+		       uint32_t length_bytes, enum extent_kind kind, uint64_t seed,
+		       uint64_t stamp, uint64_t readback_no)
+{
+	uint8_t data[UNIT_MAX_DATA_BYTES];
+
+	if (kind == EXTENT_DATA)
+		test_fill(data, length_bytes, seed);
+	test_batch_unit_begin();
+	test_batch_unit_add(volume, offset_bytes, length_bytes, kind, data);
+	test_batch_unit_end(b, stamp, readback_no);
 }
 
 void test_batch_end(struct test_batch *b)

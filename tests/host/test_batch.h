@@ -40,6 +40,20 @@ void test_batch_extent(struct test_batch *b, uint16_t volume, uint64_t offset_by
 		       uint32_t length_bytes, enum extent_kind kind, uint64_t seed,
 		       uint64_t stamp, uint64_t readback_no);
 
+/* -- units of several extents: begin, add, end -- */
+
+void test_batch_unit_begin(void);
+
+/**
+ * test_batch_unit_add - @data is borrowed until the end; 64 KiB a unit at most
+ * Return: number of the extent in the unit; data that prolong the one before have its number.
+ */
+uint32_t test_batch_unit_add(uint16_t volume, uint64_t offset_bytes, uint64_t length_bytes,
+			     enum extent_kind kind, const void *data);
+
+/** test_batch_unit_end - @stamp 0: records; else read-backs, the first has @readback_no */
+void test_batch_unit_end(struct test_batch *b, uint64_t stamp, uint64_t readback_no);
+
 /** test_batch_end - lay out the commit record */
 void test_batch_end(struct test_batch *b);
 

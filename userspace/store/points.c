@@ -19,6 +19,8 @@ void points_fini(struct points *p)
 	free(p->repairs);
 	free(p->open_holds);
 	free(p->bad);
+	free(p->members);
+	free(p->all_members);
 	free(p->people_gaps);
 	memset(p, 0, sizeof(*p));
 }
@@ -306,6 +308,76 @@ static int add_bad(struct points *p, const struct footer_extent *extents, size_t
 	return ret;
 }
 
+/* -- members -- */
+
+static bool members_same(const struct points *p, const struct commit_view *commit)
+{
+	const struct points_members *last = p->nr_members ? &p->members[p->nr_members - 1] : NULL;
+
+	if (!last || last->nr != commit->header.nr_volumes)
+		return false;
+	for (uint32_t i = 0; i < last->nr; i++) {
+		const struct points_member *m = &p->all_members[last->first + i];
+
+		if (m->volume != le16toh(commit->volumes[i].volume) ||
+		    m->size_bytes != le64toh(commit->volumes[i].size_bytes))
+			return false;
+	}
+	return true;
+}
+
+/* They hardly ever change: kept once for all commits that have the same. */
+static int add_members(struct points *p, const struct commit_view *commit)
+{
+	uint32_t nr = commit->header.nr_volumes;
+
+	if (members_same(p, commit))
+		return 0;
+	if (!array_reserve(&p->members, &p->max_members, p->nr_members + 1) ||
+	    !array_reserve(&p->all_members, &p->max_all_members, p->nr_all_members + nr))
+		return -ENOMEM;
+	p->members[p->nr_members++] = (struct points_members){
+		commit->header.ordinal, p->nr_all_members, nr };
+	for (uint32_t i = 0; i < nr; i++)
+		p->all_members[p->nr_all_members++] = (struct points_member){
+			le16toh(commit->volumes[i].volume), le64toh(commit->volumes[i].size_bytes) };
+	return 0;
+}
+
+size_t points_members(const struct points *p, size_t index, const struct points_member **out)
+{
+	uint64_t ordinal = p->commits[index].ordinal;
+	size_t low = 0, high = p->nr_members;
+
+	while (low < high) {		/* first change past it */
+		size_t mid = (low + high) / 2;
+
+		if (p->members[mid].ordinal <= ordinal)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	if (low == 0)
+		return 0;
+	*out = p->all_members + p->members[low - 1].first;
+	return p->members[low - 1].nr;
+}
+
+size_t points_find(const struct points *p, uint64_t cut_seq)
+{
+	size_t low = 0, high = p->nr_commits;
+
+	while (low < high) {
+		size_t mid = (low + high) / 2;
+
+		if (p->commits[mid].cut_seq < cut_seq)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low < p->nr_commits && p->commits[low].cut_seq == cut_seq ? low : p->nr_commits;
+}
+
 /* -- */
 
 int points_add(struct points *p, const struct commit_view *commit,
@@ -320,6 +392,8 @@ int points_add(struct points *p, const struct commit_view *commit,
 	if (!array_reserve(&p->commits, &p->max_commits, p->nr_commits + 1))
 		return -ENOMEM;
 	ret = add_bad(p, extents, nr_extents);
+	if (!ret)
+		ret = add_members(p, commit);
 	if (!ret)
 		ret = add_facts(p, commit, &rejudge);
 	if (ret)

@@ -33,6 +33,18 @@ struct points_bad {		/* a stretch that could not be read */
 	uint64_t label_seq;
 };
 
+struct points_member {
+	uint16_t volume;
+	uint64_t size_bytes;
+};
+
+/* Who is a member from a commit on, until the next of these. */
+struct points_members {
+	uint64_t ordinal;
+	size_t first;		/* of all_members */
+	uint32_t nr;
+};
+
 struct points {
 	struct timeline_commit *commits;
 	size_t nr_commits, max_commits;
@@ -46,6 +58,10 @@ struct points {
 	size_t nr_open_holds, max_open_holds;
 	struct points_bad *bad;
 	size_t nr_bad, max_bad;
+	struct points_members *members;	/* by ordinal; only where they change */
+	size_t nr_members, max_members;
+	struct points_member *all_members;
+	size_t nr_all_members, max_all_members;
 	struct timeline_gap *people_gaps;
 	size_t nr_people_gaps, max_people_gaps;
 	bool people_gaps_valid;
@@ -65,6 +81,15 @@ void points_fini(struct points *p);
  */
 int points_add(struct points *p, const struct commit_view *commit,
 	       const struct footer_extent *extents, size_t nr_extents);
+
+/**
+ * points_find - the first commit with this cut
+ * Return: its index; nr_commits: none.
+ */
+size_t points_find(const struct points *p, uint64_t cut_seq);
+
+/** points_members - the volumes of a commit, by its index; *out until the next points_add() */
+size_t points_members(const struct points *p, size_t index, const struct points_member **out);
 
 /** points_gaps - stretches without points, see timeline_gaps() */
 size_t points_gaps(struct points *p, const struct timeline_gap **out);

@@ -459,6 +459,14 @@ void segment_writer_flush(struct segment_writer *w)
 	segment_writer_pump(w);
 }
 
+uint64_t segment_writer_finished(const struct segment_writer *w)
+{
+	if (w->file)
+		return w->file_number - 1;
+	/* The file of the one that is being sealed may still have to be made. */
+	return w->sealing->nr_commits ? w->number - 2 : w->number - 1;
+}
+
 /* -- giving things up -- */
 
 /* The segment that is appended to has no commit: as if it had not begun. */

@@ -117,6 +117,9 @@ static inline bool segment_writer_idle(const struct segment_writer *w)
 	return w->nr_writing == 0 && !w->syncing;
 }
 
+/** segment_writer_finished - segments up to this are sealed and synced, or given up */
+uint64_t segment_writer_finished(const struct segment_writer *w);
+
 /** segment_writer_unwritten - bytes appended, not written */
 uint64_t segment_writer_unwritten(const struct segment_writer *w);
 

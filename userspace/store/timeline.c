@@ -148,6 +148,8 @@ static int open_once(struct env *env, const char *dir, unsigned int flags, const
 		timeline_close(tl);
 		return explain(why, ret, "timeline", dir);
 	}
+	if (!tl->read_only)
+		timeline_runs_tidy(tl);
 	timeline_received_reset(tl);
 	*out = tl;
 	return 0;
@@ -182,6 +184,7 @@ void timeline_close(struct timeline *tl)
 	for (size_t i = 0; i < tl->nr_pending; i++)
 		free(tl->pending[i].record);
 	free(tl->pending);
+	free(tl->bad_runs);
 	free(tl->dir);
 	free(tl);
 }

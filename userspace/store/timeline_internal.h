@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* timeline_internal - what timeline*.c and view.c share. */
+/* timeline_internal - what timeline*.c, index.c and view*.c share. */
 #ifndef BLKSHIP_TIMELINE_INTERNAL_H
 #define BLKSHIP_TIMELINE_INTERNAL_H
 
@@ -51,6 +51,9 @@ struct timeline {
 	bool writer_ready;
 	uint64_t recovering;	/* segment in hand */
 	uint64_t nr_segments;	/* a reader's: that hold what points says */
+	uint64_t *bad_runs;	/* numbers of those that are of no use */
+	size_t nr_bad_runs, max_bad_runs;
+	bool indexing;		/* a job is under way */
 
 	struct timeline_received received;
 	struct timeline_batch batch;
@@ -72,6 +75,12 @@ void timeline_received_reset(struct timeline *tl);
 /* timeline.c: a durable commit, live or found by recovery; 0 or -errno. */
 int timeline_take_commit(struct timeline *tl, const struct commit_view *commit,
 			 const struct footer_extent *extents, size_t nr_extents);
+
+/* index.c: a run does not check; a reader's runs as the manifest has them now; a writer's
+ * strays removed and runs looked at. */
+void timeline_run_bad(struct timeline *tl, uint64_t number);
+int timeline_runs_reload(struct timeline *tl);
+void timeline_runs_tidy(struct timeline *tl);
 
 /* timeline_recover.c: fill points, and for a writer prepare the writer. */
 int timeline_recover(struct timeline *tl, char *why);

@@ -2,10 +2,12 @@
 /*
  * view - the content of the volumes at a recovery point.
  *
- * Stage [9 view]. Fed by the segments of a timeline; feeds restore and export.
+ * Stage [9 view]. Fed by the runs and segments of a timeline; feeds restore and export.
  * Promises: the newest version of each block at or below the cut by (stamp,
  * record before read-back, read-back number), DESIGN 1.5; every byte handed
- * out has been checked against the CRC of capture time.
+ * out has been checked against the CRC of capture time; opening and reading cost the same
+ * at any age, and memory is bounded (docs/STORE.md), as far as there are runs. What has
+ * none, or a damaged one, is looked up in the segments.
  */
 #ifndef BLKSHIP_VIEW_H
 #define BLKSHIP_VIEW_H
@@ -15,10 +17,11 @@
 struct view;
 
 /**
- * view_open - build the index of one point
- * @tl: borrowed until view_close; only its durable commits are looked at
+ * view_open - open the runs, and index the segments that have none
+ * @tl: borrowed until view_close
  * @cut_seq: of a commit; the caller has checked that it is listed
- * Return: 0; -EBADMSG a segment is damaged (@why says where); -ENOMEM; -errno.
+ * Return: 0; -ENOENT no durable commit has this cut; -EBADMSG a segment is damaged (@why
+ * says where); -ENOMEM; -errno.
  */
 int view_open(struct timeline *tl, uint64_t cut_seq, struct view **out, char *why);
 void view_close(struct view *v);
@@ -33,7 +36,8 @@ struct view_extent {
 
 /**
  * view_next - the stretch that holds @offset_bytes, cut to begin there
- * Ends at the volume's size as of the point. Return: 0; -ENOENT past the end.
+ * Ends at the volume's size as of the point; what follows may be of the same kind.
+ * Return: 0; -ENOENT past the end; -EBADMSG a segment is damaged; -errno.
  */
 int view_next(struct view *v, uint16_t volume, uint64_t offset_bytes, struct view_extent *out);
 
@@ -52,8 +56,8 @@ int view_read(struct view *v, uint16_t volume, uint64_t offset_bytes, void *buf,
  * @put: called for each stretch of data, up to 64 KiB; not 0: stop and return that
  * @offset_bytes: out, on failure: where in the volume
  *
- * Reads each unit once, however its blocks are scattered over the volume: what a restore
- * wants. Where view_next() says something other than data, nothing is handed out.
+ * Reads each unit once, however its blocks are scattered over the volume, or once for every
+ * four million stretches: what a restore wants. Where view_next() says something other than data, nothing is handed out.
  * Return: 0; as view_read; or what @put returned.
  */
 int view_copy(struct view *v, uint16_t volume,

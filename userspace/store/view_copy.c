@@ -8,12 +8,19 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "array.h"
 #include "view_internal.h"
+
+#define SORTED_PIECES (4u << 20)	/* at a time: 160 MiB */
+
+struct sorted {
+	struct view_piece *pieces;
+	size_t nr, max;
+};
 
 static int order_compare(const void *a, const void *b)
 {
-	const struct view_piece *x = *(const struct view_piece *const *)a;
-	const struct view_piece *y = *(const struct view_piece *const *)b;
+	const struct view_piece *x = a, *y = b;
 
 	if (x->segment != y->segment)
 		return x->segment < y->segment ? -1 : 1;
@@ -22,23 +29,38 @@ static int order_compare(const void *a, const void *b)
 	return x->data_offset < y->data_offset ? -1 : x->data_offset > y->data_offset;
 }
 
-/* The pieces that are data and begin inside the volume, in the order of the store. */
-static const struct view_piece **data_pieces(const struct view *v, const struct view_volume *vol,
-					     size_t *nr)
+/* From *offset on, as many pieces with data as are sorted at once, or all. */
+static int data_pieces(struct view *v, const struct view_volume *vol, struct sorted *s,
+		       uint64_t *offset)
 {
-	const struct view_piece **pieces = malloc((vol->nr + 1) * sizeof(*pieces));
+	s->nr = 0;
+	while (*offset < vol->size_bytes && s->nr < SORTED_PIECES) {
+		int ret = view_window(v, vol, *offset, vol->size_bytes);
 
-	*nr = 0;
-	if (!pieces)
-		return NULL;
-	for (size_t i = 0; i < vol->nr; i++) {
-		const struct view_piece *p = &v->pieces[vol->first + i];
-
-		if (p->kind == EXTENT_DATA && p->offset_bytes < vol->size_bytes)
-			pieces[(*nr)++] = p;
+		if (ret)
+			return ret;
+		if (!array_reserve(&s->pieces, &s->max, s->nr + v->nr_pieces))
+			return -ENOMEM;
+		for (size_t i = view_find(v, *offset); i < v->nr_pieces; i++)
+			if (v->pieces[i].kind == EXTENT_DATA)
+				s->pieces[s->nr++] = v->pieces[i];
+		*offset = v->pieces_end;
 	}
-	qsort(pieces, *nr, sizeof(*pieces), order_compare);
-	return pieces;
+	if (s->nr)
+		qsort(s->pieces, s->nr, sizeof(*s->pieces), order_compare);
+	return 0;
+}
+
+static int piece_put(struct view *v, const struct view_piece *p,
+		     int (*put)(void *arg, uint64_t offset_bytes, const void *buf, size_t bytes),
+		     void *arg)
+{
+	struct view_unit *u = NULL;
+	int ret = view_unit_get(v, p->segment, p->unit_offset, &u);
+
+	if (!ret && p->data_offset + p->length_bytes > u->data_bytes)
+		ret = -EBADMSG;
+	return ret ? ret : put(arg, p->offset_bytes, u->data + p->data_offset, p->length_bytes);
 }
 
 int view_copy(struct view *v, uint16_t volume,
@@ -46,30 +68,22 @@ int view_copy(struct view *v, uint16_t volume,
 	      void *arg, uint64_t *offset_bytes)
 {
 	const struct view_volume *vol = view_volume(v, volume);
-	const struct view_piece **pieces;
+	struct sorted s = { 0 };
+	uint64_t next = 0;
 	int ret = 0;
-	size_t nr;
 
 	*offset_bytes = 0;
 	if (!vol)
 		return -ERANGE;
-	pieces = data_pieces(v, vol, &nr);
-	if (!pieces)
-		return -ENOMEM;
-	for (size_t i = 0; i < nr && !ret; i++) {
-		const struct view_piece *p = pieces[i];
-		uint64_t bytes = vol->size_bytes - p->offset_bytes;
-		struct view_unit *u = NULL;
-
-		*offset_bytes = p->offset_bytes;
-		if (p->length_bytes < bytes)
-			bytes = p->length_bytes;
-		ret = view_unit_get(v, p->segment, p->unit_offset, &u);
-		if (!ret && p->data_offset + bytes > u->data_bytes)
-			ret = -EBADMSG;
-		if (!ret)
-			ret = put(arg, p->offset_bytes, u->data + p->data_offset, bytes);
+	v->pieces_end = 0;	/* from the beginning, whatever is in hand */
+	while (next < vol->size_bytes && !ret) {
+		*offset_bytes = next;
+		ret = data_pieces(v, vol, &s, &next);
+		for (size_t i = 0; i < s.nr && !ret; i++) {
+			*offset_bytes = s.pieces[i].offset_bytes;
+			ret = piece_put(v, &s.pieces[i], put, arg);
+		}
 	}
-	free(pieces);
+	free(s.pieces);
 	return ret;
 }

@@ -1,11 +1,31 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* view_internal - what view.c (index) and view_read.c (content) share. */
+/* view_internal - what view*.c share. */
 #ifndef BLKSHIP_VIEW_INTERNAL_H
 #define BLKSHIP_VIEW_INTERNAL_H
 
 #include <stdbool.h>
 
+#include "run_read.h"
 #include "view.h"
+
+/* An extent, or a part of one, and where it stands in the order of versions. */
+struct view_version {
+	uint64_t offset_bytes;
+	uint64_t length_bytes;
+	uint64_t label_seq;
+	uint64_t readback_no;
+	uint64_t unit_offset;
+	uint32_t segment;
+	uint32_t data_offset;	/* EXTENT_DATA: of this part, in the unit's data */
+	uint16_t extent_no;	/* of the extent in its unit */
+	uint16_t volume;
+	uint8_t kind;		/* enum extent_kind */
+};
+
+struct view_versions {
+	struct view_version *items;
+	size_t nr, max;
+};
 
 /* A stretch of a volume, and where its content lies. */
 struct view_piece {
@@ -20,7 +40,11 @@ struct view_piece {
 struct view_volume {
 	uint16_t id;
 	uint64_t size_bytes;
-	size_t first, nr;	/* of its pieces */
+};
+
+struct view_run {
+	struct run run;
+	uint64_t first_ordinal;	/* in its first segment */
 };
 
 /* An unpacked unit. */
@@ -41,14 +65,27 @@ struct view_file {
 #define VIEW_WAYS	4	/* 512 units: 32 MiB, as far as used */
 #define VIEW_FILES	32
 #define VIEW_WINDOW_BYTES (1u << 20)
+#define VIEW_WINDOW_VERSIONS 8192	/* in a window of pieces, about */
 
 struct view {
 	struct env *env;
-	char *dir;
+	struct timeline *tl;
+	uint64_t cut_seq;
+	uint64_t nr_commits;	/* that were durable when it was opened */
 	struct view_volume *volumes;
-	size_t nr_volumes, max_volumes;
-	struct view_piece *pieces;	/* by volume, offset */
+	size_t nr_volumes;
+	struct view_run *runs;
+	size_t nr_runs;
+	struct view_versions rest;	/* seen in segments without a run; by place, disjoint */
+	struct run_cache cache;
+
+	/* view_window.c: what was looked up last, [start, end) of a volume */
+	uint16_t pieces_volume;
+	uint64_t pieces_start, pieces_end;
+	struct view_piece *pieces;
 	size_t nr_pieces, max_pieces;
+	struct view_versions found;
+	size_t ahead;		/* versions to look for; more when it is read in order */
 
 	/* view_read.c */
 	struct view_unit units[VIEW_SETS][VIEW_WAYS];
@@ -60,9 +97,42 @@ struct view {
 	size_t window_bytes;
 };
 
-/* The first piece of a volume that ends past @offset_bytes; index into its pieces. */
-size_t view_find(const struct view *v, const struct view_volume *volume, uint64_t offset_bytes);
 const struct view_volume *view_volume(const struct view *v, uint16_t id);
+
+/* -- view_version.c -- */
+
+/* Make room and add one; 0 or -ENOMEM. */
+int view_version_add(struct view_versions *versions, const struct view_version *add);
+
+/*
+ * Call @emit for what is seen of them, by place; two parts of one extent come as one if they
+ * touch. Return: 0; -ENOMEM; -EFBIG; what @emit returned.
+ */
+int view_versions_sweep(const struct view_versions *versions,
+			int (*emit)(void *arg, const struct view_version *seen), void *arg);
+
+/* -- view_rest.c -- */
+
+/*
+ * Read segments [@first, @last], or up to the last durable commit, and add to the rest what
+ * of them is at or below the cut. *ordinal: in, before @first; out, the last one read.
+ */
+int view_rest_add(struct view *v, uint64_t first, uint64_t last, uint64_t *ordinal, char *why);
+
+/* -- view_window.c -- */
+
+/*
+ * Look up a range of a volume that begins at or before @offset_bytes, if that is not in
+ * hand, and goes on up to @end_bytes if the bound allows, else as far as it does.
+ */
+int view_window(struct view *v, const struct view_volume *volume, uint64_t offset_bytes,
+		uint64_t end_bytes);
+
+/* The first piece in hand that ends past @offset_bytes; nr_pieces: none. */
+size_t view_find(const struct view *v, uint64_t offset_bytes);
+
+/* -- view_read.c -- */
+
 void view_read_fini(struct view *v);
 /* An unpacked and checked unit, good until the next call. */
 int view_unit_get(struct view *v, uint32_t segment, uint64_t offset, struct view_unit **out);

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "segment_index.h"
+#include "timeline_internal.h"
 #include "view_internal.h"
 
 #define PATH_BYTES 4096
@@ -40,7 +41,7 @@ static int file_get(struct view *v, uint32_t segment, struct env_file **out)
 	if (f->file)
 		v->env->ops->close(v->env, f->file);
 	f->file = NULL;
-	segment_path(path, sizeof(path), v->dir, segment);
+	segment_path(path, sizeof(path), v->tl->dir, segment);
 	ret = v->env->ops->open(v->env, path, ENV_READ, &f->file);
 	if (ret) {
 		f->file = NULL;
@@ -167,32 +168,52 @@ static int piece_read(struct view *v, const struct view_piece *p, uint64_t skip,
 	return 0;
 }
 
+/* What is in hand of [@offset, + *bytes); *bytes: out, how much that was. */
+static int pieces_read(struct view *v, uint64_t offset_bytes, uint8_t *at, size_t *bytes)
+{
+	uint64_t end = v->pieces_end - offset_bytes < *bytes ? v->pieces_end : offset_bytes + *bytes;
+	uint64_t from = offset_bytes;
+
+	*bytes = end - from;
+	for (size_t i = view_find(v, from); from < end; i++) {
+		const struct view_piece *p = i < v->nr_pieces ? &v->pieces[i] : NULL;
+		uint64_t hole_end = !p || p->offset_bytes > end ? end :
+				    p->offset_bytes > from ? p->offset_bytes : from;
+		uint64_t part;
+		int ret;
+
+		memset(at, 0, hole_end - from);
+		at += hole_end - from;
+		from = hole_end;
+		if (from == end)
+			break;
+		part = p->offset_bytes + p->length_bytes - from;
+		if (part > end - from)
+			part = end - from;
+		ret = piece_read(v, p, from - p->offset_bytes, at, part);
+		if (ret)
+			return ret;
+		at += part;
+		from += part;
+	}
+	return 0;
+}
+
 int view_read(struct view *v, uint16_t volume, uint64_t offset_bytes, void *buf, size_t bytes)
 {
 	const struct view_volume *vol = view_volume(v, volume);
 	uint8_t *at = buf;
-	size_t i;
 
 	if (offset_bytes % SECTOR_BYTES || bytes % SECTOR_BYTES)
 		return -EINVAL;
 	if (!vol || offset_bytes > vol->size_bytes || bytes > vol->size_bytes - offset_bytes)
 		return -ERANGE;
-	for (i = view_find(v, vol, offset_bytes); bytes; i++) {
-		const struct view_piece *p = i < vol->nr ? &v->pieces[vol->first + i] : NULL;
-		uint64_t hole = p && p->offset_bytes > offset_bytes ?
-				p->offset_bytes - offset_bytes : p ? 0 : bytes;
-		uint64_t skip, part = hole < bytes ? hole : bytes;
-		int ret;
+	while (bytes) {
+		size_t part = bytes;
+		int ret = view_window(v, vol, offset_bytes, offset_bytes + bytes);
 
-		memset(at, 0, part);
-		at += part;
-		offset_bytes += part;
-		bytes -= part;
-		if (!bytes)
-			break;
-		skip = offset_bytes - p->offset_bytes;
-		part = p->length_bytes - skip < bytes ? p->length_bytes - skip : bytes;
-		ret = piece_read(v, p, skip, at, part);
+		if (!ret)
+			ret = pieces_read(v, offset_bytes, at, &part);
 		if (ret)
 			return ret;
 		at += part;

@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* index - keeps the runs of a timeline: which to make next, and what counts. */
+#include "index.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "array.h"
+#include "run_build.h"
+#include "timeline_internal.h"
+
+#define PATH_BYTES 4096
+
+struct index_job {
+	char *dir;
+	uint8_t timeline[16];
+	uint64_t number;
+	struct run_segment segment;	/* without inputs: a run of level 0 of this */
+	struct manifest_run inputs[RUN_FAN_IN];
+	size_t nr_inputs;
+	char text[64];
+
+	bool done;
+	int error;
+	uint64_t bad;			/* the input that was damaged */
+	struct manifest_run run;	/* what was made */
+};
+
+/* -- runs that are of no use -- */
+
+static bool run_is_bad(const struct timeline *tl, uint64_t number)
+{
+	for (size_t i = 0; i < tl->nr_bad_runs; i++)
+		if (tl->bad_runs[i] == number)
+			return true;
+	return false;
+}
+
+void timeline_run_bad(struct timeline *tl, uint64_t number)
+{
+	if (run_is_bad(tl, number) ||
+	    !array_reserve(&tl->bad_runs, &tl->max_bad_runs, tl->nr_bad_runs + 1))
+		return;		/* who meets it next will say so again */
+	tl->bad_runs[tl->nr_bad_runs++] = number;
+}
+
+/* Forget those that the manifest does not name any more. */
+static void bad_runs_renew(struct timeline *tl)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < tl->nr_bad_runs; i++)
+		for (size_t j = 0; j < tl->manifest.nr_runs; j++)
+			if (tl->manifest.runs[j].number == tl->bad_runs[i])
+				tl->bad_runs[kept++] = tl->bad_runs[i];
+	tl->nr_bad_runs = kept;
+}
+
+int timeline_runs_reload(struct timeline *tl)
+{
+	char why[TIMELINE_TEXT_BYTES];
+	struct manifest *m = &tl->manifest, now;
+	int ret = manifest_open(&now, tl->env, tl->dir, false, why);
+
+	if (!ret) {
+		struct manifest_run *old = m->runs;
+
+		m->runs = now.runs;
+		m->nr_runs = now.nr_runs;
+		m->max_runs = now.max_runs;
+		now.runs = old;
+		bad_runs_renew(tl);
+	}
+	manifest_close(&now);
+	return ret;
+}
+
+/* -- opening -- */
+
+struct strays {
+	struct timeline *tl;
+	char (*names)[32];
+	size_t nr, max;
+};
+
+static void stray_take(void *arg, const char *name)
+{
+	struct strays *s = arg;
+	size_t length = strlen(name);
+	uint64_t number;
+	char *end;
+
+	if ((length != 20 || strcmp(name + 16, ".run") != 0) &&
+	    (length != 24 || strcmp(name + 16, ".run.new") != 0))
+		return;
+	number = strtoull(name, &end, 16);
+	if (end != name + 16)
+		return;
+	for (size_t i = 0; i < s->tl->manifest.nr_runs && length == 20; i++)
+		if (s->tl->manifest.runs[i].number == number)
+			return;
+	/* Without memory for its name it stays until the next opening. */
+	if (array_reserve(&s->names, &s->max, s->nr + 1))
+		memcpy(s->names[s->nr++], name, length + 1);
+}
+
+void timeline_runs_tidy(struct timeline *tl)
+{
+	struct strays s = { .tl = tl };
+	char path[PATH_BYTES];
+
+	tl->env->ops->list(tl->env, tl->dir, stray_take, &s);
+	for (size_t i = 0; i < s.nr; i++) {
+		snprintf(path, sizeof(path), "%s/%s", tl->dir, s.names[i]);
+		tl->env->ops->unlink(tl->env, path);
+	}
+	free(s.names);
+	for (size_t i = 0; i < tl->manifest.nr_runs; i++) {
+		const struct manifest_run *mr = &tl->manifest.runs[i];
+		struct run run;
+
+		if (run_open(tl->env, tl->dir, tl->manifest.identity.timeline, mr, &run))
+			timeline_run_bad(tl, mr->number);
+		else
+			run_close(&run);
+	}
+}
+
+/* -- planning -- */
+
+/* The first of RUN_FAN_IN runs side by side of the lowest level that has so many. */
+static const struct manifest_run *plan_merge(const struct timeline *tl)
+{
+	const struct manifest *m = &tl->manifest;
+	const struct manifest_run *found = NULL;
+	size_t nr = 0;
+
+	for (size_t i = 0; i < m->nr_runs; i++) {
+		const struct manifest_run *r = &m->runs[i];
+		bool follows = nr && r[-1].last_segment + 1 == r->first_segment &&
+			       r[-1].level == r->level;
+
+		nr = run_is_bad(tl, r->number) ? 0 : follows ? nr + 1 : 1;
+		if (nr >= RUN_FAN_IN && (!found || r->level < found->level))
+			found = r - (RUN_FAN_IN - 1);
+	}
+	return found;
+}
+
+/* The lowest segment that is finished and has no run. */
+static bool plan_segment(const struct timeline *tl, struct run_segment *out)
+{
+	const struct manifest *m = &tl->manifest;
+	const struct manifest_segment_end *end;
+	uint64_t segment = 1, ordinal = 0;
+
+	for (size_t i = 0; i < m->nr_runs && m->runs[i].first_segment == segment &&
+			   !run_is_bad(tl, m->runs[i].number); i++) {
+		segment = m->runs[i].last_segment + 1;
+		ordinal = m->runs[i].last_ordinal;
+	}
+	if (segment > segment_writer_finished(&tl->writer))
+		return false;
+	end = manifest_end(m, segment);
+	*out = (struct run_segment){ segment, ordinal + 1, end ? end->end_offset : 0 };
+	return true;
+}
+
+struct index_job *timeline_index_plan(struct timeline *tl)
+{
+	const struct manifest_run *inputs;
+	struct index_job *job;
+
+	if (tl->read_only || tl->indexing)
+		return NULL;
+	job = calloc(1, sizeof(*job));
+	if (!job)
+		return NULL;
+	inputs = plan_merge(tl);
+	if (inputs) {
+		job->nr_inputs = RUN_FAN_IN;
+		memcpy(job->inputs, inputs, sizeof(job->inputs));
+		snprintf(job->text, sizeof(job->text), "merge of segments %llu to %llu",
+			 (unsigned long long)inputs[0].first_segment,
+			 (unsigned long long)inputs[RUN_FAN_IN - 1].last_segment);
+	} else if (plan_segment(tl, &job->segment)) {
+		snprintf(job->text, sizeof(job->text), "segment %llu",
+			 (unsigned long long)job->segment.number);
+	} else {
+		free(job);
+		return NULL;
+	}
+	job->dir = strdup(tl->dir);
+	if (!job->dir) {
+		free(job);
+		return NULL;
+	}
+	memcpy(job->timeline, tl->manifest.identity.timeline, sizeof(job->timeline));
+	job->number = manifest_next_run(&tl->manifest);
+	tl->indexing = true;
+	return job;
+}
+
+/* -- doing and taking -- */
+
+int index_job_run(struct index_job *job, struct env *env, const struct run_pace *pace)
+{
+	if (job->nr_inputs)
+		job->error = run_build_merge(env, job->dir, job->timeline, job->number, job->inputs,
+					     job->nr_inputs, pace, &job->run, &job->bad);
+	else
+		job->error = run_build_segment(env, job->dir, job->timeline, job->number,
+					       &job->segment, pace, &job->run);
+	job->done = true;
+	return job->error;
+}
+
+const char *index_job_text(const struct index_job *job)
+{
+	return job->text;
+}
+
+static bool overlap(const struct manifest_run *a, const struct manifest_run *b)
+{
+	return a->first_segment <= b->last_segment && b->first_segment <= a->last_segment;
+}
+
+/* Name it; then, and only then, those it stands for can go. */
+static int run_name(struct timeline *tl, const struct manifest_run *run)
+{
+	struct manifest *m = &tl->manifest;
+	uint64_t *old = malloc((m->nr_runs + 1) * sizeof(*old));
+	char path[PATH_BYTES];
+	size_t nr = 0;
+	int ret;
+
+	if (!old)
+		return -ENOMEM;
+	for (size_t i = 0; i < m->nr_runs; i++)
+		if (overlap(&m->runs[i], run))
+			old[nr++] = m->runs[i].number;
+	ret = manifest_add_run(m, run);
+	for (size_t i = 0; i < nr && !ret; i++) {
+		/* What stays behind is removed when the timeline is opened. */
+		run_path(path, sizeof(path), tl->dir, old[i], 0);
+		tl->env->ops->unlink(tl->env, path);
+	}
+	bad_runs_renew(tl);
+	free(old);
+	return ret;
+}
+
+int timeline_index_take(struct timeline *tl, struct index_job *job)
+{
+	int ret = job->done ? job->error : -ECANCELED;
+
+	tl->indexing = false;
+	if (job->bad)
+		timeline_run_bad(tl, job->bad);
+	if (!ret)
+		ret = run_name(tl, &job->run);
+	free(job->dir);
+	free(job);
+	return ret;
+}

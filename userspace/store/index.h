@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * index - keeps the runs of a timeline: which to make next, and what counts.
+ *
+ * Beside stage [7 timeline store]. Fed by segments that are finished; feeds views. The work
+ * itself is a job that needs nothing of the timeline and may be done in any thread; planning
+ * it and taking its result belong to the timeline's. docs/STORE.md has the order of
+ * what is written and why a crash does no harm.
+ *
+ * Promise: whatever a job does or fails to do, views show the same.
+ */
+#ifndef BLKSHIP_INDEX_H
+#define BLKSHIP_INDEX_H
+
+#include "run_write.h"
+#include "timeline.h"
+
+struct index_job;
+
+/**
+ * timeline_index_plan - what the index of a writer's timeline needs next
+ * One job at a time. Return: a job, which timeline_index_take() is due for; NULL: nothing
+ * is needed, or a job is under way, or there is no memory.
+ */
+struct index_job *timeline_index_plan(struct timeline *tl);
+
+/**
+ * index_job_run - do it
+ * @env: of the calling thread; no submit() is called
+ * @pace: called with the bytes written, as they are; may be NULL
+ * Return: 0; -errno, or what @pace returned: nothing is left of it. The job knows, too.
+ */
+int index_job_run(struct index_job *job, struct env *env, const struct run_pace *pace);
+
+/** index_job_text - what it makes, for a log line: "segment 7", "merge of segments 1 to 4" */
+const char *index_job_text(const struct index_job *job);
+
+/**
+ * timeline_index_take - name what the job made, remove what that replaces; free the job
+ * Return: 0; what index_job_run() returned; -errno of the manifest.
+ */
+int timeline_index_take(struct timeline *tl, struct index_job *job);
+
+#endif

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * view_rest - what of a view lies in segments that no run answers for.
+ *
+ * The newest ones, that have no run yet, and those whose run is damaged. All durable
+ * extents with a label at or below the cut take part, whichever batch brought them: a
+ * read-back may come in a batch after the point.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "segment_scan.h"
+#include "timeline_internal.h"
+#include "view_internal.h"
+
+#define PATH_BYTES 4096
+
+struct collect {
+	struct view *view;
+	uint32_t segment;
+	struct view_versions versions;
+	uint64_t unit_offset;	/* of the extent before */
+	uint16_t extent_no;
+};
+
+static int take_extent(struct collect *c, const struct footer_extent *e)
+{
+	const struct view_version version = {
+		.offset_bytes = e->extent.offset_bytes, .length_bytes = e->extent.length_bytes,
+		.label_seq = e->label_seq, .readback_no = e->readback_no,
+		.unit_offset = e->unit_offset, .segment = c->segment,
+		.data_offset = e->extent.data_offset, .extent_no = c->extent_no,
+		.volume = e->extent.volume, .kind = e->extent.kind,
+	};
+
+	return view_version_add(&c->versions, &version);
+}
+
+static int take_commit(void *arg, const struct commit_view *commit,
+		       const struct footer_extent *extents, size_t nr_extents)
+{
+	struct collect *c = arg;
+	int ret = 0;
+
+	if (commit->header.ordinal > c->view->nr_commits)
+		return 0;
+	for (size_t i = 0; i < nr_extents && !ret; i++) {
+		const struct footer_extent *e = &extents[i];
+
+		c->extent_no = e->unit_offset == c->unit_offset ? c->extent_no + 1 : 0;
+		c->unit_offset = e->unit_offset;
+		if (e->label_seq <= c->view->cut_seq && view_volume(c->view, e->extent.volume))
+			ret = take_extent(c, e);
+	}
+	return ret;
+}
+
+static int scan(struct collect *c, uint64_t number, uint64_t *ordinal, char *why)
+{
+	struct timeline *tl = c->view->tl;
+	const struct manifest_segment_end *end = manifest_end(&tl->manifest, number);
+	char path[PATH_BYTES];
+	struct segment_scan scan = {
+		.env = tl->env, .path = path, .timeline = tl->manifest.identity.timeline,
+		.number = number, .first_ordinal = *ordinal + 1,
+		.end_limit = end ? end->end_offset : 0, .trust_footer = true,
+		.commit = take_commit, .arg = c,
+	};
+	int ret;
+
+	c->segment = number;
+	c->unit_offset = 0;
+	segment_path(path, sizeof(path), tl->dir, number);
+	ret = segment_scan(&scan);
+	segment_index_fini(&scan.index);
+	if (ret == -ENOENT)	/* the directory or the copy of it is not whole */
+		ret = -EBADMSG;
+	if (!ret && (!scan.header_valid ||
+		     (scan.damaged && scan.last_ordinal < c->view->nr_commits)))
+		ret = -EBADMSG;
+	if (ret)
+		snprintf(why, TIMELINE_TEXT_BYTES, "%.120s: %s", path,
+			 scan.text[0] ? scan.text : strerror(-ret));
+	*ordinal = scan.last_ordinal;
+	return ret;
+}
+
+static int keep_seen(void *arg, const struct view_version *seen)
+{
+	return view_version_add(arg, seen);
+}
+
+int view_rest_add(struct view *v, uint64_t first, uint64_t last, uint64_t *ordinal, char *why)
+{
+	struct collect c = { .view = v };
+	struct view_versions seen = { 0 };
+	int ret = 0;
+
+	for (uint64_t n = first; n <= last && *ordinal < v->nr_commits && !ret; n++)
+		ret = scan(&c, n, ordinal, why);
+	/* With what was there: the order of versions does not ask where they come from. */
+	for (size_t i = 0; i < v->rest.nr && !ret; i++)
+		ret = view_version_add(&c.versions, &v->rest.items[i]);
+	if (!ret)
+		ret = view_versions_sweep(&c.versions, keep_seen, &seen);
+	free(c.versions.items);
+	if (ret) {
+		free(seen.items);
+		return ret;
+	}
+	free(v->rest.items);
+	v->rest = seen;
+	return 0;
+}
