@@ -24,7 +24,7 @@ LDLIBS = $(PKG_LIBS) -lpthread
 objs = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 
 # One library of everything that is not a main(); each program takes what it needs.
-LIB_SRC := $(wildcard userspace/lib/*.c userspace/store/*.c) \
+LIB_SRC := $(wildcard userspace/lib/*.c userspace/store/*.c userspace/export/*.c) \
 	$(filter-out %/main.c,$(wildcard userspace/shipper/*.c userspace/target/*.c))
 LIB := $(BUILD)/libblkship.a
 # The module's arithmetic, built for the host.

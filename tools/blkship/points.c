@@ -201,7 +201,7 @@ int cmd_points(const struct command *cmd, int argc, char **argv)
 	}
 	cli_check_args(cmd, argc, 1, 1);
 	group = argv[optind];
-	ret = point_list_open(store, group, &list);
+	ret = point_open(store, group, &list);
 	if (ret != CLI_DONE)
 		return ret;
 	print_damage(&list, group);

@@ -40,27 +40,17 @@ struct output {
 
 struct restore {
 	const char *store, *dir, *only;
-	char group[64];
-	const char *when_text;
+	const char *point_text;		/* GROUP@WHEN */
 	const char *devices[MAX_OUTPUTS];	/* VOLUME=DEVICE */
 	size_t nr_devices;
 	bool force, dry_run, json;
-	struct point_list list;
-	const struct point *point;
+	struct point_named named;
 	struct view *view;
 	struct output outputs[MAX_OUTPUTS];
 	size_t nr_outputs;
 	uint64_t total_bytes;
 	struct progress progress;
 };
-
-static uint64_t realtime_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_REALTIME, &ts);
-	return (uint64_t)ts.tv_sec * WHEN_NS + ts.tv_nsec;
-}
 
 /* -- what is to be written where -- */
 
@@ -80,7 +70,7 @@ static int add_output(struct restore *r, const struct timeline_volume *v, uint64
 
 	if (r->nr_outputs == MAX_OUTPUTS)
 		return cli_fail(CLI_FAILED, "group %s has more than %d volumes; restore them one by one with --volume",
-				r->group, MAX_OUTPUTS);
+				r->named.name.group, MAX_OUTPUTS);
 	memset(o, 0, sizeof(*o));
 	o->volume = v->id;
 	o->name = v->name;
@@ -98,7 +88,7 @@ static int add_output(struct restore *r, const struct timeline_volume *v, uint64
 static int choose_outputs(struct restore *r)
 {
 	const struct timeline_volume *volumes;
-	size_t nr = timeline_volumes(r->list.tl, &volumes), found = 0;
+	size_t nr = timeline_volumes(r->named.list.tl, &volumes), found = 0;
 
 	for (size_t i = 0; i < nr; i++) {
 		uint64_t size_bytes = view_size(r->view, volumes[i].id);
@@ -117,7 +107,7 @@ static int choose_outputs(struct restore *r)
 	}
 	if (found < r->nr_devices || !r->nr_outputs)
 		return cli_fail(CLI_NOT_FOUND, "group %s has no such volume at this point; nothing was written; `blkship points %s --store %s --json` names them",
-				r->group, r->group, r->store);
+				r->named.name.group, r->named.name.group, r->store);
 	return CLI_DONE;
 }
 
@@ -382,10 +372,10 @@ static int report(const struct restore *r)
 	char when[64], seq[40], size[16], data[16];
 	uint64_t data_bytes = 0;
 
-	when_local(r->point->time_ns, when, sizeof(when));
-	cli_seq(r->point->seq, seq, sizeof(seq));
+	when_local(r->named.point->time_ns, when, sizeof(when));
+	cli_seq(r->named.point->seq, seq, sizeof(seq));
 	if (!r->json)
-		printf("%s@%s (seq:%s)\n", r->group, when, seq);
+		printf("%s@%s (seq:%s)\n", r->named.name.group, when, seq);
 	for (size_t i = 0; i < r->nr_outputs; i++) {
 		const struct output *o = &r->outputs[i];
 
@@ -401,8 +391,8 @@ static int report(const struct restore *r)
 			printf("%s: %s, %s of it data\n", o->device ? o->device : o->path, size, data);
 	}
 	if (r->json)
-		return cli_print_json(json_pack("{s:s, s:o, s:o, s:o, s:I, s:f}", "group", r->group,
-			"seq", cli_json_seq(r->point->seq), "time", cli_json_time(r->point->time_ns),
+		return cli_print_json(json_pack("{s:s, s:o, s:o, s:o, s:I, s:f}", "group", r->named.name.group,
+			"seq", cli_json_seq(r->named.point->seq), "time", cli_json_time(r->named.point->time_ns),
 			"volumes", volumes, "data_bytes", (json_int_t)data_bytes, "seconds", seconds));
 	cli_bytes(data_bytes, data, sizeof(data));
 	printf("%s in %.1f s (%.0f MB/s), every block checked\n", data, seconds,
@@ -421,7 +411,6 @@ static int parse(const struct command *cmd, int argc, char **argv, struct restor
 		{ "dry-run", no_argument, NULL, 'n' },
 		CLI_COMMON_OPTIONS
 	};
-	const char *at;
 	int c;
 
 	while ((c = cli_getopt(cmd, argc, argv, longs, &r->json)) != -1) {
@@ -442,80 +431,23 @@ static int parse(const struct command *cmd, int argc, char **argv, struct restor
 		}
 	}
 	cli_check_args(cmd, argc, 1, 1);
-	at = strchr(argv[optind], '@');
-	if (!at || at == argv[optind] || (size_t)(at - argv[optind]) >= sizeof(r->group))
-		return cli_usage(cmd, "'%s' is not GROUP@WHEN", argv[optind]);
-	memcpy(r->group, argv[optind], at - argv[optind]);
-	r->when_text = at + 1;
+	r->point_text = argv[optind];
 	if (!r->dir && !r->nr_devices)
 		return cli_usage(cmd, "where to? --output DIR or --to-device VOLUME=DEVICE");
-	return CLI_DONE;
-}
-
-static int find_point(const struct command *cmd, struct restore *r)
-{
-	char why[WHEN_TEXT_BYTES], text[64];
-	struct when when;
-	int ret;
-
-	if (when_parse(r->when_text, realtime_ns(), &when, why) < 0)
-		return cli_usage(cmd, "%s", why);
-	ret = point_list_open(r->store, r->group, &r->list);
-	if (ret != CLI_DONE)
-		return ret;
-	r->point = point_find(&r->list, &when);
-	if (r->point)
-		return CLI_DONE;
-	if (!r->list.nr && timeline_damage(r->list.tl))
-		return cli_fail(CLI_FAILED, "group %s is damaged: %s; nothing was written; no recovery point is left",
-				r->group, timeline_damage(r->list.tl));
-	if (!r->list.nr)
-		return cli_fail(CLI_NOT_FOUND, "group %s has no recovery points yet; nothing was written",
-				r->group);
-	when_local(r->list.points[0].time_ns, text, sizeof(text));
-	return cli_fail(CLI_NOT_FOUND, "group %s has no point %s %s; nothing was written; the oldest is of %s",
-			r->group, when.kind == WHEN_SEQ ? "with" : "at or before", r->when_text, text);
-}
-
-/*
- * Of a damaged timeline only what lies before the damage is listed: the newest of
- * that is not what "latest", or a time, was meant to name.
- */
-static int check_damage(const struct restore *r)
-{
-	const char *damage = timeline_damage(r->list.tl);
-	char seq[40];
-
-	if (!damage)
-		return CLI_DONE;
-	cli_seq(r->point->seq, seq, sizeof(seq));
-	if (r->point == &r->list.points[r->list.nr - 1] && strncmp(r->when_text, "seq:", 4) != 0 &&
-	    !r->force)
-		return cli_fail(CLI_REFUSED, "group %s is damaged: %s; nothing was written; points after %s@seq:%s are lost with it; name that one, or an older one, to restore it",
-				r->group, damage, r->group, seq);
-	fprintf(stderr, "blkship: group %s is damaged: %s; points that need it are lost\n", r->group,
-		damage);
 	return CLI_DONE;
 }
 
 static int restore_run(struct restore *r)
 {
 	char why[TIMELINE_TEXT_BYTES] = "";
-	int ret = check_damage(r);
+	int ret;
 
-	if (ret != CLI_DONE)
-		return ret;
-	if (r->point->degraded && !r->force && !r->dry_run)
+	if (r->named.point->degraded && !r->force && !r->dry_run)
 		return cli_fail(CLI_REFUSED, "group %s: this point is degraded: some sectors could not be read at the source; nothing was written; --force leaves zeroes there, or choose another point",
-				r->group);
-	if (!r->force) {
-		ret = point_refuse_damaged(&r->list, r->group, r->point);
-		if (ret != CLI_DONE)
-			return ret;
-	}
-	ret = view_open(r->list.tl, r->point->seq, &r->view, why);
+				r->named.name.group);
+	ret = view_open(r->named.list.tl, r->named.point->seq, &r->view, why);
 	if (ret < 0)
-		return cli_fail(CLI_FAILED, "group %s: %s; nothing was written; try another point", r->group,
+		return cli_fail(CLI_FAILED, "group %s: %s; nothing was written; try another point", r->named.name.group,
 				*why ? why : strerror(-ret));
 	ret = choose_outputs(r);
 	if (ret == CLI_DONE)
@@ -537,7 +469,8 @@ int cmd_restore(const struct command *cmd, int argc, char **argv)
 	r->store = CLI_STORE_DEFAULT;
 	ret = parse(cmd, argc, argv, r);
 	if (ret == CLI_DONE)
-		ret = find_point(cmd, r);
+		ret = point_named_open(cmd, r->store, r->point_text, r->force,
+				       "nothing was written", &r->named);
 	if (ret == CLI_DONE)
 		ret = restore_run(r);
 	for (size_t i = 0; i < r->nr_outputs; i++)
@@ -545,8 +478,7 @@ int cmd_restore(const struct command *cmd, int argc, char **argv)
 			close(r->outputs[i].fd);
 	if (r->view)
 		view_close(r->view);
-	if (r->list.tl)
-		point_list_close(&r->list);
+	point_named_close(&r->named);
 	free(r);
 	return ret;
 }

@@ -226,7 +226,7 @@ static void group_run(struct scrub *s, const char *group)
 	s->group = group;
 	s->unsaved_told = false;
 	memset(&s->check, 0, sizeof(s->check));
-	if (point_list_open(s->store, group, &s->list) != CLI_DONE) {
+	if (point_open(s->store, group, &s->list) != CLI_DONE) {
 		s->nr_failed++;		/* which has complained */
 		return;
 	}

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * point_list - the recovery points of a group in a store, read offline.
+ *
+ * Stage [8 recovery point]. Fed by a timeline opened for reading, beside a running
+ * target or without one; feeds the command line and the export. Everybody who takes
+ * a GROUP@WHEN finds the point here, so that it is the same one for all.
+ */
+#ifndef BLKSHIP_POINT_LIST_H
+#define BLKSHIP_POINT_LIST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../lib/env.h"
+#include "../lib/when.h"
+#include "../store/check_state.h"
+#include "../store/timeline.h"
+
+#define POINT_TEXT_BYTES	1024
+#define POINT_GROUP_BYTES	64
+#define POINT_NOTE_BYTES	256
+
+struct point {
+	uint64_t seq;
+	uint64_t time_ns;
+	uint64_t current_to_ns;		/* nothing was written between time_ns and this */
+	uint64_t received_ns;		/* by the target's clock */
+	uint64_t written_bytes;		/* since the point before */
+	uint64_t nr_records;
+	bool degraded;
+	bool checked;			/* all of it was read and was good */
+	const struct check_damage *damage; /* known, of its view; or NULL */
+};
+
+/* A group's timeline, open for reading, and its listed points by time. */
+struct point_list {
+	struct env *env;
+	struct timeline *tl;
+	struct check_state checks;
+	char note[POINT_NOTE_BYTES];	/* "", or why it is not known what checks have found */
+	struct point *points;
+	size_t nr;
+};
+
+/**
+ * point_list_open - open a group in a store
+ * @why: out on failure, POINT_TEXT_BYTES: what is wrong, on what, and what to do
+ *
+ * Heartbeats of an idle group are no points of their own: they make the point before
+ * them current to a later time.
+ * Return: 0; -ENOENT no such store or group; other -errno.
+ */
+int point_list_open(const char *store, const char *group, struct point_list *list, char *why);
+void point_list_close(struct point_list *list);
+
+/** point_find - what is meant by @when; NULL: there is none */
+const struct point *point_find(const struct point_list *list, const struct when *when);
+
+/* GROUP@WHEN, taken apart. */
+struct point_name {
+	char group[POINT_GROUP_BYTES];
+	const char *when_text;		/* part of what was parsed */
+	struct when when;
+};
+
+/**
+ * point_name_parse - read GROUP@WHEN
+ * @why: out on failure, POINT_TEXT_BYTES
+ * Return: 0 or -EINVAL.
+ */
+int point_name_parse(const char *text, uint64_t now_ns, struct point_name *name, char *why);
+
+/**
+ * point_choose - the point that people mean by a name
+ * @force: also one that is known to be damaged
+ * @why: out on failure, POINT_TEXT_BYTES
+ *
+ * Of a damaged timeline only what lies before the damage is listed: the newest of
+ * that is not what "latest", or a time, was meant to name. And a point is not offered
+ * silently when a check has found that something it needs is damaged.
+ *
+ * Return: 0; -ENOENT no such point; -EUCLEAN damaged, none is left; -EKEYREJECTED
+ * damaged, and not @force.
+ */
+int point_choose(const struct point_list *list, const struct point_name *name, bool force,
+		 const struct point **out, char *why);
+
+#endif
