@@ -1,0 +1,336 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * nbdkit-blkship-plugin - a recovery point over NBD, read-only.
+ *
+ *	nbdkit blkship store=/srv/blkship group=erp point=latest
+ *
+ * One server serves all volumes of the group at one point; the export's name is the
+ * volume's. nbdkit does the protocol, sockets, threads and filters; this translates.
+ * All requests may run at a time: export.c has a reader for each, up to a bound.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NBDKIT_API_VERSION 2
+#include <nbdkit-plugin.h>
+
+#include "../lib/segment_format.h"
+#include "../lib/seq.h"
+#include "export.h"
+
+#define THREAD_MODEL NBDKIT_THREAD_MODEL_PARALLEL
+
+/* Measured on two cores (docs/EXPORT.md): more readers than cores gain nothing. */
+#define READERS_DEFAULT 2
+
+static char *store, *group, *point;
+static bool force;
+static unsigned int readers = READERS_DEFAULT;
+static struct export *export;
+
+/* -- configuration -- */
+
+static int take(char **field, const char *key, const char *value)
+{
+	if (*field) {
+		nbdkit_error("%s= is given twice", key);
+		return -1;
+	}
+	*field = strdup(value);
+	if (!*field) {
+		nbdkit_error("out of memory");
+		return -1;
+	}
+	return 0;
+}
+
+static int blkship_config(const char *key, const char *value)
+{
+	if (strcmp(key, "store") == 0) {
+		if (store) {
+			nbdkit_error("store= is given twice");
+			return -1;
+		}
+		store = nbdkit_realpath(value);
+		return store ? 0 : -1;
+	}
+	if (strcmp(key, "group") == 0)
+		return take(&group, key, value);
+	if (strcmp(key, "point") == 0)
+		return take(&point, key, value);
+	if (strcmp(key, "force") == 0) {
+		int yes = nbdkit_parse_bool(value);
+
+		force = yes > 0;
+		return yes < 0 ? -1 : 0;
+	}
+	if (strcmp(key, "readers") == 0) {
+		if (nbdkit_parse_unsigned(key, value, &readers) < 0)
+			return -1;
+		if (readers >= 1 && readers <= EXPORT_MAX_READERS)
+			return 0;
+		nbdkit_error("readers=%s: from 1 to %d", value, EXPORT_MAX_READERS);
+		return -1;
+	}
+	nbdkit_error("unknown parameter %s=; there are store=, group=, point=, force= and readers=", key);
+	return -1;
+}
+
+static int blkship_config_complete(void)
+{
+	if (store && group)
+		return 0;
+	nbdkit_error("%s= is missing: store=DIR group=NAME [point=WHEN] are wanted",
+		     store ? "group" : "store");
+	return -1;
+}
+
+/* Before nbdkit goes into the background: what is wrong is said where it was started. */
+static int blkship_get_ready(void)
+{
+	char text[512], why[POINT_TEXT_BYTES];
+
+	if ((size_t)snprintf(text, sizeof(text), "%s@%s", group, point ? point : "latest") >=
+	    sizeof(text)) {
+		nbdkit_error("group= and point= are too long");
+		return -1;
+	}
+	if (export_open(store, text, force, readers, &export, why) < 0) {
+		nbdkit_error("%s; nothing is exported", why);
+		return -1;
+	}
+	return 0;
+}
+
+static void blkship_cleanup(void)
+{
+	export_close(export);
+	export = NULL;
+}
+
+static void blkship_unload(void)
+{
+	free(store);
+	free(group);
+	free(point);
+}
+
+/* -- exports -- */
+
+static const struct export_volume *volume_by_name(const char *name)
+{
+	const struct export_volume *volumes;
+	size_t nr = export_volumes(export, &volumes);
+
+	for (size_t i = 0; i < nr; i++)
+		if (strcmp(volumes[i].name, name) == 0)
+			return &volumes[i];
+	return NULL;
+}
+
+/* "erp at 2026-11-22T13:03:07.250000000Z (seq:1:4711)" */
+static void describe(char *text, size_t bytes)
+{
+	const char *name;
+	const struct point *p = export_point(export, &name);
+	char when[40];
+
+	when_utc(p->time_ns, when, sizeof(when));
+	snprintf(text, bytes, "%s at %s (seq:%u:%" PRIu64 ")%s", name, when,
+		 seq_incarnation(p->seq), seq_number(p->seq),
+		 p->degraded ? "; degraded: some sectors are unreadable" : "");
+}
+
+static int blkship_list_exports(int readonly, int is_tls, struct nbdkit_exports *exports)
+{
+	const struct export_volume *volumes;
+	size_t nr = export_volumes(export, &volumes);
+	char text[256];
+
+	describe(text, sizeof(text));
+	for (size_t i = 0; i < nr; i++)
+		if (nbdkit_add_export(exports, volumes[i].name, text) < 0)
+			return -1;
+	return 0;
+}
+
+/* With several volumes there is none that "" could mean; NULL says so. */
+static const char *blkship_default_export(int readonly, int is_tls)
+{
+	const struct export_volume *volumes;
+
+	return export_volumes(export, &volumes) == 1 ? volumes[0].name : NULL;
+}
+
+static void *blkship_open(int readonly)
+{
+	const struct export_volume *volumes, *found;
+	const char *name = nbdkit_export_name();
+	char names[256] = "";
+	size_t nr, used = 0;
+
+	if (!name)
+		return NULL;
+	nr = export_volumes(export, &volumes);
+	found = !*name && nr == 1 ? &volumes[0] : volume_by_name(name);
+	if (found)
+		return (void *)found;
+	for (size_t i = 0; i < nr && used < sizeof(names); i++)
+		used += snprintf(names + used, sizeof(names) - used, " %s", volumes[i].name);
+	nbdkit_error("group %s has no volume '%.64s' at this point; it has%s", group, name, names);
+	nbdkit_set_error(ENOENT);
+	return NULL;
+}
+
+static const char *blkship_export_description(void *handle)
+{
+	char text[256];
+
+	describe(text, sizeof(text));
+	return nbdkit_strdup_intern(text);
+}
+
+static int64_t blkship_get_size(void *handle)
+{
+	const struct export_volume *v = handle;
+
+	return v->size_bytes;
+}
+
+/* Any size is served; whole units are what costs least. */
+static int blkship_block_size(void *handle, uint32_t *minimum, uint32_t *preferred,
+			      uint32_t *maximum)
+{
+	*minimum = 1;
+	*preferred = 65536;
+	*maximum = UINT32_MAX;
+	return 0;
+}
+
+/* A point never changes: what one connection reads, all do. */
+static int blkship_can_multi_conn(void *handle)
+{
+	return 1;
+}
+
+/* -- reading -- */
+
+static int read_failed(const struct export_volume *v, const struct export_fault *fault, int ret)
+{
+	if (ret == -EBADMSG)
+		nbdkit_error("group %s volume %s at byte %" PRIu64 ": a checksum is wrong or the segment is damaged: %s; nothing of it is handed out; restore the file from a copy of the store, or take another point",
+			     group, v->name, fault->offset_bytes,
+			     *fault->segment ? fault->segment : "which one is not known");
+	else if (ret == -EIO)
+		nbdkit_error("group %s volume %s at byte %" PRIu64 ": could not be read at the source then; take a point that is not degraded",
+			     group, v->name, fault->offset_bytes);
+	else
+		nbdkit_error("group %s volume %s at byte %" PRIu64 ": %s: %s; the reader gets an I/O error",
+			     group, v->name, fault->offset_bytes, fault->segment, strerror(-ret));
+	nbdkit_set_error(ret == -ENOMEM ? ENOMEM : EIO);
+	return -1;
+}
+
+static int read_whole(const struct export_volume *v, void *buf, size_t bytes, uint64_t offset)
+{
+	struct export_fault fault;
+	int ret = export_read(export, v, offset, buf, bytes, &fault);
+
+	return ret < 0 ? read_failed(v, &fault, ret) : 0;
+}
+
+/* A part of one sector. */
+static int read_part(const struct export_volume *v, uint8_t *buf, size_t bytes, uint64_t offset)
+{
+	uint8_t sector[SECTOR_BYTES];
+
+	if (read_whole(v, sector, SECTOR_BYTES, offset - offset % SECTOR_BYTES) < 0)
+		return -1;
+	memcpy(buf, sector + offset % SECTOR_BYTES, bytes);
+	return 0;
+}
+
+static int blkship_pread(void *handle, void *buf, uint32_t count, uint64_t offset, uint32_t flags)
+{
+	const struct export_volume *v = handle;
+	uint8_t *at = buf;
+	size_t part = offset % SECTOR_BYTES ? SECTOR_BYTES - offset % SECTOR_BYTES : 0;
+
+	if (part > count)
+		part = count;
+	if (part && read_part(v, at, part, offset) < 0)
+		return -1;
+	at += part;
+	offset += part;
+	count -= part;
+	part = count - count % SECTOR_BYTES;
+	if (part && read_whole(v, at, part, offset) < 0)
+		return -1;
+	count -= part;
+	return count ? read_part(v, at + part, count, offset + part) : 0;
+}
+
+struct extents_request {
+	struct nbdkit_extents *extents;
+	bool one, failed;
+};
+
+/* What cannot be read counts as data: a client that asks gets the error. */
+static int add_extent(void *arg, const struct view_extent *e)
+{
+	struct extents_request *request = arg;
+	bool zero = e->kind == EXTENT_ZERO || e->kind == EXTENT_DISCARD;
+
+	if (nbdkit_add_extent(request->extents, e->offset_bytes, e->length_bytes,
+			      zero ? NBDKIT_EXTENT_HOLE | NBDKIT_EXTENT_ZERO : 0) < 0)
+		request->failed = true;
+	return request->failed || request->one;
+}
+
+static int blkship_extents(void *handle, uint32_t count, uint64_t offset, uint32_t flags,
+			   struct nbdkit_extents *extents)
+{
+	struct extents_request request = {
+		.extents = extents, .one = flags & NBDKIT_FLAG_REQ_ONE,
+	};
+	int ret = export_extents(export, handle, offset, count, add_extent, &request);
+
+	if (ret < 0) {
+		nbdkit_error("group %s: extents at byte %" PRIu64 ": %s", group, offset,
+			     strerror(-ret));
+		nbdkit_set_error(EIO);
+	}
+	return ret < 0 || request.failed ? -1 : 0;
+}
+
+static struct nbdkit_plugin plugin = {
+	.name = "blkship",
+	.longname = "blkship recovery points",
+	.description = "a group of volumes as it was at a recovery point, read-only",
+	.config = blkship_config,
+	.config_complete = blkship_config_complete,
+	.config_help =
+		"store=DIR      (required) a target's store, or a copy of it\n"
+		"group=NAME     (required) of the group\n"
+		"point=WHEN     latest (the default), -5m, 14:03:07, seq:1:4711, ...\n"
+		"force=BOOL     also a point that is known to be damaged\n"
+		"readers=N      how many reads at a time; each takes memory for an index\n",
+	.get_ready = blkship_get_ready,
+	.cleanup = blkship_cleanup,
+	.unload = blkship_unload,
+	.list_exports = blkship_list_exports,
+	.default_export = blkship_default_export,
+	.export_description = blkship_export_description,
+	.open = blkship_open,
+	.get_size = blkship_get_size,
+	.block_size = blkship_block_size,
+	.can_multi_conn = blkship_can_multi_conn,
+	.pread = blkship_pread,
+	.extents = blkship_extents,
+};
+
+NBDKIT_REGISTER_PLUGIN(plugin)
