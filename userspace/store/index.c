@@ -20,7 +20,7 @@ struct index_job {
 	struct run_segment segment;	/* without inputs: a run of level 0 of this */
 	struct manifest_run inputs[RUN_FAN_IN];
 	size_t nr_inputs;
-	char text[64];
+	char text[INDEX_TEXT_BYTES];
 
 	bool done;
 	int error;
@@ -264,4 +264,16 @@ int timeline_index_take(struct timeline *tl, struct index_job *job)
 	free(job->dir);
 	free(job);
 	return ret;
+}
+
+void timeline_index_state(const struct timeline *tl, uint64_t *nr_runs, uint64_t *nr_waiting)
+{
+	const struct manifest *m = &tl->manifest;
+	uint64_t covered = 0;
+
+	for (size_t i = 0; i < m->nr_runs; i++)
+		if (!run_is_bad(tl, m->runs[i].number))
+			covered += m->runs[i].last_segment - m->runs[i].first_segment + 1;
+	*nr_runs = m->nr_runs;
+	*nr_waiting = segment_writer_finished(&tl->writer) - covered;
 }

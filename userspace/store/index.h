@@ -17,6 +17,8 @@
 
 struct index_job;
 
+#define INDEX_TEXT_BYTES 64
+
 /**
  * timeline_index_plan - what the index of a writer's timeline needs next
  * One job at a time. Return: a job, which timeline_index_take() is due for; NULL: nothing
@@ -32,7 +34,8 @@ struct index_job *timeline_index_plan(struct timeline *tl);
  */
 int index_job_run(struct index_job *job, struct env *env, const struct run_pace *pace);
 
-/** index_job_text - what it makes, for a log line: "segment 7", "merge of segments 1 to 4" */
+/** index_job_text - what it makes, for a log line: "segment 7", "merge of
+ * segments 1 to 4"; INDEX_TEXT_BYTES */
 const char *index_job_text(const struct index_job *job);
 
 /**
@@ -40,5 +43,11 @@ const char *index_job_text(const struct index_job *job);
  * Return: 0; what index_job_run() returned; -errno of the manifest.
  */
 int timeline_index_take(struct timeline *tl, struct index_job *job);
+
+/**
+ * timeline_index_state - for people: how far the index is
+ * @nr_waiting: out, segments that are finished and have no run: they slow opening down
+ */
+void timeline_index_state(const struct timeline *tl, uint64_t *nr_runs, uint64_t *nr_waiting);
 
 #endif

@@ -15,6 +15,7 @@ struct group {
 	struct timeline *tl;
 	void *live;
 	uint8_t live_instance[16];
+	uint64_t index_retry_ns;
 	TAILQ_ENTRY(group) link;
 };
 
@@ -194,4 +195,14 @@ void group_flush(struct group *g)
 	timeline_state(g->tl, &state);
 	if (!state.failed && state.ordinal > state.durable_ordinal)
 		timeline_flush(g->tl);
+}
+
+uint64_t group_index_retry(const struct group *g)
+{
+	return g->index_retry_ns;
+}
+
+void group_set_index_retry(struct group *g, uint64_t retry_ns)
+{
+	g->index_retry_ns = retry_ns;
 }

@@ -36,7 +36,6 @@ void groups_destroy(struct groups *gs);
 /** groups_idle - no timeline has anything in flight or to be flushed */
 bool groups_idle(const struct groups *gs);
 
-
 /**
  * groups_get - the group of this name for this identity, made when new
  * Return: 0; -EINVAL the name; -EACCES it belongs to somebody else; as
@@ -69,5 +68,9 @@ void group_release(struct group *g, void *live);
 
 /** group_flush - make what was committed durable, if there is any */
 void group_flush(struct group *g);
+
+/** group_index_retry - the index failed and is not tried before this (loop_now_ns()); 0 */
+uint64_t group_index_retry(const struct group *g);
+void group_set_index_retry(struct group *g, uint64_t retry_ns);
 
 #endif

@@ -17,8 +17,10 @@
 #include "../lib/tcp.h"
 #include "../lib/tls.h"
 #include "../lib/when.h"
+#include "../store/index.h"
 #include "enroll.h"
 #include "groups.h"
+#include "indexer.h"
 #include "session.h"
 
 #define SECOND_NS	1000000000ull
@@ -52,6 +54,7 @@ struct server {
 	char *store;
 	struct tls_ctx *tls;
 	struct groups *groups;
+	struct indexer *indexer;
 	struct loop_poll listener;
 	struct loop_timer watch;
 	struct loop_timer accept_again;
@@ -538,11 +541,16 @@ int server_create(const struct server_params *params, struct server **out, uint1
 	ret = open_groups(sv);
 	if (ret < 0)
 		goto err_tls;
+	ret = indexer_create(sv->loop, sv->groups, &sv->indexer);
+	if (ret < 0) {
+		snprintf(why, SERVER_TEXT_BYTES, "worker of the index: %s", strerror(-ret));
+		goto err_groups;
+	}
 	fd = listen_patiently(sv, params->listen, reason);
 	if (fd < 0) {
 		snprintf(why, SERVER_TEXT_BYTES, "%s", reason);
 		ret = fd;
-		goto err_groups;
+		goto err_indexer;
 	}
 	loop_poll_start(sv->loop, &sv->listener, fd, POLLIN, listener_readable);
 	loop_timer_start(sv->loop, &sv->watch, WATCH_S * SECOND_NS, WATCH_S * SECOND_NS,
@@ -551,6 +559,8 @@ int server_create(const struct server_params *params, struct server **out, uint1
 	*out = sv;
 	return 0;
 
+err_indexer:
+	indexer_destroy(sv->indexer);
 err_groups:
 	groups_destroy(sv->groups);
 err_tls:
@@ -602,6 +612,7 @@ void server_destroy(struct server *sv)
 	loop_timer_stop(&sv->accept_again);
 	if (!sv->stopping)
 		server_deafen(sv);
+	indexer_destroy(sv->indexer);
 	groups_destroy(sv->groups);
 	tls_ctx_destroy(sv->tls);
 	free(sv->store);
@@ -625,9 +636,11 @@ static json_t *group_status(struct server *sv, struct group *g)
 	struct timeline *tl = group_timeline(g);
 	struct peer *p = group_live(g);
 	struct timeline_state state;
+	uint64_t nr_runs, nr_waiting;
 
 	timeline_state(tl, &state);
-	return json_pack("{s:s, s:s, s:b, s:s?, s:f, s:I, s:I, s:o, s:i, s:i, s:I, s:b, s:s?}",
+	timeline_index_state(tl, &nr_runs, &nr_waiting);
+	return json_pack("{s:s, s:s, s:b, s:s?, s:f, s:I, s:I, s:o, s:i, s:i, s:I, s:I, s:I, s:b, s:s?}",
 			 "group", group_name(g), "owner", timeline_owner(tl), "connected", p != NULL,
 			 "peer", p ? p->name : NULL,
 			 "silent_s", p ? (double)(loop_now_ns() - p->heard_ns) / SECOND_NS : 0.0,
@@ -636,6 +649,8 @@ static json_t *group_status(struct server *sv, struct group *g)
 			 "received_time", json_time(state.time_ns),
 			 "incarnation", (int)state.incarnation, "epoch", (int)state.epoch,
 			 "unflushed_bytes", (json_int_t)timeline_unflushed_bytes(tl),
+			 "index_runs", (json_int_t)nr_runs,
+			 "index_waiting_segments", (json_int_t)nr_waiting,
 			 "failed", state.failed, "error",
 			 state.failed ? strerror(-state.error) : NULL);
 }

@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "indexer.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "../lib/container_of.h"
+#include "../lib/env_posix.h"
+#include "../lib/log.h"
+#include "../store/index.h"
+
+/*
+ * What is written, and as much again is read. Four times what the index of 4 KiB writes at
+ * 200 MB/s needs: 50,000 entries a second of 40 bytes, 8 times (docs/STORE.md).
+ */
+#define INDEX_BYTES_PER_S	(64u << 20)
+#define LOOK_NS			1000000000ull	/* whether a segment was sealed meanwhile */
+#define RETRY_NS		60000000000ull
+
+struct indexer {
+	struct loop *loop;
+	struct groups *groups;
+	struct loop_poll done_poll;
+	struct loop_timer look;
+	struct group *last;	/* whose turn it was */
+	struct group *group;	/* of the job; NULL: none is under way */
+
+	pthread_t thread;
+	pthread_mutex_t lock;	/* of what follows */
+	pthread_cond_t wake;
+	struct index_job *job;	/* to be done, or done and not taken */
+	bool done;
+	bool stop;
+	/* Only the thread's. */
+	struct env *env;
+};
+
+/* -- the thread -- */
+
+/* Sleep as long as the bytes may take, or until it is to end. */
+static int pace(void *arg, uint64_t bytes)
+{
+	struct indexer *ix = arg;
+	struct timespec until;
+	uint64_t ns = bytes * 1000000000u / INDEX_BYTES_PER_S;
+	bool stop;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	ns += until.tv_nsec;
+	until.tv_sec += ns / 1000000000u;
+	until.tv_nsec = ns % 1000000000u;
+	pthread_mutex_lock(&ix->lock);
+	while (!ix->stop && bytes && pthread_cond_timedwait(&ix->wake, &ix->lock, &until) == 0)
+		;
+	stop = ix->stop;
+	pthread_mutex_unlock(&ix->lock);
+	return stop ? -ECANCELED : 0;
+}
+
+/* Jobs, until it is to end. They stay in ix->job for the loop's thread to take. */
+static void *work(void *arg)
+{
+	struct indexer *ix = arg;
+	const struct run_pace pacing = { pace, ix };
+	const uint64_t one = 1;
+
+	pthread_mutex_lock(&ix->lock);
+	while (!ix->stop) {
+		struct index_job *job = ix->job;
+
+		if (!job || ix->done) {
+			pthread_cond_wait(&ix->wake, &ix->lock);
+			continue;
+		}
+		pthread_mutex_unlock(&ix->lock);
+		index_job_run(job, ix->env, &pacing);
+		pthread_mutex_lock(&ix->lock);
+		ix->done = true;
+		if (write(ix->done_poll.fd, &one, sizeof(one)) < 0)
+			ix->stop = true;	/* an eventfd that is not full takes it */
+	}
+	pthread_mutex_unlock(&ix->lock);
+	return NULL;
+}
+
+/* -- the loop's side -- */
+
+/* The next group, from the one whose turn it was, that needs something. */
+static void plan(struct indexer *ix)
+{
+	struct group *first = NULL, *g = ix->last;
+	uint64_t now_ns = loop_now_ns();
+	struct index_job *job = NULL;
+
+	if (ix->group)
+		return;
+	do {
+		g = groups_next(ix->groups, g);
+		if (!g)
+			g = groups_next(ix->groups, NULL);
+		if (!g || g == first)
+			return;
+		if (!first)
+			first = g;
+		if (now_ns >= group_index_retry(g))
+			job = timeline_index_plan(group_timeline(g));
+	} while (!job);
+	ix->last = ix->group = g;
+	pthread_mutex_lock(&ix->lock);
+	ix->job = job;
+	ix->done = false;
+	pthread_cond_signal(&ix->wake);
+	pthread_mutex_unlock(&ix->lock);
+}
+
+static void on_look(struct loop_timer *t)
+{
+	plan(container_of(t, struct indexer, look));
+}
+
+static struct index_job *job_take(struct indexer *ix)
+{
+	struct index_job *job;
+
+	pthread_mutex_lock(&ix->lock);
+	job = ix->job;
+	ix->job = NULL;
+	pthread_mutex_unlock(&ix->lock);
+	return job;
+}
+
+/* Name what was made. A failure is told when it begins. */
+static void take(struct indexer *ix)
+{
+	struct group *g = ix->group;
+	struct index_job *job = job_take(ix);
+	char what[INDEX_TEXT_BYTES];
+	int ret;
+
+	strcpy(what, index_job_text(job));
+	ret = timeline_index_take(group_timeline(g), job);
+	if (ret && !group_index_retry(g))
+		log_warning("group %s: index, %s: %s; nothing is lost, but points open more slowly; tried again every %d s; check the disk and its free space",
+			    group_name(g), what, strerror(-ret), (int)(RETRY_NS / 1000000000u));
+	group_set_index_retry(g, ret ? loop_now_ns() + RETRY_NS : 0);
+	ix->group = NULL;
+}
+
+static void on_done(struct loop_poll *p, uint32_t events)
+{
+	struct indexer *ix = container_of(p, struct indexer, done_poll);
+	uint64_t count;
+
+	if (read(p->fd, &count, sizeof(count)) < 0 || !ix->group)
+		return;
+	take(ix);
+	plan(ix);
+}
+
+/* -- life -- */
+
+/* No signal is for it: those of the daemon are read from a descriptor. */
+static int thread_start(struct indexer *ix)
+{
+	sigset_t all, before;
+	int ret;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	ret = -pthread_create(&ix->thread, NULL, work, ix);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return ret;
+}
+
+static void locks_init(struct indexer *ix)
+{
+	pthread_condattr_t attr;
+
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&ix->wake, &attr);
+	pthread_condattr_destroy(&attr);
+	pthread_mutex_init(&ix->lock, NULL);
+}
+
+int indexer_create(struct loop *loop, struct groups *groups, struct indexer **out)
+{
+	struct indexer *ix = calloc(1, sizeof(*ix));
+	int fd, ret;
+
+	if (!ix)
+		return -ENOMEM;
+	ix->loop = loop;
+	ix->groups = groups;
+	locks_init(ix);
+	ret = env_posix_create(NULL, &ix->env);
+	if (ret)
+		goto err_free;
+	fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	ret = fd < 0 ? -errno : 0;
+	if (ret)
+		goto err_env;
+	loop_poll_start(loop, &ix->done_poll, fd, POLLIN, on_done);
+	ret = thread_start(ix);
+	if (ret)
+		goto err_poll;
+	loop_timer_start(loop, &ix->look, LOOK_NS, LOOK_NS, on_look);
+	*out = ix;
+	return 0;
+
+err_poll:
+	loop_poll_stop(&ix->done_poll);
+	close(fd);
+err_env:
+	env_posix_destroy(ix->env);
+err_free:
+	free(ix);
+	return ret;
+}
+
+void indexer_destroy(struct indexer *ix)
+{
+	if (!ix)
+		return;
+	loop_timer_stop(&ix->look);
+	loop_poll_stop(&ix->done_poll);
+	pthread_mutex_lock(&ix->lock);
+	ix->stop = true;
+	pthread_cond_signal(&ix->wake);
+	pthread_mutex_unlock(&ix->lock);
+	pthread_join(ix->thread, NULL);
+	if (ix->group)
+		timeline_index_take(group_timeline(ix->group), ix->job);
+	close(ix->done_poll.fd);
+	env_posix_destroy(ix->env);
+	pthread_cond_destroy(&ix->wake);
+	pthread_mutex_destroy(&ix->lock);
+	free(ix);
+}
