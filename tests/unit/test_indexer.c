@@ -130,14 +130,13 @@ static void it_ends_in_the_middle_of_anything(void **state)
 	uint64_t nr_runs, before = 0;
 
 	append(r, 60);
-	for (int i = 0; i < 6; i++) {
-		uint64_t until = loop_now_ns() + 1000000000u + i * 300000;
+	for (int i = 0; i < 12; i++) {
+		uint64_t until = loop_now_ns() + i * 2000000;
 		struct indexer *ix;
 
 		assert_int_equal(indexer_create(r->loop, r->groups, &ix), 0);
-		/* The first look is after a second. */
-		while (loop_now_ns() < until && waiting(r, &nr_runs) && i < 2)
-			loop_turn(r->loop, 1000000);
+		while (loop_now_ns() < until)
+			loop_turn(r->loop, 100000);
 		indexer_destroy(ix);
 		waiting(r, &nr_runs);
 		before = nr_runs > before ? nr_runs : before;

@@ -210,7 +210,7 @@ int indexer_create(struct loop *loop, struct groups *groups, struct indexer **ou
 	ret = thread_start(ix);
 	if (ret)
 		goto err_poll;
-	loop_timer_start(loop, &ix->look, LOOK_NS, LOOK_NS, on_look);
+	loop_timer_start(loop, &ix->look, 0, LOOK_NS, on_look);
 	*out = ix;
 	return 0;
 
