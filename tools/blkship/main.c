@@ -62,9 +62,10 @@ static const struct command commands[] = {
 	  "\n"
 	  "WHEN is latest, -5m, 14:03:07 (today), 2026-11-22T14:03:07+01:00 or seq:1:4711;\n"
 	  "a time means the last point at or before it.\n" },
-	{ "store check", cmd_store_check, "[GROUP]... [--store DIR]",
+	{ "store check", cmd_store_check, "[GROUP]... [--store DIR] [--rebuild]",
 	  "read and check all that a store holds, mark points that need what is damaged",
-	  STORE_OPTION },
+	  STORE_OPTION
+	  "  --rebuild          first make the index anew from the segments; not beside the daemon\n" },
 	{ "store scrub", cmd_store_scrub, "[GROUP]... [--store DIR] [--rate-mib N] [--for TIME]",
 	  "the same at a limited rate, going on where the last scrub ended",
 	  STORE_OPTION

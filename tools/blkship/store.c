@@ -13,9 +13,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../../userspace/lib/env_posix.h"
 #include "../../userspace/lib/name.h"
 #include "../../userspace/store/array.h"
 #include "../../userspace/store/check_state.h"
+#include "../../userspace/store/index.h"
 #include "cli.h"
 #include "point.h"
 #include "progress.h"
@@ -27,12 +29,13 @@ struct scrub {
 	const struct command *cmd;
 	const char *store;
 	bool json;
+	bool rebuild;		/* the index, first */
 	bool resume;		/* and end when told, keeping the place */
 	uint64_t rate_bytes;	/* a second; 0: no limit */
 	uint64_t for_s;		/* 0: until all is read */
 	struct progress clock;	/* of the whole command; shown per group */
 	json_t *groups;
-	size_t nr_damaged, nr_failed;
+	int failed;		/* exit code, when something is damaged or was not read */
 	bool ended;		/* by a signal, or its time was up */
 	char **names;		/* of all groups, if none was named */
 	size_t nr_names, max_names;
@@ -51,6 +54,50 @@ static volatile sig_atomic_t told_to_end;
 static void on_signal(int signo)
 {
 	told_to_end = 1;
+}
+
+/* -- the index -- */
+
+static int make_runs(struct env *env, struct timeline *tl)
+{
+	struct index_job *job;
+	int ret = 0;
+
+	timeline_index_forget(tl);
+	while (!ret && (job = timeline_index_plan(tl))) {
+		index_job_run(job, env, NULL);
+		ret = timeline_index_take(tl, job);
+	}
+	return ret;
+}
+
+/* As the one writer there can be: all runs anew, from the segments. */
+static int index_rebuild(const char *store, const char *group)
+{
+	char dir[CLI_PATH_BYTES * 2], why[TIMELINE_TEXT_BYTES] = "";
+	char *real = realpath(store, NULL);
+	struct timeline *tl = NULL;
+	struct env *env;
+	int ret = env_posix_create(NULL, &env);
+
+	snprintf(dir, sizeof(dir), "%.500s/groups/%.60s", real ? real : store, group);
+	free(real);
+	if (ret == 0 && !name_valid(group))
+		ret = -ENOENT;
+	if (ret == 0)
+		ret = timeline_open(env, dir, 0, NULL, &tl, why);
+	if (ret == 0)
+		ret = make_runs(env, tl);
+	if (tl)
+		timeline_close(tl);
+	env_posix_destroy(env);
+	if (ret == -EBUSY)
+		return cli_fail(CLI_REFUSED, "group %s: blkship-targetd has it open; nothing was changed; stop it to rebuild the index, or start it anew: it mends what is damaged",
+				group);
+	if (ret < 0)
+		return cli_fail(cli_exit_of(ret), "group %s: its index was not rebuilt: %s; nothing is lost, points open more slowly",
+				group, *why ? why : strerror(-ret));
+	return CLI_DONE;
 }
 
 /* -- reading one group -- */
@@ -186,11 +233,12 @@ static void report_json(struct scrub *s)
 
 	for (size_t i = 0; i < state->nr_found; i++)
 		json_array_append_new(damage, damage_json(s, &state->found[i].damage));
-	json_array_append_new(s->groups, json_pack("{s:s, s:b, s:I, s:I, s:I, s:I, s:s?, s:o}",
+	json_array_append_new(s->groups, json_pack("{s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:s?, s:o}",
 		"group", s->group, "complete", !state->next_segment, "next_segment",
 		(json_int_t)state->next_segment, "read_bytes", (json_int_t)s->check.read_bytes,
 		"units", (json_int_t)s->check.nr_units, "footers_damaged",
-		(json_int_t)s->check.nr_footers_damaged, "history", timeline_damage(s->list.tl),
+		(json_int_t)s->check.nr_footers_damaged, "runs_damaged",
+		(json_int_t)s->check.nr_runs_damaged, "history", timeline_damage(s->list.tl),
 		"damage", damage));
 }
 
@@ -208,6 +256,9 @@ static void report(struct scrub *s)
 	if (s->check.nr_footers_damaged)
 		printf("%s: %llu damaged footers: nothing is lost, their segments are read from the start\n",
 		       s->group, (unsigned long long)s->check.nr_footers_damaged);
+	if (s->check.nr_runs_damaged)
+		printf("%s: %llu damaged runs of the index: nothing is lost, points open more slowly; the target's daemon makes them anew when it is started again, and --rebuild without it\n",
+		       s->group, (unsigned long long)s->check.nr_runs_damaged);
 	cli_bytes(s->check.read_bytes, size, sizeof(size));
 	printf("%s: %s read in %.1f s, %llu units", s->group, size, seconds,
 	       (unsigned long long)s->check.nr_units);
@@ -226,18 +277,22 @@ static void group_run(struct scrub *s, const char *group)
 	s->group = group;
 	s->unsaved_told = false;
 	memset(&s->check, 0, sizeof(s->check));
-	if (point_open(s->store, group, &s->list) != CLI_DONE) {
-		s->nr_failed++;		/* which has complained */
+	ret = s->rebuild ? index_rebuild(s->store, group) : CLI_DONE;
+	if (ret == CLI_DONE)
+		ret = point_open(s->store, group, &s->list);
+	if (ret != CLI_DONE) {		/* and has complained */
+		s->failed = s->failed == CLI_DONE ? ret : CLI_FAILED;
 		return;
 	}
 	ret = group_read(s, why);
 	if (ret < 0) {
 		cli_fail(CLI_FAILED, "group %s: %s; it was not read to its end, nothing was marked",
 			 group, why);
-		s->nr_failed++;
+		s->failed = CLI_FAILED;
 	} else {
 		state_save(s);
-		s->nr_damaged += s->list.checks.nr_found || timeline_damage(s->list.tl);
+		if (s->list.checks.nr_found || timeline_damage(s->list.tl))
+			s->failed = CLI_FAILED;
 		if (s->json)
 			report_json(s);
 		else
@@ -303,21 +358,25 @@ static int scrub_run(struct scrub *s, int argc, char **argv)
 	for (size_t i = 0; i < s->nr_names; i++)
 		free(s->names[i]);
 	free(s->names);
-	if (ret == CLI_DONE && (s->nr_damaged || s->nr_failed))
-		ret = CLI_FAILED;
-	return ret;
+	return ret == CLI_DONE ? s->failed : ret;
 }
 
 int cmd_store_check(const struct command *cmd, int argc, char **argv)
 {
 	static const struct option longs[] = {
 		{ "store", required_argument, NULL, 's' },
+		{ "rebuild", no_argument, NULL, 'b' },
 		CLI_COMMON_OPTIONS
 	};
 	struct scrub s = { .cmd = cmd, .store = CLI_STORE_DEFAULT };
+	int c;
 
-	while (cli_getopt(cmd, argc, argv, longs, &s.json) != -1)
-		s.store = optarg;
+	while ((c = cli_getopt(cmd, argc, argv, longs, &s.json)) != -1) {
+		if (c == 'b')
+			s.rebuild = true;
+		else
+			s.store = optarg;
+	}
 	cli_check_args(cmd, argc, 0, INT_MAX);
 	return scrub_run(&s, argc, argv);
 }

@@ -9,11 +9,13 @@
 #include <string.h>
 
 #include "array.h"
+#include "run_read.h"
 #include "segment_scan.h"
 #include "timeline_internal.h"
 
 #define PATH_BYTES	4096
 #define WINDOW_BYTES	(2u << 20)
+#define RELOADS		3
 
 /* A sector whose newest version up to some cut is in a damaged unit. */
 struct lost_sector {
@@ -27,7 +29,7 @@ struct lost_sector {
 	uint16_t volume;
 };
 
-struct run {
+struct check_reader {
 	struct timeline *tl;
 	struct check *check;
 	struct lost_sector *lost;
@@ -81,13 +83,23 @@ int check_segments(struct timeline *tl, uint64_t *nr_segments, uint64_t *bytes)
 		tl->env->ops->close(tl->env, file);
 		*bytes += ret ? 0 : size_bytes;
 	}
+	for (size_t i = 0; i < tl->manifest.nr_runs; i++)
+		*bytes += (uint64_t)tl->manifest.runs[i].nr_blocks * RUN_BLOCK_BYTES;
 	return ret;
 }
 
 /* -- one unit -- */
 
+static int tell_progress(struct check_reader *r, uint64_t bytes)
+{
+	struct check *check = r->check;
+
+	check->read_bytes += bytes;
+	return check->progress ? check->progress(check->arg, r->segment, bytes) : 0;
+}
+
 /* What there is from @offset on, at least a unit if the file has one; -errno. */
-static int64_t window_at(struct run *r, uint64_t offset, const uint8_t **at)
+static int64_t window_at(struct check_reader *r, uint64_t offset, const uint8_t **at)
 {
 	const struct env_ops *ops = r->tl->env->ops;
 	uint64_t end = r->window_offset + r->window_bytes;
@@ -101,12 +113,9 @@ static int64_t window_at(struct run *r, uint64_t offset, const uint8_t **at)
 		if (got < 0)
 			return got;
 		r->window_bytes = got;
-		r->check->read_bytes += got;
-		if (r->check->progress) {
-			ret = r->check->progress(r->check->arg, r->segment, got);
-			if (ret)
-				return ret;
-		}
+		ret = tell_progress(r, got);
+		if (ret)
+			return ret;
 		end = r->window_offset + got;
 	}
 	*at = r->window + (offset - r->window_offset);
@@ -125,7 +134,7 @@ static bool extent_is(const struct unit_extent *e, const struct footer_extent *f
  * Whether the unit is what the index says it is, and gives all its data. As for who
  * reads it, the CRCs of capture time decide, not that of the stored form.
  */
-static bool unit_checks(struct run *r, const uint8_t *at, size_t bytes,
+static bool unit_checks(struct check_reader *r, const uint8_t *at, size_t bytes,
 			const struct footer_extent *extents, size_t nr_extents)
 {
 	const struct footer_extent *first = extents;
@@ -143,7 +152,7 @@ static bool unit_checks(struct run *r, const uint8_t *at, size_t bytes,
 }
 
 /* Zeroes and discards are in the index: only data are lost with a unit. */
-static int lose_extent(struct run *r, const struct footer_extent *e, size_t index)
+static int lose_extent(struct check_reader *r, const struct footer_extent *e, size_t index)
 {
 	struct check *check = r->check;
 	uint64_t sector = e->extent.offset_bytes / SECTOR_BYTES;
@@ -164,7 +173,8 @@ static int lose_extent(struct run *r, const struct footer_extent *e, size_t inde
 	return 0;
 }
 
-static int lose_unit(struct run *r, const struct footer_extent *extents, size_t first, size_t nr)
+static int lose_unit(struct check_reader *r, const struct footer_extent *extents, size_t first,
+		     size_t nr)
 {
 	struct check *check = r->check;
 	int ret = 0;
@@ -180,7 +190,8 @@ static int lose_unit(struct run *r, const struct footer_extent *extents, size_t 
 	return ret;
 }
 
-static int check_unit(struct run *r, const struct footer_extent *extents, size_t first, size_t nr)
+static int check_unit(struct check_reader *r, const struct footer_extent *extents, size_t first,
+		      size_t nr)
 {
 	const uint8_t *at = NULL;
 	int64_t bytes = window_at(r, extents[first].unit_offset, &at);
@@ -194,7 +205,7 @@ static int check_unit(struct run *r, const struct footer_extent *extents, size_t
 	return lose_unit(r, extents, first, nr);
 }
 
-static int check_index(struct run *r, const struct segment_scan *scan)
+static int check_index(struct check_reader *r, const struct segment_scan *scan)
 {
 	const struct footer_extent *e = scan->index.extents;
 	uint64_t nr_commits = r->tl->points.nr_commits;
@@ -241,7 +252,7 @@ static bool is_newer(const struct footer_extent *e, uint32_t segment, uint64_t p
 	return segment != s->segment ? segment > s->segment : position > s->position;
 }
 
-static void replace(struct run *r, const struct footer_extent *e, uint64_t position)
+static void replace(struct check_reader *r, const struct footer_extent *e, uint64_t position)
 {
 	uint64_t sector = e->extent.offset_bytes / SECTOR_BYTES;
 	uint64_t end = sector + e->extent.length_bytes / SECTOR_BYTES;
@@ -267,7 +278,7 @@ static void replace(struct run *r, const struct footer_extent *e, uint64_t posit
 	}
 }
 
-static void damage_set_ends(struct run *r)
+static void damage_set_ends(struct check_reader *r)
 {
 	struct check *check = r->check;
 
@@ -285,7 +296,7 @@ static void damage_set_ends(struct run *r)
 }
 
 /* For each lost sector, from which cut on something newer hides it. */
-static int damage_extend(struct run *r, char *why)
+static int damage_extend(struct check_reader *r, char *why)
 {
 	char path[PATH_BYTES];
 	uint64_t ordinal = 0;
@@ -309,9 +320,67 @@ static int damage_extend(struct run *r, char *why)
 	return ret;
 }
 
+/* -- the index -- */
+
+/* All blocks, and that their entries can be; -ENOENT: it is good. */
+static int run_read_all(struct check_reader *r, const struct run *run)
+{
+	uint64_t told_bytes = 0, bytes;
+	struct run_stream stream;
+	struct run_entry entry;
+	int ret = run_stream_begin(&stream, run), stop = 0;
+
+	while (!ret && !stop) {
+		ret = run_stream_next(&stream, &entry);
+		bytes = (uint64_t)stream.at * RUN_BLOCK_BYTES - told_bytes;
+		if (bytes >= WINDOW_BYTES || ret) {
+			stop = tell_progress(r, bytes);
+			told_bytes += bytes;
+		}
+	}
+	run_stream_end(&stream);
+	return stop ? stop : ret;
+}
+
+static int check_index_run(struct check_reader *r, const struct manifest_run *named)
+{
+	struct timeline *tl = r->tl;
+	struct run run;
+	int ret;
+
+	ret = run_open(tl->env, tl->dir, tl->manifest.identity.timeline, named, &run);
+	if (ret)
+		return ret;
+	ret = run_read_all(r, &run);
+	run_close(&run);
+	return ret == -ENOENT ? 0 : ret;
+}
+
+/* One that is gone was merged by a writer meanwhile: then the manifest has others. */
+static int check_runs(struct check_reader *r)
+{
+	const struct manifest *m = &r->tl->manifest;
+	size_t i = 0;
+	int tries = RELOADS, ret = 0;
+
+	while (i < m->nr_runs && !ret) {
+		ret = check_index_run(r, &m->runs[i++]);
+		if (ret == -ENOENT && tries > 0) {
+			tries--;
+			ret = timeline_runs_reload(r->tl);
+			r->check->nr_runs_damaged = 0;
+			i = 0;
+		} else if (ret == -ENOENT || ret == -EBADMSG || ret == -EIO) {
+			r->check->nr_runs_damaged++;
+			ret = 0;
+		}
+	}
+	return ret;
+}
+
 /* -- */
 
-static int check_all(struct run *r, char *why)
+static int check_all(struct check_reader *r, char *why)
 {
 	struct check *check = r->check;
 	char path[PATH_BYTES];
@@ -333,12 +402,12 @@ static int check_all(struct run *r, char *why)
 		if (!ret)
 			check->next_segment = r->segment + 1;
 	}
-	return ret;
+	return ret ? ret : check_runs(r);
 }
 
 int check_run(struct timeline *tl, struct check *check, char *why)
 {
-	struct run r = { .tl = tl, .check = check };
+	struct check_reader r = { .tl = tl, .check = check };
 	int ret = -ENOMEM, extended;
 
 	why[0] = '\0';

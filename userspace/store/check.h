@@ -5,8 +5,8 @@
  * Fed by the segments, around the page cache; feeds check_state, which marks points.
  * Every unit that a durable commit closed is read, its checksum verified, it is unpacked,
  * and the CRC of capture time of each of its blocks verified; its extents are compared
- * with what the segment's footer says of them. Damage to the chain of commits is found
- * by timeline_open() already.
+ * with what the segment's footer says of them. Then the runs are read. Damage to the
+ * chain of commits is found by timeline_open() already.
  *
  * Memory: the index of one segment, and 64 bytes for each damaged sector of 512.
  */
@@ -43,12 +43,14 @@ struct check {
 	size_t nr_damage, max_damage;
 	uint64_t next_segment;	/* the first that was not read to its end */
 	uint64_t nr_units;
-	uint64_t nr_footers_damaged; /* whose segments were read from the start: nothing is lost */
+	/* Nothing is lost with these: segments that are read from the start, runs made anew. */
+	uint64_t nr_footers_damaged;
+	uint64_t nr_runs_damaged;
 	uint64_t read_bytes;
 };
 
 /**
- * check_segments - how many there are, and of how many bytes in all
+ * check_segments - how many there are, and how many bytes a check reads in all
  * Return: 0 or -errno.
  */
 int check_segments(struct timeline *tl, uint64_t *nr_segments, uint64_t *bytes);

@@ -128,6 +128,19 @@ void timeline_runs_tidy(struct timeline *tl)
 	}
 }
 
+void timeline_index_forget(struct timeline *tl)
+{
+	char path[PATH_BYTES];
+
+	for (size_t i = 0; i < tl->manifest.nr_runs; i++) {
+		uint64_t number = tl->manifest.runs[i].number;
+
+		run_path(path, sizeof(path), tl->dir, number, 0);
+		tl->env->ops->unlink(tl->env, path);
+		timeline_run_bad(tl, number);
+	}
+}
+
 /* -- planning -- */
 
 /* The first of RUN_FAN_IN runs side by side of the lowest level that has so many. */

@@ -45,6 +45,12 @@ const char *index_job_text(const struct index_job *job);
 int timeline_index_take(struct timeline *tl, struct index_job *job);
 
 /**
+ * timeline_index_forget - remove all runs; what is planned next makes them anew
+ * Not while a job is under way. Views go through the history until then.
+ */
+void timeline_index_forget(struct timeline *tl);
+
+/**
  * timeline_index_state - for people: how far the index is
  * @nr_waiting: out, segments that are finished and have no run: they slow opening down
  */
