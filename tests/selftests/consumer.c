@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "harness.h"
 #include "selftest.h"
 
 #define GROUP "con"
@@ -36,69 +37,6 @@ static bool map_fails(int fd, size_t bytes, int rights, int flags, uint64_t at)
 	return false;
 }
 
-static void test_bind(void)
-{
-	struct blkship_bind bind = { .group = GROUP };
-	struct blkship_volume_info info = { 0 };
-	struct ring second;
-	int fd = open("/dev/blkship", O_RDWR);
-
-	check(fd >= 0 && fails(ioctl(fd, BLKSHIP_IOC_VOLUME, &info), ENOTCONN),
-	      "an unbound file can do nothing");
-	check(map_fails(fd, PAGE_BYTES, PROT_READ, MAP_SHARED, 0),
-	      "and map nothing");
-	check(fails(ioctl(fd, BLKSHIP_IOC_BIND, &bind), EPROTO),
-	      "another ABI version is refused");
-	bind.abi_version = BLKSHIP_ABI_VERSION;
-	strcpy(bind.group, "nobody");
-	check(fails(ioctl(fd, BLKSHIP_IOC_BIND, &bind), ENOENT),
-	      "an unknown group is refused");
-	close(fd);
-	ring_bind(&ring, GROUP);
-	check(ring_try(&second, GROUP) == -EBUSY,
-	      "a second consumer is refused");
-	check(netlink_command(BLKSHIP_CMD_GROUP_DEL, GROUP, NULL) == -EBUSY,
-	      "a group with a consumer cannot be deleted");
-}
-
-static void test_rights(void)
-{
-	static const struct { uint64_t at; const char *what; } areas[] = {
-		{ BLKSHIP_MMAP_KERNEL, "kernel page" },
-		{ BLKSHIP_MMAP_DESC, "descriptors" },
-		{ BLKSHIP_MMAP_PAYLOAD, "payload" },
-	};
-	int mem = open("/proc/self/mem", O_RDWR);
-
-	for (size_t i = 0; i < ARRAY_SIZE(areas); i++) {
-		void *p = mmap(NULL, PAGE_BYTES, PROT_READ, MAP_SHARED, ring.fd,
-			       areas[i].at);
-
-		check(map_fails(ring.fd, PAGE_BYTES, PROT_READ | PROT_WRITE,
-				MAP_SHARED, areas[i].at),
-		      "%s: cannot be mapped for writing", areas[i].what);
-		check(p != MAP_FAILED &&
-		      fails(mprotect(p, PAGE_BYTES, PROT_READ | PROT_WRITE),
-			    EACCES),
-		      "%s: cannot be made writable", areas[i].what);
-		check(fails(mprotect(p, PAGE_BYTES, PROT_READ | PROT_EXEC),
-			    EACCES),
-		      "%s: cannot be made executable", areas[i].what);
-		check(pwrite(mem, "x", 1, (off_t)(uintptr_t)p) < 0,
-		      "%s: cannot be written through /proc", areas[i].what);
-		munmap(p, PAGE_BYTES);
-	}
-	close(mem);
-	check(map_fails(ring.fd, PAGE_BYTES, PROT_READ, MAP_PRIVATE,
-			BLKSHIP_MMAP_KERNEL), "private mappings are refused");
-	check(map_fails(ring.fd, 2 * PAGE_BYTES, PROT_READ, MAP_SHARED,
-			BLKSHIP_MMAP_KERNEL) &&
-	      map_fails(ring.fd, PAGE_BYTES, PROT_READ, MAP_SHARED,
-			BLKSHIP_MMAP_PAYLOAD + ring.kernel->payload_bytes) &&
-	      map_fails(ring.fd, PAGE_BYTES, PROT_READ, MAP_SHARED,
-			0x400000000ULL), "nothing beyond the areas can be mapped");
-}
-
 static int take(uint64_t first, uint32_t count, uint32_t max, uint64_t *bits,
 		struct blkship_take *out)
 {
@@ -115,63 +53,6 @@ static int take(uint64_t first, uint32_t count, uint32_t max, uint64_t *bits,
 	return ret;
 }
 
-static void test_take(void)
-{
-	uint64_t bits[BLKSHIP_TAKE_MAX_REGIONS / 64], newest;
-	struct blkship_clear clear = { .bitmap = (uintptr_t)bits };
-	struct blkship_take got;
-
-	check(fails(take(1, 64, 64, bits, NULL), EINVAL) &&
-	      fails(take(0, 0, 64, bits, NULL), EINVAL) &&
-	      fails(take(0, REGIONS + 1, 64, bits, NULL), EINVAL) &&
-	      fails(take(REGIONS, 64, 64, bits, NULL), EINVAL) &&
-	      fails(take(UINT64_MAX & ~63ULL, 64, 64, bits, NULL), EINVAL),
-	      "windows that make no sense are refused");
-	newest = ring_newest(&ring);
-	check(!take(0, 128, 10, bits, &got) && got.taken == 10 &&
-	      bits[0] == 0x3ff && bits[1] == 0, "regions are taken in order");
-	check(got.seq == newest + 1 && ring_newest(&ring) == newest + 1 &&
-	      ring_watermark(&ring) == newest + 1, "which takes a seq");
-	check(ring_marked(&ring, 0, BLKSHIP_MAP_DIRTY, 0, 128) == 118 &&
-	      ring_marked(&ring, 0, BLKSHIP_MAP_REPAIRING, 0, 128) == 10,
-	      "they are repairing, not dirty");
-	check(!take(0, 64, 64, bits, &got) && got.taken == 54 &&
-	      bits[0] == ~0x3ffULL, "and are not taken again");
-	clear.count = 64;
-	bits[0] = 0xff;
-	check(!ioctl(ring.fd, BLKSHIP_IOC_CLEAR, &clear) &&
-	      ring_marked(&ring, 0, BLKSHIP_MAP_REPAIRING, 0, 64) == 56 &&
-	      ring_marked(&ring, 0, BLKSHIP_MAP_DIRTY, 0, 64) == 0,
-	      "acknowledged regions are neither");
-	clear.count = REGIONS + 64;
-	check(fails(ioctl(ring.fd, BLKSHIP_IOC_CLEAR, &clear), EINVAL),
-	      "clearing beyond the volume is refused");
-	clear.bitmap = 0;
-	clear.count = 64;
-	check(fails(ioctl(ring.fd, BLKSHIP_IOC_CLEAR, &clear), EFAULT),
-	      "and from a bad pointer");
-	check(fails(ioctl(ring.fd, _IO('B', 0x7f)), ENOTTY),
-	      "unknown requests are refused");
-}
-
-static void test_mark(void)
-{
-	struct blkship_mark mark = {
-		.offset_bytes = 3 * BLKSHIP_REGION_BYTES + 512,
-		.length_bytes = BLKSHIP_REGION_BYTES,
-	};
-	uint64_t newest = ring_newest(&ring);
-
-	check(!ioctl(ring.fd, BLKSHIP_IOC_MARK, &mark) &&
-	      mark.seq == newest + 1 &&
-	      ring_marked(&ring, 0, BLKSHIP_MAP_DIRTY, 0, 64) == 2,
-	      "a range can be marked dirty");
-	check(!ring_find(&ring, mark.seq), "which is a gap");
-	mark.length_bytes = DISK_SECTORS * 512;
-	check(fails(ioctl(ring.fd, BLKSHIP_IOC_MARK, &mark), EINVAL),
-	      "a range beyond the volume is refused");
-}
-
 static int set_incarnation(uint32_t incarnation)
 {
 	struct blkship_incarnation inc = { .incarnation = incarnation };
@@ -179,24 +60,181 @@ static int set_incarnation(uint32_t incarnation)
 	return ioctl(ring.fd, BLKSHIP_IOC_INCARNATION, &inc);
 }
 
-static void test_incarnation(void)
+/* Of a volume that nobody has read yet: all of it is dirty. */
+FIXTURE(consumer) {
+};
+
+FIXTURE_SETUP(consumer)
+{
+	volume_create("t0", DISK, GROUP, "v0", 4);
+	ring_bind(&ring, GROUP);
+}
+
+FIXTURE_TEARDOWN(consumer)
+{
+	ring_unbind(&ring);
+	volume_remove("t0", GROUP, "v0");
+	EXPECT_EQ(0, netlink_command(BLKSHIP_CMD_GROUP_DEL, GROUP, NULL));
+}
+
+TEST_F(consumer, unbound_file_can_do_nothing)
+{
+	struct blkship_bind bind = { .group = GROUP };
+	struct blkship_volume_info info = { 0 };
+	int fd = open("/dev/blkship", O_RDWR);
+
+	ASSERT_LE(0, fd);
+	EXPECT_TRUE(fails(ioctl(fd, BLKSHIP_IOC_VOLUME, &info), ENOTCONN));
+	EXPECT_TRUE(map_fails(fd, PAGE_BYTES, PROT_READ, MAP_SHARED, 0));
+	/* Nor bind with another ABI version, or to nobody. */
+	EXPECT_TRUE(fails(ioctl(fd, BLKSHIP_IOC_BIND, &bind), EPROTO));
+	bind.abi_version = BLKSHIP_ABI_VERSION;
+	strcpy(bind.group, "nobody");
+	EXPECT_TRUE(fails(ioctl(fd, BLKSHIP_IOC_BIND, &bind), ENOENT));
+	close(fd);
+}
+
+TEST_F(consumer, is_the_only_one)
+{
+	struct ring second;
+
+	EXPECT_EQ(-EBUSY, ring_try(&second, GROUP));
+	EXPECT_EQ(-EBUSY, netlink_command(BLKSHIP_CMD_GROUP_DEL, GROUP, NULL));
+}
+
+TEST_F(consumer, may_only_read_what_is_the_kernels)
+{
+	static const struct { uint64_t at; const char *what; } areas[] = {
+		{ BLKSHIP_MMAP_KERNEL, "kernel page" },
+		{ BLKSHIP_MMAP_DESC, "descriptors" },
+		{ BLKSHIP_MMAP_PAYLOAD, "payload" },
+	};
+	int mem = open("/proc/self/mem", O_RDWR);
+
+	ASSERT_LE(0, mem);
+	for (size_t i = 0; i < ARRAY_SIZE(areas); i++) {
+		void *p = mmap(NULL, PAGE_BYTES, PROT_READ, MAP_SHARED, ring.fd,
+			       areas[i].at);
+
+		ASSERT_NE(MAP_FAILED, p) TH_LOG("%s", areas[i].what);
+		EXPECT_TRUE(map_fails(ring.fd, PAGE_BYTES, PROT_READ | PROT_WRITE,
+				      MAP_SHARED, areas[i].at))
+			TH_LOG("%s: mapped for writing", areas[i].what);
+		EXPECT_TRUE(fails(mprotect(p, PAGE_BYTES, PROT_READ | PROT_WRITE),
+				  EACCES))
+			TH_LOG("%s: made writable", areas[i].what);
+		EXPECT_TRUE(fails(mprotect(p, PAGE_BYTES, PROT_READ | PROT_EXEC),
+				  EACCES))
+			TH_LOG("%s: made executable", areas[i].what);
+		EXPECT_GT(0, pwrite(mem, "x", 1, (off_t)(uintptr_t)p))
+			TH_LOG("%s: written through /proc", areas[i].what);
+		munmap(p, PAGE_BYTES);
+	}
+	close(mem);
+}
+
+TEST_F(consumer, may_map_nothing_else)
+{
+	EXPECT_TRUE(map_fails(ring.fd, PAGE_BYTES, PROT_READ, MAP_PRIVATE,
+			      BLKSHIP_MMAP_KERNEL));
+	EXPECT_TRUE(map_fails(ring.fd, 2 * PAGE_BYTES, PROT_READ, MAP_SHARED,
+			      BLKSHIP_MMAP_KERNEL));
+	EXPECT_TRUE(map_fails(ring.fd, PAGE_BYTES, PROT_READ, MAP_SHARED,
+			      BLKSHIP_MMAP_PAYLOAD + ring.kernel->payload_bytes));
+	EXPECT_TRUE(map_fails(ring.fd, PAGE_BYTES, PROT_READ, MAP_SHARED,
+			      0x400000000ULL));
+}
+
+TEST_F(consumer, windows_that_make_no_sense_are_refused)
+{
+	uint64_t bits[BLKSHIP_TAKE_MAX_REGIONS / 64];
+	struct blkship_clear clear = {
+		.bitmap = (uintptr_t)bits, .count = REGIONS + 64,
+	};
+
+	EXPECT_TRUE(fails(take(1, 64, 64, bits, NULL), EINVAL));
+	EXPECT_TRUE(fails(take(0, 0, 64, bits, NULL), EINVAL));
+	EXPECT_TRUE(fails(take(0, REGIONS + 1, 64, bits, NULL), EINVAL));
+	EXPECT_TRUE(fails(take(REGIONS, 64, 64, bits, NULL), EINVAL));
+	EXPECT_TRUE(fails(take(UINT64_MAX & ~63ULL, 64, 64, bits, NULL), EINVAL));
+	EXPECT_TRUE(fails(ioctl(ring.fd, BLKSHIP_IOC_CLEAR, &clear), EINVAL));
+	clear.bitmap = 0;
+	clear.count = 64;
+	EXPECT_TRUE(fails(ioctl(ring.fd, BLKSHIP_IOC_CLEAR, &clear), EFAULT));
+	EXPECT_TRUE(fails(ioctl(ring.fd, _IO('B', 0x7f)), ENOTTY));
+}
+
+TEST_F(consumer, takes_regions_over_and_acknowledges_them)
+{
+	uint64_t bits[BLKSHIP_TAKE_MAX_REGIONS / 64];
+	uint64_t newest = ring_newest(&ring);
+	struct blkship_clear clear = {
+		.bitmap = (uintptr_t)bits, .count = 64,
+	};
+	struct blkship_take got;
+
+	/* In order, so many as it wants, which takes a seq. */
+	ASSERT_EQ(0, take(0, 128, 10, bits, &got));
+	EXPECT_EQ(10, got.taken);
+	EXPECT_EQ(0x3ff, bits[0]);
+	EXPECT_EQ(0, bits[1]);
+	EXPECT_EQ(newest + 1, got.seq);
+	EXPECT_EQ(newest + 1, ring_newest(&ring));
+	EXPECT_EQ(newest + 1, ring_watermark(&ring));
+	EXPECT_EQ(118, ring_marked(&ring, 0, BLKSHIP_MAP_DIRTY, 0, 128));
+	EXPECT_EQ(10, ring_marked(&ring, 0, BLKSHIP_MAP_REPAIRING, 0, 128));
+	/* They are not taken again. */
+	ASSERT_EQ(0, take(0, 64, 64, bits, &got));
+	EXPECT_EQ(54, got.taken);
+	EXPECT_EQ(~0x3ffULL, bits[0]);
+	/* Acknowledged, a region is neither dirty nor repairing. */
+	bits[0] = 0xff;
+	ASSERT_EQ(0, ioctl(ring.fd, BLKSHIP_IOC_CLEAR, &clear));
+	EXPECT_EQ(56, ring_marked(&ring, 0, BLKSHIP_MAP_REPAIRING, 0, 64));
+	EXPECT_EQ(0, ring_marked(&ring, 0, BLKSHIP_MAP_DIRTY, 0, 64));
+}
+
+TEST_F(consumer, marks_a_range_dirty)
+{
+	struct blkship_mark mark = {
+		.offset_bytes = 3 * BLKSHIP_REGION_BYTES + 512,
+		.length_bytes = BLKSHIP_REGION_BYTES,
+	};
+	uint64_t newest;
+
+	ring_clean(&ring, 0);
+	newest = ring_newest(&ring);
+	ASSERT_EQ(0, ioctl(ring.fd, BLKSHIP_IOC_MARK, &mark));
+	EXPECT_EQ(newest + 1, mark.seq);
+	EXPECT_EQ(2, ring_marked(&ring, 0, BLKSHIP_MAP_DIRTY, 0, REGIONS));
+	EXPECT_EQ(2, ring_marked(&ring, 0, BLKSHIP_MAP_DIRTY, 3, 2));
+	/* Which is a gap. */
+	EXPECT_EQ(NULL, ring_find(&ring, mark.seq));
+	mark.length_bytes = DISK_SECTORS * 512;
+	EXPECT_TRUE(fails(ioctl(ring.fd, BLKSHIP_IOC_MARK, &mark), EINVAL));
+}
+
+TEST_F(consumer, another_incarnation_makes_all_dirty)
 {
 	uint64_t newest;
 
 	ring_clean(&ring, 0);
 	newest = ring_newest(&ring);
-	check(fails(set_incarnation(0), EINVAL), "incarnation 0 is refused");
-	check(!set_incarnation(7) && ring.kernel->incarnation == 7 &&
-	      ring_newest(&ring) == newest, "the first is only noted");
-	check(!set_incarnation(7) && ring_newest(&ring) == newest,
-	      "the same again changes nothing");
-	check(!set_incarnation(9) && ring.kernel->incarnation == 9 &&
-	      ring_newest(&ring) == newest + 1, "another one takes a seq");
-	check(ring_marked(&ring, 0, BLKSHIP_MAP_DIRTY, 0, REGIONS) == REGIONS,
-	      "and everything is dirty");
+	EXPECT_TRUE(fails(set_incarnation(0), EINVAL));
+	/* The first is only noted, and the same again changes nothing. */
+	EXPECT_EQ(0, set_incarnation(7));
+	EXPECT_EQ(7, ring.kernel->incarnation);
+	EXPECT_EQ(newest, ring_newest(&ring));
+	EXPECT_EQ(0, set_incarnation(7));
+	EXPECT_EQ(newest, ring_newest(&ring));
+	EXPECT_EQ(0, ring_marked(&ring, 0, BLKSHIP_MAP_DIRTY, 0, REGIONS));
+	EXPECT_EQ(0, set_incarnation(9));
+	EXPECT_EQ(9, ring.kernel->incarnation);
+	EXPECT_EQ(newest + 1, ring_newest(&ring));
+	EXPECT_EQ(REGIONS, ring_marked(&ring, 0, BLKSHIP_MAP_DIRTY, 0, REGIONS));
 }
 
-static void test_wake(void)
+TEST_F(consumer, is_woken_when_it_asked)
 {
 	struct pollfd p = { .fd = ring.fd, .events = POLLIN };
 	void *data = pattern(4096, 1);
@@ -204,21 +242,22 @@ static void test_wake(void)
 	struct async *a;
 
 	ring.consumer->wake_pos = ring_head(&ring) + 2;
-	check(poll(&p, 1, 0) == 0, "nothing to read, no wake-up");
-	check(pwrite(fd, data, 4096, 0) == 4096 && poll(&p, 1, 100) == 0,
-	      "less than asked for, no wake-up");
+	EXPECT_EQ(0, poll(&p, 1, 0));
+	/* Less than asked for. */
+	EXPECT_EQ(4096, pwrite(fd, data, 4096, 0));
+	EXPECT_EQ(0, poll(&p, 1, 100));
 	a = async_write(fd, data, 4096, 0);
-	check(poll(&p, 1, 5000) == 1 && p.revents == POLLIN,
-	      "poll ends when the watermark is there");
-	async_wait(a);
+	EXPECT_EQ(1, poll(&p, 1, 5000));
+	EXPECT_EQ(POLLIN, p.revents);
+	EXPECT_EQ(4096, async_wait(a));
 	ring.consumer->wake_pos = 0;
-	check(poll(&p, 1, 0) == 0, "and never when not asked for");
+	EXPECT_EQ(0, poll(&p, 1, 0));
 	close(fd);
 	free(data);
 }
 
-/* A consumer that takes regions over and is killed before they are repaired. */
-static void test_kill(void)
+/* It takes regions over and is killed before they are repaired. */
+TEST_F(consumer, killed_leaves_dirty_what_it_took)
 {
 	uint64_t bits[2], newest;
 	int to_parent[2];
@@ -226,8 +265,7 @@ static void test_kill(void)
 	char byte;
 
 	ring_unbind(&ring);
-	if (pipe(to_parent))
-		give_up("no pipe");
+	ASSERT_EQ(0, pipe(to_parent));
 	child = fork();
 	if (!child) {
 		struct blkship_take got;
@@ -239,39 +277,48 @@ static void test_kill(void)
 		pause();
 	}
 	close(to_parent[1]);
-	check(read(to_parent[0], &byte, 1) == 1, "a consumer takes regions");
+	EXPECT_EQ(1, read(to_parent[0], &byte, 1));
 	kill(child, SIGKILL);
-	waitpid(child, NULL, 0);
+	EXPECT_EQ(child, waitpid(child, NULL, 0));
 	ring_bind(&ring, GROUP);
 	newest = ring_newest(&ring);
-	check(ring_marked(&ring, 0, BLKSHIP_MAP_REPAIRING, 0, REGIONS) == 0 &&
-	      ring_marked(&ring, 0, BLKSHIP_MAP_DIRTY, 0, 128) == 128,
-	      "killed, they are dirty again for its successor");
-	check(ring_watermark(&ring) == newest && !ring_find(&ring, newest),
-	      "with a seq, seen as a gap");
+	EXPECT_EQ(0, ring_marked(&ring, 0, BLKSHIP_MAP_REPAIRING, 0, REGIONS));
+	EXPECT_EQ(128, ring_marked(&ring, 0, BLKSHIP_MAP_DIRTY, 0, 128));
+	/* With a seq, seen as a gap. */
+	EXPECT_EQ(newest, ring_watermark(&ring));
+	EXPECT_EQ(NULL, ring_find(&ring, newest));
 	close(to_parent[0]);
 }
 
-/* Positions, records and released space are where the dead one left them. */
-static void test_successor(void)
+/* Positions, records and released space are where the last one left them. */
+TEST_F(consumer, successor_finds_the_positions)
 {
+	void *data = pattern(4096, 2);
+	int fd = dm_open("t0");
 	uint64_t head, drained;
 
+	EXPECT_EQ(4096, pwrite(fd, data, 4096, 0));
+	EXPECT_TRUE(ring_settle(&ring));
 	ring_release_all(&ring);
+	EXPECT_EQ(4096, pwrite(fd, data, 4096, 0));
+	EXPECT_TRUE(ring_settle(&ring));
 	drained = ring.consumer->drained_pos;
 	head = ring_head(&ring);
+	EXPECT_EQ(head, drained + 1);
 	ring_unbind(&ring);
 	ring_bind(&ring, GROUP);
-	check(ring.consumer->drained_pos == drained && ring_head(&ring) == head,
-	      "a successor finds the positions");
+	EXPECT_EQ(drained, ring.consumer->drained_pos);
+	EXPECT_EQ(head, ring_head(&ring));
+	close(fd);
+	free(data);
 }
 
-static void test_unprivileged(void)
+TEST(without_capability_the_device_cannot_be_opened)
 {
 	pid_t child;
 	int status;
 
-	chmod("/dev/blkship", 0666);
+	ASSERT_EQ(0, chmod("/dev/blkship", 0666));
 	child = fork();
 	if (!child) {
 		if (setgid(65534) || setuid(65534))
@@ -279,25 +326,9 @@ static void test_unprivileged(void)
 		_exit(open("/dev/blkship", O_RDWR) < 0 && errno == EPERM ?
 		      0 : 1);
 	}
-	waitpid(child, &status, 0);
-	chmod("/dev/blkship", 0600);
-	check(status == 0, "without CAP_SYS_ADMIN the device cannot be opened");
+	EXPECT_EQ(child, waitpid(child, &status, 0));
+	EXPECT_EQ(0, chmod("/dev/blkship", 0600));
+	EXPECT_EQ(0, status);
 }
 
-int main(void)
-{
-	volume_create("t0", DISK, GROUP, "v0", 4);
-	test_bind();
-	test_rights();
-	test_take();
-	test_mark();
-	test_incarnation();
-	test_wake();
-	test_kill();
-	test_successor();
-	test_unprivileged();
-	ring_unbind(&ring);
-	volume_remove("t0", GROUP, "v0");
-	netlink_command(BLKSHIP_CMD_GROUP_DEL, GROUP, NULL);
-	return finish();
-}
+TEST_HARNESS_MAIN

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "harness.h"
 #include "selftest.h"
 
 #define GROUP "flt"
@@ -22,52 +23,17 @@ static void begin(const char *lower)
 	fd = dm_open("t0");
 }
 
-static void end(void)
-{
-	close(fd);
-	ring_unbind(&ring);
-	volume_remove("t0", GROUP, "v0");
-	netlink_command(BLKSHIP_CMD_GROUP_DEL, GROUP, NULL);
-	dm_remove("low");
-}
-
-/* A disk whose writes take so long. */
-static void slow_disk(unsigned int write_ms)
+/* Of a disk whose writes take so long. */
+static void begin_slow(unsigned int write_ms)
 {
 	dm_create("low", "0 %llu delay " DISK " 0 0 " DISK " 0 %u",
 		  DISK_SECTORS, write_ms);
+	begin("/dev/mapper/low");
 }
 
 static unsigned int dirty(uint64_t region, unsigned int nr)
 {
 	return ring_marked(&ring, 0, BLKSHIP_MAP_DIRTY, region, nr);
-}
-
-static void test_failure(void)
-{
-	uint64_t base, region = DISK_SECTORS / 2 * 512 / REGION;
-	void *data = pattern(8192, 1);
-	const struct blkship_desc *d;
-
-	if (sh("printf '0 %llu linear " DISK " 0\\n%llu %llu error\\n' | dmsetup create low && dmsetup mknodes",
-	       DISK_SECTORS / 2, DISK_SECTORS / 2, DISK_SECTORS / 2))
-		give_up("cannot create a failing disk");
-	begin("/dev/mapper/low");
-	base = ring_newest(&ring);
-	check(pwrite(fd, data, 8192, region * REGION) == -1 && errno == EIO,
-	      "a write to a bad sector fails as it should");
-	check(ring_settle(&ring) && ring_newest(&ring) == base + 2,
-	      "it took a seq, and its failure another");
-	d = ring_find(&ring, base + 1);
-	check(d && d->state == BLKSHIP_STATE_FAILED &&
-	      ring.kernel->failed == 1, "its record says failed");
-	check(!ring_find(&ring, base + 2), "the failure is seen as a gap");
-	check(dirty(region, 1) == 1 && dirty(0, region) == 0,
-	      "its range is dirty, and no other");
-	check(pwrite(fd, data, 4096, 0) == 4096 && dirty(0, 1) == 0,
-	      "a good write beside it is not");
-	end();
-	free(data);
 }
 
 struct head_wish {
@@ -90,61 +56,6 @@ static struct async *submit(const void *data, size_t bytes, uint64_t at)
 	return a;
 }
 
-static void test_overlap(void)
-{
-	void *data[4], *got = pattern(4096, 0);
-	struct async *first, *held[3], *other;
-
-	for (unsigned int i = 0; i < ARRAY_SIZE(data); i++)
-		data[i] = pattern(4096, 10 + i);
-	slow_disk(400);
-	begin("/dev/mapper/low");
-	first = submit(data[0], 4096, 0);
-	for (unsigned int i = 0; i < ARRAY_SIZE(held); i++)
-		held[i] = submit(data[1 + i], 4096, 0);
-	other = submit(data[0], 4096, 1 << 20);
-	check(ring.kernel->overlaps == 3,
-	      "writes on blocks of one in flight are counted");
-	check(async_wait(other) == 4096 && !async_ended(held[0]),
-	      "one on other blocks is not held up");
-	check(async_wait(first) == 4096 && !async_ended(held[0]),
-	      "the first ends before the second is at the disk");
-	check(async_wait(held[0]) == 4096 && !async_ended(held[1]),
-	      "the second before the third");
-	check(async_wait(held[1]) == 4096 && !async_ended(held[2]),
-	      "the third before the fourth");
-	check(async_wait(held[2]) == 4096, "and all succeed");
-	check(pread(fd, got, 4096, 0) == 4096 &&
-	      !memcmp(got, data[3], 4096), "the disk has the last of them");
-	check(ring_settle(&ring) && dirty(0, 1) == 0, "nothing is dirty");
-	free(got);
-	for (unsigned int i = 0; i < ARRAY_SIZE(data); i++)
-		free(data[i]);
-	end();
-}
-
-static void test_partial_overlap(void)
-{
-	void *data = pattern(8192, 1), *last = pattern(8192, 2);
-	struct async *low, *middle, *high, *high_too;
-
-	slow_disk(400);
-	begin("/dev/mapper/low");
-	low = submit(data, 8192, 0);
-	middle = submit(last, 8192, 4096);	/* shares one block with low */
-	high = submit(data, 8192, 12288);	/* shares none with them */
-	high_too = submit(data, 4096, 8192);	/* waits for middle only */
-	check(ring.kernel->overlaps == 2, "partial overlaps are seen");
-	check(async_wait(high) == 8192 && !async_ended(middle),
-	      "neighbours that only touch are not held");
-	check(async_wait(low) == 8192 && async_wait(middle) == 8192 &&
-	      !async_ended(high_too), "a chain is let go one by one");
-	check(async_wait(high_too) == 4096, "to its end");
-	free(data);
-	free(last);
-	end();
-}
-
 static bool one_uncaptured(void *arg)
 {
 	(void)arg;
@@ -158,13 +69,114 @@ static bool all_held(void *arg)
 	       HELD_MAX;
 }
 
+/* A volume on a disk "low", which each test makes as bad as it needs it. */
+FIXTURE(volume) {
+};
+
+FIXTURE_SETUP(volume)
+{
+}
+
+FIXTURE_TEARDOWN(volume)
+{
+	sh("echo 120 > /sys/module/blkship/parameters/io_timeout_s");
+	close(fd);
+	ring_unbind(&ring);
+	volume_remove("t0", GROUP, "v0");
+	EXPECT_EQ(0, netlink_command(BLKSHIP_CMD_GROUP_DEL, GROUP, NULL));
+	dm_remove("low");
+}
+
+TEST_F(volume, failed_write_is_a_gap_and_dirty)
+{
+	uint64_t base, region = DISK_SECTORS / 2 * 512 / REGION;
+	void *data = pattern(8192, 1);
+	const struct blkship_desc *d;
+
+	ASSERT_EQ(0, sh("printf '0 %llu linear " DISK " 0\\n%llu %llu error\\n' | dmsetup create low && dmsetup mknodes",
+			DISK_SECTORS / 2, DISK_SECTORS / 2, DISK_SECTORS / 2));
+	begin("/dev/mapper/low");
+	base = ring_newest(&ring);
+	EXPECT_EQ(-1, pwrite(fd, data, 8192, region * REGION));
+	EXPECT_EQ(EIO, errno);
+	/* It took a seq, and its failure another, which is seen as a gap. */
+	EXPECT_TRUE(ring_settle(&ring));
+	EXPECT_EQ(base + 2, ring_newest(&ring));
+	d = ring_find(&ring, base + 1);
+	ASSERT_NE(NULL, d);
+	EXPECT_EQ(BLKSHIP_STATE_FAILED, d->state);
+	EXPECT_EQ(1, ring.kernel->failed);
+	EXPECT_EQ(NULL, ring_find(&ring, base + 2));
+	EXPECT_EQ(1, dirty(region, 1));
+	EXPECT_EQ(0, dirty(0, region));
+	/* A good write beside it is not. */
+	EXPECT_EQ(4096, pwrite(fd, data, 4096, 0));
+	EXPECT_EQ(0, dirty(0, 1));
+	free(data);
+}
+
+TEST_F(volume, overlapping_writes_go_one_after_the_other)
+{
+	void *data[4], *got = pattern(4096, 0);
+	struct async *first, *held[3], *other;
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(data); i++)
+		data[i] = pattern(4096, 10 + i);
+	begin_slow(400);
+	first = submit(data[0], 4096, 0);
+	for (unsigned int i = 0; i < ARRAY_SIZE(held); i++)
+		held[i] = submit(data[1 + i], 4096, 0);
+	other = submit(data[0], 4096, 1 << 20);
+	EXPECT_EQ(3, ring.kernel->overlaps);
+	/* One on other blocks is not held up. */
+	EXPECT_EQ(4096, async_wait(other));
+	EXPECT_FALSE(async_ended(held[0]));
+	EXPECT_EQ(4096, async_wait(first));
+	EXPECT_FALSE(async_ended(held[0]));
+	EXPECT_EQ(4096, async_wait(held[0]));
+	EXPECT_FALSE(async_ended(held[1]));
+	EXPECT_EQ(4096, async_wait(held[1]));
+	EXPECT_FALSE(async_ended(held[2]));
+	EXPECT_EQ(4096, async_wait(held[2]));
+	/* The disk has the last of them, and nothing is dirty. */
+	EXPECT_EQ(4096, pread(fd, got, 4096, 0));
+	EXPECT_EQ(0, memcmp(got, data[3], 4096));
+	EXPECT_TRUE(ring_settle(&ring));
+	EXPECT_EQ(0, dirty(0, 1));
+	free(got);
+	for (unsigned int i = 0; i < ARRAY_SIZE(data); i++)
+		free(data[i]);
+}
+
+TEST_F(volume, partial_overlaps_form_a_chain)
+{
+	void *data = pattern(8192, 1), *last = pattern(8192, 2);
+	struct async *low, *middle, *high, *high_too;
+
+	begin_slow(400);
+	low = submit(data, 8192, 0);
+	middle = submit(last, 8192, 4096);	/* shares one block with low */
+	high = submit(data, 8192, 12288);	/* shares none with them */
+	high_too = submit(data, 4096, 8192);	/* waits for middle only */
+	EXPECT_EQ(2, ring.kernel->overlaps);
+	/* Neighbours that only touch are not held. */
+	EXPECT_EQ(8192, async_wait(high));
+	EXPECT_FALSE(async_ended(middle));
+	/* The chain is let go one by one. */
+	EXPECT_EQ(8192, async_wait(low));
+	EXPECT_EQ(8192, async_wait(middle));
+	EXPECT_FALSE(async_ended(high_too));
+	EXPECT_EQ(4096, async_wait(high_too));
+	free(data);
+	free(last);
+}
+
 /* No more than so many are held; what comes then is not captured, nor lost. */
-static void test_held_too_many(void)
+TEST_F(volume, too_many_to_hold)
 {
 	void *data = pattern(4096, 7);
 	struct async *writes[1 + HELD_MAX], *extra[2], *other;
 	uint64_t head, newest;
-	bool good = true;
 
 	dm_create("low", "0 %llu linear " DISK " 0", DISK_SECTORS);
 	begin("/dev/mapper/low");
@@ -172,41 +184,48 @@ static void test_held_too_many(void)
 	sh("dmsetup suspend low");
 	for (unsigned int i = 0; i < ARRAY_SIZE(writes); i++)
 		writes[i] = async_write(fd, data, 4096, 0);
-	check(wait_until(all_held, NULL), "%u writes are held", HELD_MAX);
+	ASSERT_TRUE(wait_until(all_held, NULL));
 	head = ring_head(&ring);
 	newest = ring_newest(&ring);
+	/* One more is not captured: a gap, and dirty. */
 	extra[0] = async_write(fd, data, 4096, 0);
-	check(wait_until(one_uncaptured, NULL) && ring_head(&ring) == head &&
-	      ring_newest(&ring) == newest + 1 && dirty(0, 1) == 1 &&
-	      ring.kernel->overlaps == HELD_MAX && !ring.kernel->overflows,
-	      "one more is not captured: a gap, and dirty");
+	EXPECT_TRUE(wait_until(one_uncaptured, NULL));
+	EXPECT_EQ(head, ring_head(&ring));
+	EXPECT_EQ(newest + 1, ring_newest(&ring));
+	EXPECT_EQ(1, dirty(0, 1));
+	EXPECT_EQ(HELD_MAX, ring.kernel->overlaps);
+	EXPECT_EQ(0, ring.kernel->overflows);
+	/* One on other blocks is captured still. */
 	other = submit(data, 4096, 4 * REGION);
-	check(ring.kernel->uncaptured == 1,
-	      "one on other blocks is captured still");
+	EXPECT_EQ(1, ring.kernel->uncaptured);
 	ring_clean(&ring, 0);
 	newest = ring_newest(&ring);
 	sh("dmsetup resume low");
-	for (unsigned int i = 0; i < ARRAY_SIZE(writes); i++)
-		good &= async_wait(writes[i]) == 4096;
-	check(good && async_wait(extra[0]) == 4096 &&
-	      async_wait(other) == 4096 && ring_settle(&ring),
-	      "all end well");
-	check(ring_newest(&ring) == newest + 1 && dirty(0, 1) == 1 &&
-	      dirty(4, 1) == 0, "what was not captured is dirty again");
+	for (unsigned int i = 0; i < ARRAY_SIZE(writes); i++) {
+		EXPECT_EQ(4096, async_wait(writes[i]));
+	}
+	EXPECT_EQ(4096, async_wait(extra[0]));
+	EXPECT_EQ(4096, async_wait(other));
+	EXPECT_TRUE(ring_settle(&ring));
+	/* What was not captured is dirty again at its end. */
+	EXPECT_EQ(newest + 1, ring_newest(&ring));
+	EXPECT_EQ(1, dirty(0, 1));
+	EXPECT_EQ(0, dirty(4, 1));
 
+	/* And writes can be held again. */
 	sh("dmsetup suspend low");
 	for (unsigned int i = 0; i < ARRAY_SIZE(extra); i++)
 		extra[i] = submit(data, 4096, 0);
-	check(ring.kernel->overlaps == HELD_MAX + 1 &&
-	      ring.kernel->uncaptured == 1, "and writes can be held again");
+	EXPECT_EQ(HELD_MAX + 1, ring.kernel->overlaps);
+	EXPECT_EQ(1, ring.kernel->uncaptured);
 	sh("dmsetup resume low");
-	for (unsigned int i = 0; i < ARRAY_SIZE(extra); i++)
-		async_wait(extra[i]);
+	for (unsigned int i = 0; i < ARRAY_SIZE(extra); i++) {
+		EXPECT_EQ(4096, async_wait(extra[i]));
+	}
 	free(data);
-	end();
 }
 
-static void test_timeout(void)
+TEST_F(volume, write_that_does_not_end_becomes_a_gap)
 {
 	void *data = pattern(4096, 3), *later = pattern(4096, 4);
 	int events = netlink_listen();
@@ -214,92 +233,79 @@ static void test_timeout(void)
 	const struct blkship_desc *d;
 	uint64_t base, newest;
 
-	slow_disk(4000);
-	begin("/dev/mapper/low");
+	begin_slow(4000);
 	sh("echo 1 > /sys/module/blkship/parameters/io_timeout_s");
 	base = ring_newest(&ring);
 	stuck = submit(data, 4096, 0);
 	behind = submit(later, 4096, 0);
-	check(ring_watermark(&ring) == base, "it holds the watermark");
-	check(netlink_expect(events, BLKSHIP_EVENT_TIMEOUT, "v0"),
-	      "an event tells of a write that does not end");
+	/* It holds the watermark, until an event tells of it. */
+	EXPECT_EQ(base, ring_watermark(&ring));
+	EXPECT_TRUE(netlink_expect(events, BLKSHIP_EVENT_TIMEOUT, "v0"));
 	d = ring_find(&ring, base + 1);
-	check(d && d->state == BLKSHIP_STATE_GAP && !async_ended(stuck),
-	      "it becomes a gap while it is still under way");
-	check(ring_watermark(&ring) > base && !async_ended(behind),
-	      "and holds the watermark no more");
-	check(ring.kernel->timeouts >= 1 && dirty(0, 1) == 1,
-	      "its range is dirty");
-	check(ring_settle(&ring), "so is what waited for it, in its turn");
+	ASSERT_NE(NULL, d);
+	EXPECT_EQ(BLKSHIP_STATE_GAP, d->state);
+	EXPECT_FALSE(async_ended(stuck));
+	EXPECT_GT(ring_watermark(&ring), base);
+	EXPECT_FALSE(async_ended(behind));
+	EXPECT_GE(ring.kernel->timeouts, 1);
+	EXPECT_EQ(1, dirty(0, 1));
+	/* So is what waited for it, in its turn. */
+	EXPECT_TRUE(ring_settle(&ring));
 	ring_clean(&ring, 0);
 	newest = ring_newest(&ring);
-	check(async_wait(stuck) == 4096, "it ends well after all");
-	check(ring_newest(&ring) > newest && dirty(0, 1) == 1,
-	      "its range is dirty again, with a seq, before it is told");
-	check(async_wait(behind) == 4096, "what was behind it ends as well");
-	sh("echo 120 > /sys/module/blkship/parameters/io_timeout_s");
+	/* It ends well after all: dirty again, with a seq, before that is told. */
+	EXPECT_EQ(4096, async_wait(stuck));
+	EXPECT_GT(ring_newest(&ring), newest);
+	EXPECT_EQ(1, dirty(0, 1));
+	EXPECT_EQ(4096, async_wait(behind));
 	close(events);
 	free(data);
 	free(later);
-	end();
 }
 
 /* Repaired while it is still under way, the range has to be dirty once more. */
-static void test_uncaptured(void)
+TEST_F(volume, uncaptured_write_is_dirty_twice)
 {
 	void *data = pattern(REGION, 6);
 	struct async *fill[64], *extra;
 	uint64_t newest;
 
-	slow_disk(1500);
-	begin("/dev/mapper/low");
+	begin_slow(1500);
 	for (unsigned int i = 0; i < ARRAY_SIZE(fill); i++)
 		fill[i] = submit(data, REGION, i * REGION);
 	extra = async_write(fd, data, REGION, ARRAY_SIZE(fill) * REGION);
-	check(wait_until(one_uncaptured, NULL) &&
-	      dirty(ARRAY_SIZE(fill), 1) == 1 && !async_ended(extra),
-	      "a write that is not captured is dirty at once");
+	EXPECT_TRUE(wait_until(one_uncaptured, NULL));
+	EXPECT_EQ(1, dirty(ARRAY_SIZE(fill), 1));
+	EXPECT_FALSE(async_ended(extra));
 	ring_clean(&ring, 0);
 	newest = ring_newest(&ring);
-	for (unsigned int i = 0; i < ARRAY_SIZE(fill); i++)
-		async_wait(fill[i]);
-	check(async_wait(extra) == (long)REGION &&
-	      dirty(ARRAY_SIZE(fill), 1) == 1 &&
-	      ring_newest(&ring) == newest + 1,
-	      "and again, with a seq, when it has ended");
-	check(dirty(0, ARRAY_SIZE(fill)) == 0, "the captured ones are not");
+	for (unsigned int i = 0; i < ARRAY_SIZE(fill); i++) {
+		EXPECT_EQ((long)REGION, async_wait(fill[i]));
+	}
+	EXPECT_EQ((long)REGION, async_wait(extra));
+	EXPECT_EQ(1, dirty(ARRAY_SIZE(fill), 1));
+	EXPECT_EQ(newest + 1, ring_newest(&ring));
+	EXPECT_EQ(0, dirty(0, ARRAY_SIZE(fill)));
 	free(data);
-	end();
 }
 
-/* A volume is removed while its disk is slow: nothing is lost or left behind. */
-static void test_remove_busy(void)
+/* While its disk is slow: nothing is lost or left behind. */
+TEST_F(volume, removed_while_writes_are_held)
 {
 	void *data = pattern(4096, 5);
 	struct async *writes[8];
-	bool good = true;
 
-	slow_disk(200);
-	begin("/dev/mapper/low");
+	begin_slow(200);
 	for (unsigned int i = 0; i < ARRAY_SIZE(writes); i++)
 		writes[i] = submit(data, 4096, 0);
-	check(!sh("dmsetup suspend t0"), "suspending waits for held writes");
-	for (unsigned int i = 0; i < ARRAY_SIZE(writes); i++)
-		good &= async_wait(writes[i]) == 4096;
-	check(good && ring_settle(&ring), "which all ended");
+	/* Suspending waits for them. */
+	EXPECT_EQ(0, sh("dmsetup suspend t0"));
+	for (unsigned int i = 0; i < ARRAY_SIZE(writes); i++) {
+		EXPECT_EQ(4096, async_wait(writes[i]));
+	}
+	EXPECT_TRUE(ring_settle(&ring));
 	sh("dmsetup resume t0");
 	free(data);
-	end();
 }
 
-int main(void)
-{
-	test_failure();
-	test_overlap();
-	test_partial_overlap();
-	test_held_too_many();
-	test_timeout();
-	test_uncaptured();
-	test_remove_busy();
-	return finish();
-}
+TEST_HARNESS_MAIN

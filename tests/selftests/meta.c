@@ -11,6 +11,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "harness.h"
 #include "selftest.h"
 
 /* docs/META.md */
@@ -188,302 +189,399 @@ static bool is_off(void *arg)
 	return state() == STATE_OFF;
 }
 
-/* -- tests -- */
-
-static void test_refused(void)
+/* Whether a table of t0 with such a metadata device is refused. */
+static bool refused(const char *meta)
 {
-	sh("printf something | dd of=" BACKING " bs=512 seek=9 conv=notrunc 2>/dev/null");
-	meta_linear();
-	check(sh("dmsetup create t0 --table '0 %llu blkship " DISK " 0 " GROUP " v0 meta /dev/mapper/meta' 2>/dev/null",
-		 DISK_SECTORS) != 0,
-	      "a device that holds something else is refused");
-	check(!strcmp(sh_line("dd if=" BACKING " bs=512 skip=9 count=1 2>/dev/null | head -c 9"),
-		      "something"), "and left alone");
-	wipe();
-	check(sh("dmsetup create t0 --table '0 %llu blkship " DISK " 0 " GROUP " v0 meta " DISK "' 2>/dev/null",
-		 DISK_SECTORS) != 0, "so is the disk itself");
-	dm_remove("meta");
-	dm_create("meta", "0 64 linear " BACKING " 0");
-	check(sh("dmsetup create t0 --table '0 %llu blkship " DISK " 0 " GROUP " v0 meta /dev/mapper/meta' 2>/dev/null",
-		 DISK_SECTORS) != 0, "and one that is too small");
-	dm_remove("meta");
+	if (sh("dmsetup create t0 --table '0 %llu blkship " DISK " 0 " GROUP " v0 meta %s' 2>/dev/null",
+	       DISK_SECTORS, meta))
+		return true;
+	volume_remove("t0", GROUP, "v0");
+	netlink_command(BLKSHIP_CMD_GROUP_DEL, GROUP, NULL);
+	return false;
 }
 
-static void test_list_before_write(void)
+/* An empty metadata device. */
+FIXTURE(meta) {
+};
+
+FIXTURE_SETUP(meta)
+{
+	set_parameter("meta_period_s", 1);
+	wipe();
+	meta_linear();
+}
+
+FIXTURE_TEARDOWN(meta)
+{
+	dm_remove("meta");
+	wipe();
+	set_parameter("meta_timeout_s", 10);
+	set_parameter("meta_period_s", 30);
+}
+
+/* And a volume that has it, in use: all of it is at the target, nothing is listed. */
+FIXTURE(volume) {
+};
+
+FIXTURE_SETUP(volume)
+{
+	meta_setup(_metadata, NULL, NULL);
+	volume_begin();
+	all_durable(1, 1);
+	ASSERT_TRUE(list_empties());
+}
+
+FIXTURE_TEARDOWN(volume)
+{
+	volume_end();
+	meta_teardown(_metadata, NULL, NULL);
+}
+
+TEST_F(meta, device_that_holds_something_else_is_refused_and_left_alone)
+{
+	sh("printf something | dd of=" BACKING " bs=512 seek=9 conv=notrunc,fsync 2>/dev/null");
+	EXPECT_TRUE(refused("/dev/mapper/meta"));
+	EXPECT_STREQ("something",
+		     sh_line("dd if=" BACKING " bs=512 skip=9 count=1 2>/dev/null | head -c 9"));
+}
+
+TEST_F(meta, disk_itself_is_refused)
+{
+	EXPECT_TRUE(refused(DISK));
+}
+
+TEST_F(meta, device_that_is_too_small_is_refused)
+{
+	dm_remove("meta");
+	dm_create("meta", "0 64 linear " BACKING " 0");
+	EXPECT_TRUE(refused("/dev/mapper/meta"));
+}
+
+TEST_F(meta, with_nothing_known_everything_is_listed)
+{
+	volume_begin();
+	EXPECT_EQ(REGIONS, nr_listed());
+	EXPECT_EQ(STATE_LOGGED, state());
+	volume_end();
+	/* Detached, the list is closed. */
+	EXPECT_EQ(STATE_CLEAN, state());
+}
+
+TEST_F(volume, list_serves_one_volume)
+{
+	dm_create("linear", "0 8192 linear " DISK " 0");
+	EXPECT_NE(0, sh("dmsetup create t1 --table '0 8192 blkship /dev/mapper/linear 0 " GROUP " v1 meta /dev/mapper/meta' 2>/dev/null"));
+	dm_remove("linear");
+}
+
+TEST_F(volume, what_is_durable_leaves_the_list)
+{
+	void *data = pattern(4096, 1);
+
+	write_at(data, 0);
+	EXPECT_TRUE(listed(0));
+	all_durable(1, 1);
+	EXPECT_TRUE(list_empties());
+	free(data);
+}
+
+TEST_F(volume, cold_write_waits_until_it_is_listed)
 {
 	void *data = pattern(8192, 1), *got = pattern(4096, 0);
 	struct async *a;
 	uint64_t no;
 	int raw;
 
-	wipe();
-	meta_linear();
-	volume_begin();
-	check(nr_listed() == REGIONS && state() == STATE_LOGGED,
-	      "with nothing known everything is listed");
-	dm_create("linear", "0 8192 linear " DISK " 0");
-	check(sh("dmsetup create t1 --table '0 8192 blkship /dev/mapper/linear 0 " GROUP " v1 meta /dev/mapper/meta' 2>/dev/null"),
-	      "a list serves one volume");
-	dm_remove("linear");
-	check(pwrite(fd, data, 4096, 0) == 4096, "writes go");
-	all_durable(1, 1);
-	check(list_empties(), "what is durable at the target leaves the list");
-
 	meta_table("load", "0 131072 delay " BACKING " 0 0 " BACKING " 0 500");
 	raw = open(DISK, O_RDONLY | O_DIRECT);
 	a = async_write(fd, data, 4096, 5 * MIB);
 	sleep_ms(200);
-	check(!async_ended(a) && pread(raw, got, 4096, 5 * MIB) == 4096 &&
-	      memcmp(got, data, 4096), "a cold write waits and is not on the disk");
-	check(ring_newest(&ring) > ring_watermark(&ring), "it has its seq already");
-	check(async_wait(a) == 4096 && listed(5), "it goes once it is listed");
-	check(nr_listed() == 1, "alone");
+	EXPECT_FALSE(async_ended(a));
+	EXPECT_EQ(4096, pread(raw, got, 4096, 5 * MIB));
+	EXPECT_NE(0, memcmp(got, data, 4096));
+	/* It has its seq already, and goes alone once it is listed. */
+	EXPECT_GT(ring_newest(&ring), ring_watermark(&ring));
+	EXPECT_EQ(4096, async_wait(a));
+	EXPECT_TRUE(listed(5));
+	EXPECT_EQ(1, nr_listed());
+	/* A hot one does not wait, and writes nothing there. */
 	no = log_no();
 	a = async_write(fd, data, 4096, 5 * MIB + 65536);
 	sleep_ms(150);
-	check(async_ended(a), "a hot one does not wait");
-	async_wait(a);
-	check(log_no() == no, "and writes nothing there");
+	EXPECT_TRUE(async_ended(a));
+	EXPECT_EQ(4096, async_wait(a));
+	EXPECT_EQ(no, log_no());
+	/* One on a border lists both sides. */
 	a = async_write(fd, data, 8192, 8 * MIB - 4096);
-	check(async_wait(a) == 8192 && listed(7) && listed(8),
-	      "one on a border lists both sides");
+	EXPECT_EQ(8192, async_wait(a));
+	EXPECT_TRUE(listed(7));
+	EXPECT_TRUE(listed(8));
 	meta_table("load", "0 131072 linear " BACKING " 0");
 	close(raw);
 	free(data);
 	free(got);
-	volume_end();
-	check(state() == STATE_CLEAN, "detached, the list is closed");
-	dm_remove("meta");
 }
 
 /* Released is not enough, nor is clean. */
-static void test_delisting(void)
+TEST_F(volume, delisted_when_released_and_clean)
 {
 	struct blkship_mark mark = { .offset_bytes = 9 * MIB, .length_bytes = 512 };
 	void *data = pattern(4096, 2);
 
-	wipe();
-	meta_linear();
-	volume_begin();
-	all_durable(1, 1);
-	list_empties();
 	write_at(data, 3);
 	sleep_ms(2500);
-	check(listed(3), "what is not released stays listed");
-	check(!ioctl(ring.fd, BLKSHIP_IOC_MARK, &mark) && listed(9),
-	      "a mark is listed when it returns");
-	ring_settle(&ring);
+	EXPECT_TRUE(listed(3));
+	/* A mark is listed when it returns. */
+	EXPECT_EQ(0, ioctl(ring.fd, BLKSHIP_IOC_MARK, &mark));
+	EXPECT_TRUE(listed(9));
+	EXPECT_TRUE(ring_settle(&ring));
 	ring_release_all(&ring);
 	sleep_ms(2500);
-	check(!listed(3) && listed(9), "released, it leaves; what is dirty does not");
+	EXPECT_FALSE(listed(3));
+	EXPECT_TRUE(listed(9));
 	ring_clean(&ring, 0);
-	check(list_empties(), "clean and released, it does");
+	EXPECT_TRUE(list_empties());
+	/* It comes back with the next write. */
 	write_at(data, 3);
-	check(listed(3), "and comes back with the next write");
+	EXPECT_TRUE(listed(3));
 	free(data);
-	volume_end();
-	dm_remove("meta");
 }
 
-static void test_uncaptured(void)
+TEST_F(volume, what_is_not_captured_is_listed_all_the_same)
 {
 	size_t bytes = 1 << 20;
 	void *data = pattern(bytes, 3);
-	bool good = true;
 
-	wipe();
-	meta_linear();
-	volume_begin();
-	all_durable(1, 1);
-	list_empties();
-	for (unsigned int i = 0; i < 12; i++)	/* of 4 MiB */
-		good &= pwrite(fd, data, bytes, i * MIB) == (ssize_t)bytes;
-	check(good && ring.kernel->uncaptured > 0, "the ring is full");
-	check(nr_listed() == 12, "what is not captured is listed all the same");
+	for (unsigned int i = 0; i < 12; i++) {		/* of 4 MiB */
+		EXPECT_EQ((ssize_t)bytes, pwrite(fd, data, bytes, i * MIB));
+	}
+	EXPECT_GT(ring.kernel->uncaptured, 0);
+	EXPECT_EQ(12, nr_listed());
+	/* It leaves when it was repaired. */
 	all_durable(1, 2);
-	check(list_empties(), "and leaves when it was repaired");
+	EXPECT_TRUE(list_empties());
 	free(data);
-	volume_end();
-	dm_remove("meta");
 }
 
-static void test_failure(void)
+TEST_F(volume, failing_device_turns_the_log_off)
 {
 	int events = netlink_listen();
 	void *data = pattern(4096, 4);
 	struct blkship_volume_info info;
-	struct async *a;
 
-	wipe();
-	meta_linear();
-	volume_begin();
-	all_durable(1, 1);
-	list_empties();
 	volume_info(&info);
-	check(info.log_no && (info.flags & (BLKSHIP_VOLUME_META | BLKSHIP_VOLUME_META_OFF)) ==
-	      BLKSHIP_VOLUME_META, "the log is on");
+	EXPECT_NE(0, info.log_no);
+	EXPECT_EQ(BLKSHIP_VOLUME_META,
+		  info.flags & (BLKSHIP_VOLUME_META | BLKSHIP_VOLUME_META_OFF));
+	/* The write does not fail, an event, a flag and the status say it. */
 	meta_table("load", "0 131072 error");
-	check(pwrite(fd, data, 4096, 2 * MIB) == 4096,
-	      "a metadata device that fails does not fail the write");
-	check(netlink_expect(events, BLKSHIP_EVENT_META_OFF, "v0"), "an event says so");
+	EXPECT_EQ(4096, pwrite(fd, data, 4096, 2 * MIB));
+	EXPECT_TRUE(netlink_expect(events, BLKSHIP_EVENT_META_OFF, "v0"));
 	volume_info(&info);
-	check(!info.log_no && info.flags & BLKSHIP_VOLUME_META_OFF, "and a flag");
-	check(strstr(sh_line("dmsetup status t0"), "listed off"), "and the status");
-	check(pwrite(fd, data, 4096, 4 * MIB) == 4096, "writes go on");
+	EXPECT_EQ(0, info.log_no);
+	EXPECT_TRUE(info.flags & BLKSHIP_VOLUME_META_OFF);
+	EXPECT_NE(NULL, strstr(sh_line("dmsetup status t0"), "listed off"));
+	EXPECT_EQ(4096, pwrite(fd, data, 4096, 4 * MIB));
+	/* The device says so as soon as it can. */
 	meta_table("load", "0 131072 linear " BACKING " 0");
-	check(wait_until(is_off, NULL), "the device says so as soon as it can");
+	EXPECT_TRUE(wait_until(is_off, NULL));
 	volume_end();
 
-	/* The next one is all dirty, and logs again. */
+	/* Then everything is read back, with a new list. */
 	volume_begin();
 	volume_info(&info);
-	check(info.dirty_regions == DISK_SECTORS * 512 / BLKSHIP_REGION_BYTES &&
-	      !info.kept_incarnation && state() == STATE_LOGGED,
-	      "then everything is read back, with a new list");
+	EXPECT_EQ(DISK_SECTORS * 512 / BLKSHIP_REGION_BYTES, info.dirty_regions);
+	EXPECT_EQ(0, info.kept_incarnation);
+	EXPECT_EQ(STATE_LOGGED, state());
+	close(events);
+	free(data);
+}
 
-	/* A device that hangs is given up. */
-	all_durable(1, 3);
-	list_empties();
+/* It holds a write, but not for long. */
+TEST_F(volume, hanging_device_is_given_up)
+{
+	int events = netlink_listen();
+	void *data = pattern(4096, 4);
+	struct async *a;
+
 	set_parameter("meta_timeout_s", 1);
 	sh("dmsetup suspend --noflush --nolockfs meta");
 	a = async_write(fd, data, 4096, 6 * MIB);
 	sleep_ms(300);
-	check(!async_ended(a), "one that hangs holds a write");
-	check(async_wait(a) == 4096, "but not for long");
-	check(netlink_expect(events, BLKSHIP_EVENT_META_OFF, "v0"), "with an event");
+	EXPECT_FALSE(async_ended(a));
+	EXPECT_EQ(4096, async_wait(a));
+	EXPECT_TRUE(netlink_expect(events, BLKSHIP_EVENT_META_OFF, "v0"));
 	sh("dmsetup resume meta");
-	check(wait_until(is_off, NULL), "and is off");
-	set_parameter("meta_timeout_s", 10);
-	volume_end();
+	EXPECT_TRUE(wait_until(is_off, NULL));
 	close(events);
 	free(data);
-	dm_remove("meta");
 }
 
-static void test_reload(void)
+TEST_F(volume, table_loaded_anew_keeps_the_list)
 {
 	void *data = pattern(4096, 5);
 	struct blkship_volume_info info;
 
-	wipe();
-	meta_linear();
-	volume_begin();
-	all_durable(1, 1);
-	list_empties();
 	write_at(data, 11);
 	sh("dmsetup suspend t0");
-	check(listed(11) && nr_listed() == 1, "suspended, the list is on the device");
+	EXPECT_TRUE(listed(11));
+	EXPECT_EQ(1, nr_listed());
 	sh("dmsetup load t0 --table '0 %llu blkship " DISK " 0 " GROUP " v0 meta /dev/mapper/meta' && dmsetup resume t0",
 	   DISK_SECTORS);
-	check(nr_listed() == 1 && listed(11) && state() == STATE_LOGGED,
-	      "a table that is loaded anew keeps it");
+	EXPECT_TRUE(listed(11));
+	EXPECT_EQ(1, nr_listed());
+	EXPECT_EQ(STATE_LOGGED, state());
 	volume_info(&info);
-	check(!info.dirty_regions && info.log_no, "nothing is dirty, the log is on");
+	EXPECT_EQ(0, info.dirty_regions);
+	EXPECT_NE(0, info.log_no);
 	write_at(data, 13);
-	check(listed(13), "and goes on");
+	EXPECT_TRUE(listed(13));
 	/* Without one, nobody lists any more. */
 	sh("dmsetup load t0 --table '0 %llu blkship " DISK " 0 " GROUP " v0' && dmsetup resume t0",
 	   DISK_SECTORS);
-	check(state() == STATE_OFF, "a table without it turns it off");
+	EXPECT_EQ(STATE_OFF, state());
 	volume_info(&info);
-	check(!info.log_no && !(info.flags & BLKSHIP_VOLUME_META), "for the volume too");
-	volume_end();
+	EXPECT_EQ(0, info.log_no);
+	EXPECT_FALSE(info.flags & BLKSHIP_VOLUME_META);
 	free(data);
-	dm_remove("meta");
 }
 
-/* Attach again; how many regions are dirty, and what was kept. */
+/* -- what is kept while a volume is detached -- */
+
+#define REGIONS_PER_MIB (MIB / BLKSHIP_REGION_BYTES)
+#define ALL_REGIONS (DISK_SECTORS * 512 / BLKSHIP_REGION_BYTES)
+#define LISTED 20u
+
+/* Detached, with one listed region, in incarnation 7 at 70. */
+FIXTURE(kept) {
+	uint8_t instance[16];
+};
+
+FIXTURE_SETUP(kept)
+{
+	void *data = pattern(4096, 6);
+
+	meta_setup(_metadata, NULL, NULL);
+	volume_begin();
+	memcpy(self->instance, ring.kernel->instance, 16);
+	all_durable(7, 70);
+	ASSERT_TRUE(list_empties());
+	write_at(data, LISTED);
+	volume_end();
+	free(data);
+}
+
+FIXTURE_TEARDOWN(kept)
+{
+	meta_teardown(_metadata, NULL, NULL);
+}
+
+/* Attach again. */
 static void again(struct blkship_volume_info *info)
 {
 	volume_begin();
 	volume_info(info);
 }
 
-static void test_kept(void)
+static int settle(const struct blkship_volume_info *info, bool fits)
 {
-	unsigned int per_mib = MIB / BLKSHIP_REGION_BYTES;
-	unsigned int all = DISK_SECTORS * 512 / BLKSHIP_REGION_BYTES;
-	struct blkship_settle settle = { .fits = 1 };
+	struct blkship_settle settle = {
+		.fits = fits, .kept_log_no = info->kept_log_no,
+	};
+
+	return ioctl(ring.fd, BLKSHIP_IOC_SETTLE, &settle);
+}
+
+TEST_F(kept, only_what_was_listed_is_dirty)
+{
+	struct blkship_volume_info info;
+
+	again(&info);
+	EXPECT_EQ(REGIONS_PER_MIB, info.dirty_regions);
+	EXPECT_EQ(REGIONS_PER_MIB,
+		  ring_marked(&ring, 0, BLKSHIP_MAP_DIRTY, LISTED * REGIONS_PER_MIB,
+			      REGIONS_PER_MIB));
+	/* And what it compares with is told. */
+	EXPECT_EQ(7, info.kept_incarnation);
+	EXPECT_EQ(70, info.kept_ordinal);
+	EXPECT_NE(0, info.kept_log_no);
+	EXPECT_EQ(0, memcmp(info.kept_instance, self->instance, 16));
+	EXPECT_EQ(1, ring_newest(&ring));
+	volume_end();
+}
+
+TEST_F(kept, target_says_that_it_fits)
+{
+	struct blkship_volume_info info;
+
+	again(&info);
+	/* Not about another list. */
+	info.kept_log_no++;
+	EXPECT_EQ(-1, settle(&info, true));
+	EXPECT_EQ(ESTALE, errno);
+	info.kept_log_no--;
+	EXPECT_EQ(0, settle(&info, true));
+	volume_info(&info);
+	EXPECT_EQ(0, info.kept_incarnation);
+	EXPECT_EQ(REGIONS_PER_MIB, info.dirty_regions);
+	volume_end();
+	/* Detached before an incarnation was granted: the old basis stays. */
+	again(&info);
+	EXPECT_EQ(7, info.kept_incarnation);
+	EXPECT_EQ(REGIONS_PER_MIB, info.dirty_regions);
+	volume_end();
+}
+
+TEST_F(kept, target_says_that_it_does_not_fit)
+{
 	struct blkship_volume_info info;
 	uint8_t instance[16];
-	void *data = pattern(4096, 6);
-
-	wipe();
-	meta_linear();
-	volume_begin();
-	memcpy(instance, ring.kernel->instance, 16);
-	all_durable(7, 70);
-	list_empties();
-	write_at(data, 20);
-	volume_end();
 
 	again(&info);
-	check(info.dirty_regions == per_mib && ring_marked(&ring, 0, BLKSHIP_MAP_DIRTY,
-							   20 * per_mib, per_mib) == per_mib,
-	      "attached again, only what was listed is dirty");
-	check(info.kept_incarnation == 7 && info.kept_ordinal == 70 && info.kept_log_no &&
-	      !memcmp(info.kept_instance, instance, 16) && ring_newest(&ring) == 1,
-	      "and what it compares with is told");
-	settle.kept_log_no = info.kept_log_no + 1;
-	check(ioctl(ring.fd, BLKSHIP_IOC_SETTLE, &settle) && errno == ESTALE,
-	      "an answer for another list is refused");
-	settle.kept_log_no--;
-	check(!ioctl(ring.fd, BLKSHIP_IOC_SETTLE, &settle), "the target's answer is taken");
+	/* All is listed when the call returns, and dirty. */
+	EXPECT_EQ(0, settle(&info, false));
+	EXPECT_EQ(REGIONS, nr_listed());
 	volume_info(&info);
-	check(!info.kept_incarnation && info.dirty_regions == per_mib, "it fits: nothing more");
-	volume_end();
-
-	again(&info);	/* detached before the incarnation was set: compares with the same */
-	check(info.kept_incarnation == 7 && info.dirty_regions == per_mib,
-	      "not granted, the old basis stays");
-	settle.fits = 0;
-	settle.kept_log_no = info.kept_log_no;
-	check(!ioctl(ring.fd, BLKSHIP_IOC_SETTLE, &settle) && nr_listed() == REGIONS,
-	      "it does not fit: all is listed when the call returns");
-	volume_info(&info);
-	check(info.dirty_regions == all, "and dirty");
+	EXPECT_EQ(ALL_REGIONS, info.dirty_regions);
 	all_durable(8, 80);
-	list_empties();
+	EXPECT_TRUE(list_empties());
 	memcpy(instance, ring.kernel->instance, 16);
 	volume_end();
-
+	/* A new basis, and nothing to read back. */
 	again(&info);
-	check(!info.dirty_regions && info.kept_incarnation == 8 &&
-	      !memcmp(info.kept_instance, instance, 16), "a new basis, and nothing to read back");
+	EXPECT_EQ(0, info.dirty_regions);
+	EXPECT_EQ(8, info.kept_incarnation);
+	EXPECT_EQ(0, memcmp(info.kept_instance, instance, 16));
 	volume_end();
+}
 
-	/* Somebody else writes to the disk. */
+TEST_F(kept, disk_that_changed_meanwhile_is_read_back_as_a_whole)
+{
+	struct blkship_volume_info info;
+
 	sh("echo x | dd of=" DISK " bs=512 seek=2 conv=notrunc 2>/dev/null");
 	again(&info);
-	check(info.dirty_regions == all && !info.kept_incarnation,
-	      "a disk that changed meanwhile is read back as a whole");
-	all_durable(9, 90);
-	list_empties();
+	EXPECT_EQ(ALL_REGIONS, info.dirty_regions);
+	EXPECT_EQ(0, info.kept_incarnation);
 	volume_end();
-	backing_spoil(FIRST_BLOCK * BLOCK, 100);
-	again(&info);
-	check(info.dirty_regions == all && info.kept_incarnation == 9,
-	      "a block of the list that is damaged lists all its regions");
-	volume_end();
-	backing_spoil(0, 0);
-	backing_spoil(BLOCK, 0);
-	check(sh("dmsetup create t0 --table '0 %llu blkship " DISK " 0 " GROUP " v0 meta /dev/mapper/meta' 2>/dev/null",
-		 DISK_SECTORS) != 0, "without a superblock it is nobody's");
-	dm_remove("meta");
-	free(data);
 }
 
-int main(void)
+TEST_F(kept, damaged_block_of_the_list_lists_all_its_regions)
 {
-	set_parameter("meta_period_s", 1);
-	test_refused();
-	test_list_before_write();
-	test_delisting();
-	test_uncaptured();
-	test_failure();
-	test_reload();
-	test_kept();
-	set_parameter("meta_period_s", 30);
-	wipe();
-	return finish();
+	struct blkship_volume_info info;
+
+	backing_spoil(FIRST_BLOCK * BLOCK, 100);
+	again(&info);
+	EXPECT_EQ(ALL_REGIONS, info.dirty_regions);
+	EXPECT_EQ(7, info.kept_incarnation);
+	volume_end();
 }
+
+TEST_F(kept, without_a_superblock_it_is_nobodys)
+{
+	backing_spoil(0, 0);
+	backing_spoil(BLOCK, 0);
+	EXPECT_TRUE(refused("/dev/mapper/meta"));
+}
+
+TEST_HARNESS_MAIN
