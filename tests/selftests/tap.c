@@ -17,11 +17,13 @@
 #include <netlink/attr.h>
 
 #include "../../userspace/lib/crc32c.h"
+#include "harness.h"
 #include "selftest.h"
 
 #define GROUP "tap"
 #define RING_MIB 8
 #define BURST 64
+#define SCHEDULER "/sys/block/vda/queue/scheduler"
 
 static struct ring ring;
 static int fd;
@@ -86,19 +88,28 @@ static void tap_on(const char *device)
 		give_up("%s: %s", device, strerror(errno));
 }
 
-static void tap_off(void)
+static void tap_off(struct __test_metadata *_metadata)
 {
 	close(fd);
 	ring_unbind(&ring);
 	tap_remove(GROUP, "v");
-	check(!netlink_command(BLKSHIP_CMD_GROUP_DEL, GROUP, NULL),
-	      "the empty group can be deleted");
+	EXPECT_EQ(0, netlink_command(BLKSHIP_CMD_GROUP_DEL, GROUP, NULL));
+}
+
+/* Whichever roads were taken: the auditor has nothing to say. */
+static void audited_off(struct __test_metadata *_metadata)
+{
+	EXPECT_EQ(0, nr_unseen());
+	EXPECT_EQ(0, ring.kernel->failed);
+	EXPECT_EQ(0, ring.kernel->uncaptured);
+	tap_off(_metadata);
 }
 
 /* -- roads that the tap sees -- */
 
 /* One system call for the range, of any size. */
-static void road(const char *name, uint64_t at, size_t bytes, int flags)
+static void road(struct __test_metadata *_metadata, const char *name,
+		 uint64_t at, size_t bytes, int flags)
 {
 	struct iovec iov = { pattern(bytes, bytes + at), bytes };
 	uint64_t since = ring_newest(&ring);
@@ -107,167 +118,220 @@ static void road(const char *name, uint64_t at, size_t bytes, int flags)
 	if (done < 0 && errno == EAGAIN && flags & RWF_NOWAIT) {
 		const struct blkship_desc *d;
 
+		/* Refused, without a trace. */
 		ring_settle(&ring);
 		d = ring_find(&ring, since + 1);
-		check(!d || d->state == BLKSHIP_STATE_ABORTED,
-		      "%s: refused, without a trace", name);
+		EXPECT_TRUE(!d || d->state == BLKSHIP_STATE_ABORTED)
+			TH_LOG("%s", name);
 		ring_release_all(&ring);
 	} else {
-		check(done == (ssize_t)bytes &&
-		      recorded(since, at, iov.iov_base, bytes), "%s", name);
+		EXPECT_EQ((ssize_t)bytes, done) TH_LOG("%s", name);
+		EXPECT_TRUE(recorded(since, at, iov.iov_base, bytes))
+			TH_LOG("%s", name);
 	}
 	free(iov.iov_base);
 }
 
 /* Many neighbours at once, which a scheduler merges. */
-static void burst(const char *name, size_t bytes_each)
+static void burst(struct __test_metadata *_metadata, size_t bytes_each)
 {
 	uint8_t *data = pattern(BURST * bytes_each, 77);
 	uint64_t since = ring_newest(&ring), at = 16 << 20;
 	struct async *writes[BURST];
-	bool good = true;
 
 	for (size_t i = 0; i < BURST; i++)
 		writes[i] = async_write(fd, data + i * bytes_each, bytes_each,
 					at + i * bytes_each);
-	for (size_t i = 0; i < BURST; i++)
-		good &= async_wait(writes[i]) == (long)bytes_each;
-	check(good && recorded(since, at, data, BURST * bytes_each), "%s",
-	      name);
+	for (size_t i = 0; i < BURST; i++) {
+		EXPECT_EQ((long)bytes_each, async_wait(writes[i]));
+	}
+	EXPECT_TRUE(recorded(since, at, data, BURST * bytes_each));
 	free(data);
 }
 
-/* Through the page cache: written when the kernel likes, merged as it likes. */
-static void buffered(const char *device)
+/* A tapped disk, and a tapped device of two linear targets. */
+FIXTURE(tapped) {
+};
+
+FIXTURE_VARIANT(tapped) {
+	const char *device;
+};
+
+FIXTURE_VARIANT_ADD(tapped, disk) {
+	.device = DISK,
+};
+
+FIXTURE_VARIANT_ADD(tapped, dm) {
+	.device = "/dev/mapper/low",
+};
+
+FIXTURE_SETUP(tapped)
+{
+	if (strcmp(variant->device, DISK))
+		dm_create("low", "0 65536 linear " DISK " 0\n65536 65536 linear "
+			  OTHER_DISK " 0");
+	tap_on(variant->device);
+	ASSERT_EQ(RING_MIB << 20, ring.kernel->payload_bytes);
+}
+
+FIXTURE_TEARDOWN(tapped)
+{
+	audited_off(_metadata);
+	if (strcmp(variant->device, DISK))
+		dm_remove("low");
+}
+
+TEST_F(tapped, system_calls)
+{
+	road(_metadata, "one sector", 512, 512, 0);
+	road(_metadata, "4 KiB", 4096, 4096, 0);
+	road(_metadata, "that may not wait", 8192, 4096, RWF_NOWAIT);
+	road(_metadata, "polled", 12288, 4096, RWF_HIPRI);
+	road(_metadata, "forced through the cache", 16384, 4096, RWF_DSYNC);
+	road(_metadata, "across a region", 65536 - 4096, 8192, 0);
+	road(_metadata, "1 MiB, split by the disk", 1 << 20, 1 << 20, 0);
+	road(_metadata, "5 MiB, in several records", 8 << 20, 5 << 20, 0);
+}
+
+TEST_F(tapped, burst_of_neighbours)
+{
+	burst(_metadata, 4096);
+}
+
+/* Written when the kernel likes, merged as it likes. */
+TEST_F(tapped, page_cache)
 {
 	size_t bytes = 2 << 20;
 	uint8_t *data = pattern(bytes, 31);
 	uint64_t since = ring_newest(&ring), at = 24 << 20;
-	int cached = open(device, O_RDWR);
+	int cached = open(variant->device, O_RDWR);
 
-	check(pwrite(cached, data, bytes, at) == (ssize_t)bytes &&
-	      !fdatasync(cached) && recorded(since, at, data, bytes),
-	      "written back from the page cache");
+	EXPECT_EQ((ssize_t)bytes, pwrite(cached, data, bytes, at));
+	EXPECT_EQ(0, fdatasync(cached));
+	EXPECT_TRUE(recorded(since, at, data, bytes));
 	close(cached);
 	free(data);
 }
 
 /* An ioctl on a range: descriptors of one kind, without payload. */
-static void range_op(const char *name, unsigned long request, unsigned int op)
+static void range_op(struct __test_metadata *_metadata, unsigned long request,
+		     unsigned int op)
 {
 	uint64_t range[2] = { 32 << 20, 8 << 20 }, total = 0;
 	uint64_t since = ring_newest(&ring);
-	bool good = true;
 
 	if (ioctl(fd, request, range)) {
-		if (errno == EOPNOTSUPP)
-			skip(name, "not supported by the disk");
-		else
-			check(false, "%s: %s", name, strerror(errno));
-		return;
+		ASSERT_EQ(EOPNOTSUPP, errno);
+		SKIP(return, "not supported by the disk");
 	}
-	ring_settle(&ring);
+	EXPECT_TRUE(ring_settle(&ring));
 	for (uint64_t seq = since + 1; seq <= ring_newest(&ring); seq++) {
 		const struct blkship_desc *d = ring_find(&ring, seq);
 
-		good &= d && d->op == op && d->state == BLKSHIP_STATE_DONE;
-		total += d ? d->length_bytes : 0;
+		ASSERT_NE(NULL, d);
+		EXPECT_EQ(op, d->op);
+		EXPECT_EQ(BLKSHIP_STATE_DONE, d->state);
+		total += d->length_bytes;
 	}
-	check(good && total == range[1], "%s", name);
-	ring_release_all(&ring);
+	EXPECT_EQ(range[1], total);
 }
 
-static void switch_scheduler(const char *disk, const char *scheduler)
+TEST_F(tapped, write_zeroes)
 {
-	char name[64];
-
-	sh("modprobe -q %s-iosched; modprobe -q %s", scheduler, scheduler);
-	if (sh("echo %s > /sys/block/%s/queue/scheduler 2>/dev/null", scheduler,
-	       disk)) {
-		snprintf(name, sizeof(name), "scheduler %s", scheduler);
-		skip(name, "not in this kernel");
-		return;
-	}
-	snprintf(name, sizeof(name), "scheduler %s: a burst of neighbours",
-		 scheduler);
-	burst(name, 4096);
+	range_op(_metadata, BLKZEROOUT, BLKSHIP_OP_ZERO);
 }
 
-/* Delayed by a cgroup before the tracepoint, and split there. */
-static void throttled(void)
+TEST_F(tapped, discard)
+{
+	range_op(_metadata, BLKDISCARD, BLKSHIP_OP_DISCARD);
+}
+
+/* Switched while the disk is tapped; each merges. */
+FIXTURE(scheduler) {
+};
+
+FIXTURE_VARIANT(scheduler) {
+	const char *name;
+};
+
+FIXTURE_VARIANT_ADD(scheduler, mq_deadline) {
+	.name = "mq-deadline",
+};
+
+FIXTURE_VARIANT_ADD(scheduler, kyber) {
+	.name = "kyber",
+};
+
+FIXTURE_VARIANT_ADD(scheduler, bfq) {
+	.name = "bfq",
+};
+
+FIXTURE_SETUP(scheduler)
+{
+	tap_on(DISK);
+}
+
+FIXTURE_TEARDOWN(scheduler)
+{
+	audited_off(_metadata);
+}
+
+TEST_F(scheduler, burst_of_neighbours)
+{
+	sh("modprobe -q %s-iosched; modprobe -q %s", variant->name, variant->name);
+	if (sh("echo %s > " SCHEDULER " 2>/dev/null", variant->name))
+		SKIP(return, "not in this kernel");
+	burst(_metadata, 4096);
+	EXPECT_EQ(0, sh("echo none > " SCHEDULER));
+	burst(_metadata, 4096);
+}
+
+/* Delayed before the tracepoint, and split there. */
+TEST(throttled_by_a_cgroup)
 {
 	const char *group = "/sys/fs/cgroup/slow";
 
 	sh("mkdir -p /sys/fs/cgroup; mount -t cgroup2 none /sys/fs/cgroup 2>/dev/null");
 	if (sh("echo +io > /sys/fs/cgroup/cgroup.subtree_control 2>/dev/null && mkdir -p %s && echo \"$(cat /sys/block/vda/dev) wbps=4194304\" > %s/io.max 2>/dev/null && echo %d > %s/cgroup.procs",
-	       group, group, (int)getpid(), group)) {
-		skip("throttled writes", "no io controller in this kernel");
-		return;
-	}
-	road("throttled by a cgroup", 40 << 20, 2 << 20, 0);
-	burst("a throttled burst", 8192);
+	       group, group, (int)getpid(), group))
+		SKIP(return, "no io controller in this kernel");
+	tap_on(DISK);
+	road(_metadata, "2 MiB", 40 << 20, 2 << 20, 0);
+	burst(_metadata, 8192);
 	sh("echo %d > /sys/fs/cgroup/cgroup.procs; rmdir %s", (int)getpid(),
 	   group);
-}
-
-static void test_roads(const char *device, const char *disk)
-{
-	tap_on(device);
-	check(ring.kernel->payload_bytes == RING_MIB << 20,
-	      "%s: a ring of the size that was asked for", device);
-	road("one sector", 512, 512, 0);
-	road("4 KiB", 4096, 4096, 0);
-	road("that may not wait", 8192, 4096, RWF_NOWAIT);
-	road("polled", 12288, 4096, RWF_HIPRI);
-	road("forced through the cache", 16384, 4096, RWF_DSYNC);
-	road("across a region", 65536 - 4096, 8192, 0);
-	road("1 MiB, split by the disk", 1 << 20, 1 << 20, 0);
-	road("5 MiB, in several records", 8 << 20, 5 << 20, 0);
-	burst("a burst of neighbours", 4096);
-	buffered(device);
-	range_op("write zeroes", BLKZEROOUT, BLKSHIP_OP_ZERO);
-	range_op("discard", BLKDISCARD, BLKSHIP_OP_DISCARD);
-	if (disk) {
-		switch_scheduler(disk, "mq-deadline");
-		switch_scheduler(disk, "kyber");
-		switch_scheduler(disk, "bfq");
-		switch_scheduler(disk, "none");
-		throttled();
-	}
-	check(nr_unseen() == 0 && ring.kernel->failed == 0 &&
-	      ring.kernel->uncaptured == 0,
-	      "%s: the auditor has nothing to say", device);
-	tap_off();
+	audited_off(_metadata);
 }
 
 /* -- refused -- */
 
-static void test_refused(void)
+TEST(what_is_attached_already_is_refused)
 {
 	tap_on(DISK);
-	check(netlink_tap(DISK, GROUP, "v", RING_MIB) == -EEXIST &&
-	      netlink_message[0], "attached twice: %s", netlink_message);
-	check(netlink_tap(DISK, GROUP, "w", RING_MIB) == -EBUSY &&
-	      netlink_message[0], "a disk twice: %s", netlink_message);
-	check(netlink_tap(OTHER_DISK, GROUP, "v", RING_MIB) == -EBUSY &&
-	      netlink_message[0], "a volume twice: %s", netlink_message);
-	tap_off();
+	EXPECT_EQ(-EEXIST, netlink_tap(DISK, GROUP, "v", RING_MIB));
+	EXPECT_STRNE("", netlink_message);
+	/* A disk twice, and a volume twice. */
+	EXPECT_EQ(-EBUSY, netlink_tap(DISK, GROUP, "w", RING_MIB));
+	EXPECT_STRNE("", netlink_message);
+	EXPECT_EQ(-EBUSY, netlink_tap(OTHER_DISK, GROUP, "v", RING_MIB));
+	EXPECT_STRNE("", netlink_message);
+	tap_off(_metadata);
+}
+
+TEST(disk_that_works_without_requests_is_refused)
+{
 	if (sh("modprobe brd rd_nr=1 rd_size=4096 2>/dev/null"))
-		skip("a disk that works without requests", "no brd here");
-	else
-		check(netlink_tap("/dev/ram0", GROUP, "v", RING_MIB) ==
-		      -EOPNOTSUPP && netlink_message[0],
-		      "a disk that works without requests: %s",
-		      netlink_message);
+		SKIP(return, "no brd here");
+	EXPECT_EQ(-EOPNOTSUPP, netlink_tap("/dev/ram0", GROUP, "v", RING_MIB));
+	EXPECT_STRNE("", netlink_message);
 }
 
 /* -- attached and detached under load -- */
 
-static void test_loops(void)
+TEST(attached_and_detached_while_it_is_written_to)
 {
 	struct async *writes[8];
 	uint8_t *data = pattern(1 << 20, 5);
-	bool good = true;
 	int disk = open(DISK, O_RDWR | O_DIRECT);
 
 	for (unsigned int round = 0; round < 50; round++) {
@@ -275,18 +339,18 @@ static void test_loops(void)
 			writes[i] = async_write(disk, data, 128 << 10,
 						(uint64_t)i << 20);
 		tap_create(DISK, GROUP, "v", 1);
-		for (size_t i = 0; i < ARRAY_SIZE(writes); i++)
-			good &= async_wait(writes[i]) == 128 << 10;
+		for (size_t i = 0; i < ARRAY_SIZE(writes); i++) {
+			EXPECT_EQ(128 << 10, async_wait(writes[i]));
+		}
 		for (size_t i = 0; i < ARRAY_SIZE(writes); i++)
 			writes[i] = async_write(disk, data, 128 << 10,
 						(uint64_t)i << 20);
 		tap_remove(GROUP, "v");
-		for (size_t i = 0; i < ARRAY_SIZE(writes); i++)
-			good &= async_wait(writes[i]) == 128 << 10;
+		for (size_t i = 0; i < ARRAY_SIZE(writes); i++) {
+			EXPECT_EQ(128 << 10, async_wait(writes[i]));
+		}
 	}
-	check(good, "attached and detached 50 times while it is written to");
-	check(!netlink_command(BLKSHIP_CMD_GROUP_DEL, GROUP, NULL),
-	      "nothing is left of it");
+	EXPECT_EQ(0, netlink_command(BLKSHIP_CMD_GROUP_DEL, GROUP, NULL));
 	close(disk);
 	free(data);
 }
@@ -295,33 +359,32 @@ static void test_loops(void)
 
 #define GROWN_BYTES (96ULL << 20)
 
-static void test_grow(void)
+TEST(volume_grows_with_its_disk)
 {
 	const unsigned int region = (80 << 20) / BLKSHIP_REGION_BYTES;
 	struct blkship_volume_info info = { .volume = 0 };
 	uint8_t *data = pattern(4096, 13);
 	int events = netlink_listen();
 
-	if (sh("modprobe -q loop; truncate -s 64M /run/grow && losetup /dev/loop0 /run/grow")) {
-		skip("a disk that grows", "no loop device here");
-		return;
-	}
+	if (sh("modprobe -q loop; truncate -s 64M /run/grow && losetup /dev/loop0 /run/grow"))
+		SKIP(return, "no loop device here");
 	tap_on("/dev/loop0");
-	check(!sh("truncate -s 96M /run/grow") && !ioctl(fd, LOOP_SET_CAPACITY) &&
-	      pwrite(fd, data, 4096, 80 << 20) == 4096,
-	      "a disk grows, and is written to behind its old end at once");
-	check(netlink_expect(events, BLKSHIP_EVENT_RESIZE, "v") &&
-	      !ioctl(ring.fd, BLKSHIP_IOC_VOLUME, &info) &&
-	      info.size_bytes == GROWN_BYTES, "the volume grows with it");
+	/* Written to behind its old end at once. */
+	EXPECT_EQ(0, sh("truncate -s 96M /run/grow"));
+	EXPECT_EQ(0, ioctl(fd, LOOP_SET_CAPACITY));
+	EXPECT_EQ(4096, pwrite(fd, data, 4096, 80 << 20));
+	EXPECT_TRUE(netlink_expect(events, BLKSHIP_EVENT_RESIZE, "v"));
+	EXPECT_EQ(0, ioctl(ring.fd, BLKSHIP_IOC_VOLUME, &info));
+	EXPECT_EQ(GROWN_BYTES, info.size_bytes);
+	/* What was written meanwhile is dirty. */
 	ring_settle(&ring);
-	check(ring_marked(&ring, 0, BLKSHIP_MAP_DIRTY, region, 1) == 1 &&
-	      ring_watermark(&ring) == ring_newest(&ring),
-	      "what was written meanwhile is dirty");
+	EXPECT_EQ(1, ring_marked(&ring, 0, BLKSHIP_MAP_DIRTY, region, 1));
+	EXPECT_EQ(ring_newest(&ring), ring_watermark(&ring));
 	ring_clean(&ring, 0);
 	ring_release_all(&ring);
-	road("behind the old end", 88 << 20, 4096, 0);
-	check(nr_unseen() == 0, "the auditor has nothing to say about that");
-	tap_off();
+	road(_metadata, "behind the old end", 88 << 20, 4096, 0);
+	EXPECT_EQ(0, nr_unseen());
+	tap_off(_metadata);
 	close(events);
 	sh("losetup -d /dev/loop0; rm /run/grow");
 	free(data);
@@ -339,18 +402,15 @@ static bool unseen_found(void *arg)
  * md hands its caller's bios on to the disk without telling anybody when it does
  * not account for them. Only old kernels do.
  */
-static void test_md(void)
+TEST(write_that_passes_by_is_found)
 {
-	static const char name[] = "a write that passes by";
 	uint8_t *data = pattern(4096, 9);
 	unsigned int before;
 	int md;
 
 	if (sh("modprobe raid0 2>/dev/null && mdadm --build /dev/md0 --force --level=0 --raid-devices=1 %s >/dev/null",
-	       OTHER_DISK)) {
-		skip(name, "no md raid0 here");
-		return;
-	}
+	       OTHER_DISK))
+		SKIP(return, "no md raid0 here");
 	sh("echo 0 > /sys/block/md0/queue/iostats");
 	/* What passes by right after an attach is explained by that, so long. */
 	sh("echo 0 > /sys/module/blkship/parameters/io_timeout_s");
@@ -359,32 +419,18 @@ static void test_md(void)
 	sleep_ms(20);	/* a tick */
 	before = ring_marked(&ring, 0, BLKSHIP_MAP_DIRTY, 0, 1024);
 	md = open("/dev/md0", O_RDWR | O_DIRECT);
-	check(pwrite(md, data, 4096, 1 << 20) == 4096, "a write to md");
+	EXPECT_EQ(4096, pwrite(md, data, 4096, 1 << 20));
 	ring_settle(&ring);
 	if (!ring.kernel->captured) {
-		check(wait_until(unseen_found, NULL),
-		      "%s is found by the auditor", name);
-		check(ring_marked(&ring, 0, BLKSHIP_MAP_DIRTY, 0, 1024) >
-		      before, "and is dirty");
-	} else {
-		check(nr_unseen() == 0, "md tells of its writes on this kernel");
+		EXPECT_TRUE(wait_until(unseen_found, NULL));
+		EXPECT_GT(ring_marked(&ring, 0, BLKSHIP_MAP_DIRTY, 0, 1024), before);
+	} else {	/* this kernel's md tells of its writes */
+		EXPECT_EQ(0, nr_unseen());
 	}
 	close(md);
-	tap_off();
+	tap_off(_metadata);
 	sh("mdadm --stop /dev/md0 >/dev/null 2>&1");
 	free(data);
 }
 
-int main(void)
-{
-	test_roads(DISK, "vda");
-	dm_create("low", "0 65536 linear " DISK " 0\n65536 65536 linear "
-		  OTHER_DISK " 0");
-	test_roads("/dev/mapper/low", NULL);
-	dm_remove("low");
-	test_refused();
-	test_loops();
-	test_grow();
-	test_md();
-	return finish();
-}
+TEST_HARNESS_MAIN
