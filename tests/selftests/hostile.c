@@ -4,7 +4,7 @@
  * messages, as root and as a user who may nothing, while a volume is written to.
  * The kernel's own complaints are found by who runs this.
  *
- *	hostile [SEED [ROUNDS]]
+ *	SEED=1 ROUNDS=20000 hostile
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -29,6 +29,7 @@
 #include <netlink/genl/genl.h>
 #include <netlink/socket.h>
 
+#include "harness.h"
 #include "selftest.h"
 
 #define GROUP		"hos"
@@ -246,7 +247,7 @@ static unsigned int groups_list(char (*names)[BLKSHIP_NAME_BYTES])
 	return nr;
 }
 
-static void clean_up(void)
+static void clean_up(struct __test_metadata *_metadata)
 {
 	char names[64][BLKSHIP_NAME_BYTES], volume[BLKSHIP_NAME_BYTES];
 
@@ -259,35 +260,7 @@ static void clean_up(void)
 		}
 		netlink_command(BLKSHIP_CMD_GROUP_DEL, names[i], NULL);
 	}
-	check(groups_list(names) == 1, "what was made by chance can be removed");
-}
-
-static void test_root(unsigned int rounds, int family)
-{
-	int unbound = open("/dev/blkship", O_RDWR | O_CLOEXEC);
-	/* The page after both buffers is nobody's. */
-	uint8_t *pages = mmap(NULL, 3 * ARGUMENT_BYTES, PROT_READ | PROT_WRITE,
-			      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-	if (unbound < 0 || pages == MAP_FAILED)
-		give_up("%s", strerror(errno));
-	munmap(pages + 2 * ARGUMENT_BYTES, ARGUMENT_BYTES);
-	for (unsigned int i = 0; i < rounds; i++) {
-		ioctl_round(ring.fd, unbound, (uint64_t *)pages, pages + ARGUMENT_BYTES);
-		if (!dice(4))
-			mapping_round(dice(4) ? ring.fd : unbound);
-		if (!dice(8))
-			positions_round();
-		if (!dice(64)) {
-			close(unbound);
-			unbound = open("/dev/blkship", O_RDWR | O_CLOEXEC);
-		}
-	}
-	check(netlink_rounds(family, rounds / 2) > 0,
-	      "%u ioctls and %u messages of root, and some were meant", rounds, rounds / 2);
-	close(unbound);
-	munmap(pages, 2 * ARGUMENT_BYTES);
-	clean_up();
+	EXPECT_EQ(1, groups_list(names));
 }
 
 /* Exit status: 0 when all was refused. */
@@ -301,74 +274,119 @@ static int nobody(unsigned int rounds, int family)
 	return netlink_rounds(family, rounds) ? 4 : 0;
 }
 
-static void test_nobody(unsigned int rounds, int family)
+/* No write failed. */
+static void writer_stop(struct __test_metadata *_metadata, pthread_t thread)
 {
-	char before[64][BLKSHIP_NAME_BYTES], after[64][BLKSHIP_NAME_BYTES];
-	uint64_t newest = ring_newest(&ring);
-	int status;
-	pid_t pid;
-
-	groups_list(before);
-	chmod("/dev/blkship", 0666);	/* even so */
-	fflush(stdout);
-	pid = fork();
-	if (pid == 0)
-		_exit(nobody(rounds, family));
-	waitpid(pid, &status, 0);
-	chmod("/dev/blkship", 0600);
-	groups_list(after);
-	check(WIFEXITED(status) && WEXITSTATUS(status) == 0,
-	      "a user who may nothing is refused the device and %u messages (%x)", rounds,
-	      status);
-	check(!memcmp(before, after, sizeof(before)) && ring_newest(&ring) == newest,
-	      "and changed nothing");
+	atomic_store(&stop, true);
+	pthread_join(thread, NULL);
+	EXPECT_EQ(0, atomic_load(&writes_failed));
+	ring_settle(&ring);
 }
 
-/* All that was set to nonsense is made good: it works as it did. */
-static void test_works(void)
-{
-	const struct blkship_desc *d;
-	void *data = pattern(4096, 77);
-	int fd = dm_open("t0");
-	uint64_t newest;
+/* A volume that is written to meanwhile. */
+FIXTURE(hostile) {
+	unsigned int rounds;
+	int family;
+	pthread_t thread;
+};
 
+FIXTURE_SETUP(hostile)
+{
+	const char *seed = getenv("SEED"), *rounds = getenv("ROUNDS");
+
+	state = seed ? strtoull(seed, NULL, 0) : (uint64_t)time(NULL);
+	self->rounds = rounds ? strtoul(rounds, NULL, 0) : 20000;
+	TH_LOG("SEED=%llu ROUNDS=%u", (unsigned long long)state, self->rounds);
+	self->family = family_id();
+	ASSERT_LE(0, self->family);
+	volume_create("t0", DISK, GROUP, "v0", 1);
+	ring_bind(&ring, GROUP);
+	ASSERT_EQ(0, pthread_create(&self->thread, NULL, writer, NULL));
+}
+
+FIXTURE_TEARDOWN(hostile)
+{
+	if (!atomic_load(&stop))
+		writer_stop(_metadata, self->thread);
+	ring_unbind(&ring);
+	volume_remove("t0", GROUP, "v0");
+	EXPECT_EQ(0, netlink_command(BLKSHIP_CMD_GROUP_DEL, GROUP, NULL));
+}
+
+TEST_F_TIMEOUT(hostile, root, 900)
+{
+	int unbound = open("/dev/blkship", O_RDWR | O_CLOEXEC);
+	/* The page after both buffers is nobody's. */
+	uint8_t *pages = mmap(NULL, 3 * ARGUMENT_BYTES, PROT_READ | PROT_WRITE,
+			      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	const struct blkship_desc *d;
+	uint64_t newest;
+	void *data;
+	int fd;
+
+	ASSERT_LE(0, unbound);
+	ASSERT_NE(MAP_FAILED, pages);
+	munmap(pages + 2 * ARGUMENT_BYTES, ARGUMENT_BYTES);
+	for (unsigned int i = 0; i < self->rounds; i++) {
+		ioctl_round(ring.fd, unbound, (uint64_t *)pages, pages + ARGUMENT_BYTES);
+		if (!dice(4))
+			mapping_round(dice(4) ? ring.fd : unbound);
+		if (!dice(8))
+			positions_round();
+		if (!dice(64)) {
+			close(unbound);
+			unbound = open("/dev/blkship", O_RDWR | O_CLOEXEC);
+		}
+	}
+	/* Some messages were meant; what they made by chance can be removed. */
+	EXPECT_NE(0, netlink_rounds(self->family, self->rounds / 2));
+	close(unbound);
+	munmap(pages, 2 * ARGUMENT_BYTES);
+	clean_up(_metadata);
+	writer_stop(_metadata, self->thread);
+
+	/* All that was set to nonsense is made good: it works as it did. */
 	ring_unbind(&ring);
 	ring_bind(&ring, GROUP);
 	ring_release_all(&ring);
 	ring_clean(&ring, 0);
 	ring_settle(&ring);
+	data = pattern(4096, 77);
+	fd = dm_open("t0");
 	newest = ring_newest(&ring);
-	d = pwrite(fd, data, 4096, 8192) == 4096 && ring_settle(&ring) ?
-		ring_find(&ring, newest + 1) : NULL;
-	check(d && d->state == BLKSHIP_STATE_DONE && d->length_bytes == 4096 &&
-	      !memcmp(ring_payload(&ring, d), data, 4096),
-	      "a write is captured as ever");
+	EXPECT_EQ(4096, pwrite(fd, data, 4096, 8192));
+	EXPECT_TRUE(ring_settle(&ring));
+	d = ring_find(&ring, newest + 1);
+	ASSERT_NE(NULL, d);
+	EXPECT_EQ(BLKSHIP_STATE_DONE, d->state);
+	EXPECT_EQ(4096, d->length_bytes);
+	EXPECT_EQ(0, memcmp(ring_payload(&ring, d), data, 4096));
 	close(fd);
 	free(data);
 }
 
-int main(int argc, char **argv)
+/* Refused, and nothing is changed. */
+TEST_F_TIMEOUT(hostile, user_who_may_nothing, 900)
 {
-	unsigned int rounds = argc > 2 ? strtoul(argv[2], NULL, 0) : 20000;
-	uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 0) : (uint64_t)time(NULL);
-	int family = family_id();
-	pthread_t thread;
+	char before[64][BLKSHIP_NAME_BYTES], after[64][BLKSHIP_NAME_BYTES];
+	uint64_t newest;
+	int status;
+	pid_t pid;
 
-	printf("# hostile %llu %u\n", (unsigned long long)seed, rounds);
-	state = seed;
-	volume_create("t0", DISK, GROUP, "v0", 1);
-	ring_bind(&ring, GROUP);
-	if (family < 0 || pthread_create(&thread, NULL, writer, NULL))
-		give_up("cannot begin");
-	test_root(rounds, family);
-	atomic_store(&stop, true);
-	pthread_join(thread, NULL);
-	check(!atomic_load(&writes_failed), "no write failed meanwhile");
-	ring_settle(&ring);
-	test_nobody(rounds / 4, family);
-	test_works();
-	ring_unbind(&ring);
-	volume_remove("t0", GROUP, "v0");
-	check(!netlink_command(BLKSHIP_CMD_GROUP_DEL, GROUP, NULL), "all can be removed");
-	return finish();
+	writer_stop(_metadata, self->thread);
+	newest = ring_newest(&ring);
+	groups_list(before);
+	ASSERT_EQ(0, chmod("/dev/blkship", 0666));	/* even so */
+	pid = fork();
+	if (pid == 0)
+		_exit(nobody(self->rounds / 4, self->family));
+	EXPECT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, chmod("/dev/blkship", 0600));
+	EXPECT_TRUE(WIFEXITED(status));
+	EXPECT_EQ(0, WEXITSTATUS(status));
+	groups_list(after);
+	EXPECT_EQ(0, memcmp(before, after, sizeof(before)));
+	EXPECT_EQ(newest, ring_newest(&ring));
 }
+
+TEST_HARNESS_MAIN

@@ -23,6 +23,7 @@
 #include <linux/netlink.h>
 
 #include "fault.h"
+#include "harness.h"
 #include "selftest.h"
 
 #define GROUP	"inj"
@@ -31,6 +32,7 @@
 #define REGION	((uint64_t)BLKSHIP_REGION_BYTES)
 #define REGIONS	(DISK_SECTORS * 512 / REGION)
 #define FAULTS_MAX 3000u	/* an operation that has more is not of ours */
+#define TIMEOUT_S 900		/* of a test, which may be some hundred operations */
 
 /* -- trying -- */
 
@@ -55,7 +57,7 @@ static bool answer_lost(int ret)
 	return ret == -EFAULT || ret == -ENOBUFS;
 }
 
-static void try_all(const struct operation *o)
+static void try_all(struct __test_metadata *_metadata, const struct operation *o)
 {
 	unsigned int n, errors = 0;
 	const char *wrong = NULL;
@@ -71,13 +73,13 @@ static void try_all(const struct operation *o)
 		wrong = o->end(ret);
 		errors += ret != 0;
 	}
-	printf("# %s: %u faults, %u errors\n", o->name, n - 2, errors);
-	if (wrong)
-		printf("# fault %u, result %d: %s\n", n - 1, ret, wrong);
-	if (!hit && ret)
-		printf("# without a fault: %s\n", strerror(-ret));
-	check(!wrong && !hit && !ret && n > 2, "%s, with each fault in turn",
-	      o->name);
+	TH_LOG("%s: %u faults, %u errors", o->name, n - 2, errors);
+	EXPECT_NULL(wrong)
+		TH_LOG("%s: fault %u, result %d: %s", o->name, n - 1, ret, wrong);
+	/* Without a fault it is done, and there is something that can fail. */
+	EXPECT_FALSE(hit);
+	EXPECT_EQ(0, ret);
+	EXPECT_GT(n, 2);
 }
 
 /* -- netlink: requests made here, so that only the kernel's part can fail -- */
@@ -85,6 +87,7 @@ static void try_all(const struct operation *o)
 static int family;
 static int nl_fd = -1;		/* of the operation that is tried */
 static int quiet_fd;		/* for everything else */
+static uint32_t tap_dev, tap_meta;	/* for TAP_ADD; no metadata device: 0 */
 
 static size_t put_attr(char *at, int type, const void *data, size_t bytes)
 {
@@ -115,9 +118,16 @@ static int request_send(int fd, int type, int command, int flags,
 	if (volume)
 		len += put_attr(buf + len, BLKSHIP_A_VOLUME, volume,
 				strlen(volume) + 1);
-	if (type == family && command == BLKSHIP_CMD_GROUP_NEW)
+	if (type == family && (command == BLKSHIP_CMD_GROUP_NEW ||
+			       command == BLKSHIP_CMD_TAP_ADD))
 		len += put_attr(buf + len, BLKSHIP_A_RING_BYTES, &ring_bytes,
 				sizeof(ring_bytes));
+	if (type == family && command == BLKSHIP_CMD_TAP_ADD) {
+		len += put_attr(buf + len, BLKSHIP_A_DEV, &tap_dev, sizeof(tap_dev));
+		if (tap_meta)
+			len += put_attr(buf + len, BLKSHIP_A_META, &tap_meta,
+					sizeof(tap_meta));
+	}
 	hdr->nlmsg_len = len;
 	hdr->nlmsg_type = type;
 	hdr->nlmsg_flags = NLM_F_REQUEST | flags;
@@ -370,6 +380,55 @@ static const char *volume_del_end(int ret)
 	return device_end();
 }
 
+/* -- operations on a tap -- */
+
+static const char *tap_end(void)
+{
+	int ret = ask(BLKSHIP_CMD_VOLUME_DEL, VOLUME);
+
+	if (ret && ret != -ENOENT)
+		return "the tap cannot be detached";
+	return group_remove();
+}
+
+static int tap_add_run(void)
+{
+	return request(BLKSHIP_CMD_TAP_ADD, NLM_F_ACK, GROUP, VOLUME);
+}
+
+/* One that has failed leaves nothing, and the disk can be tapped. */
+static const char *tap_add_end(int ret)
+{
+	bool good = fits(ret, group_exists());
+	const char *wrong;
+
+	request_close();
+	if (!good)
+		return "the group does not fit the result";
+	wrong = tap_end();
+	if (wrong || !ret)
+		return wrong;
+	request_open();
+	ret = tap_add_run();
+	request_close();
+	return ret ? "the disk cannot be tapped any more" : tap_end();
+}
+
+static void tap_begin(void)
+{
+	request_open();
+	must(tap_add_run(), "TAP_ADD");
+}
+
+static const char *tap_del_end(int ret)
+{
+	request_close();
+	/* A group with a volume cannot go. */
+	if (!fits(ret, ask(BLKSHIP_CMD_GROUP_DEL, NULL) != -EBUSY))
+		return "the volume does not fit the result";
+	return tap_end();
+}
+
 /* -- operations on the device -- */
 
 static int table_load_run(void)
@@ -554,26 +613,50 @@ static const char *module_end(int ret)
 	return NULL;
 }
 
+/* -- the tests -- */
+
+FIXTURE(faults) {
+};
+
+FIXTURE_SETUP(faults)
+{
+	if (!faults_possible()) {
+		/* The kernel that is built for this must not get away with it. */
+		ASSERT_EQ(NULL, strstr(sh_line("uname -r"), "debug"));
+		SKIP(return, "this kernel has no fault injection");
+	}
+	faults_init();
+	quiet_fd = netlink_open();
+	family_find();
+	dm_fd = open("/dev/mapper/control", O_RDWR | O_CLOEXEC);
+	ASSERT_LE(0, dm_fd);
+}
+
+FIXTURE_TEARDOWN(faults)
+{
+	faults_only_below(NULL);
+	close(dm_fd);
+	close(quiet_fd);
+}
+
 /* The rest of loading is not ours, and long. */
-static void test_load(void)
+TEST_F_TIMEOUT(faults, load_the_module, TIMEOUT_S)
 {
 	static const struct operation load = {
 		"loading the module", NULL, module_run, module_end,
 	};
 
-	if (syscall(SYS_delete_module, "blkship", 0))
-		give_up("cannot unload the module: %s", strerror(errno));
+	ASSERT_EQ(0, syscall(SYS_delete_module, "blkship", 0));
 	module_fd = open("/test/blkship.ko", O_RDONLY | O_CLOEXEC);
+	ASSERT_LE(0, module_fd);
 	faults_only_below("do_one_initcall");
-	try_all(&load);
+	try_all(_metadata, &load);
 	faults_only_below(NULL);
-	if (module_run())
-		give_up("cannot load the module: %s", strerror(errno));
+	ASSERT_EQ(0, module_run());
 	close(module_fd);
-	family_find();	/* under another number */
 }
 
-static void test_groups(void)
+TEST_F_TIMEOUT(faults, make_and_delete_a_group, TIMEOUT_S)
 {
 	static const struct operation operations[] = {
 		{ "making a group", request_open, group_new_run,
@@ -583,14 +666,27 @@ static void test_groups(void)
 	};
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(operations); i++)
-		try_all(&operations[i]);
+		try_all(_metadata, &operations[i]);
 }
 
-static void test_attach(void)
+TEST_F_TIMEOUT(faults, load_a_table, TIMEOUT_S)
 {
 	static const struct operation load = {
 		"loading a table", NULL, table_load_run, table_load_end,
 	};
+
+	/*
+	 * A slab cache whose making fails half-way, as device-mapper makes one for
+	 * a table, leaks its name: 6.12 does that by itself.
+	 */
+	faults_not_below("do_kmem_cache_create");
+	device_create();
+	try_all(_metadata, &load);
+	EXPECT_EQ(0, dm_command(DM_DEV_REMOVE, NULL, 0));
+}
+
+TEST_F_TIMEOUT(faults, attach_and_detach, TIMEOUT_S)
+{
 	static const struct operation operations[] = {
 		{ "the first resume", device_load, device_resume,
 		  device_resume_end },
@@ -600,19 +696,53 @@ static void test_attach(void)
 		  device_resume_end },
 	};
 
-	/*
-	 * A slab cache whose making fails half-way, as device-mapper makes one for
-	 * a table, leaks its name: 6.12 does that by itself.
-	 */
 	faults_not_below("do_kmem_cache_create");
-	device_create();
-	try_all(&load);
-	must(dm_command(DM_DEV_REMOVE, NULL, 0), "DM_DEV_REMOVE");
 	for (unsigned int i = 0; i < ARRAY_SIZE(operations); i++)
-		try_all(&operations[i]);
+		try_all(_metadata, &operations[i]);
 }
 
-static void test_attached(void)
+static const struct operation tap_operations[] = {
+	{ "tapping a disk", request_open, tap_add_run, tap_add_end },
+	{ "detaching a tap", tap_begin, volume_del_run, tap_del_end },
+};
+
+TEST_F_TIMEOUT(faults, tap_and_detach, TIMEOUT_S)
+{
+	tap_dev = netlink_dev(DISK);
+	for (unsigned int i = 0; i < ARRAY_SIZE(tap_operations); i++)
+		try_all(_metadata, &tap_operations[i]);
+}
+
+/* With a metadata device. */
+TEST_F_TIMEOUT(faults, tap_and_detach_with_meta, TIMEOUT_S)
+{
+	ASSERT_EQ(0, sh("dd if=/dev/zero of=" OTHER_DISK " bs=1M count=2 oflag=direct 2>/dev/null"));
+	tap_dev = netlink_dev(DISK);
+	tap_meta = netlink_dev(OTHER_DISK);
+	for (unsigned int i = 0; i < ARRAY_SIZE(tap_operations); i++)
+		try_all(_metadata, &tap_operations[i]);
+	EXPECT_EQ(0, sh("dd if=/dev/zero of=" OTHER_DISK " bs=1M count=2 oflag=direct 2>/dev/null"));
+}
+
+/* With a volume attached. */
+FIXTURE(attached) {
+};
+
+FIXTURE_SETUP(attached)
+{
+	faults_setup(_metadata, NULL, NULL);
+	if (_metadata->exit_code)
+		return;
+	device_start();
+}
+
+FIXTURE_TEARDOWN(attached)
+{
+	EXPECT_NULL(device_end());
+	faults_teardown(_metadata, NULL, NULL);
+}
+
+TEST_F_TIMEOUT(attached, look_and_list, TIMEOUT_S)
 {
 	static const struct operation operations[] = {
 		{ "loading a table of another size", NULL, table_grow_run,
@@ -624,29 +754,41 @@ static void test_attached(void)
 		  request_end },
 		{ "listing volumes", request_open, volumes_dump_run,
 		  request_end },
-		{ "binding, mapping and taking regions", NULL, consumer_try,
-		  consumer_end },
 	};
+
+	faults_not_below("do_kmem_cache_create");
+	for (unsigned int i = 0; i < ARRAY_SIZE(operations); i++)
+		try_all(_metadata, &operations[i]);
+}
+
+TEST_F_TIMEOUT(attached, consume, TIMEOUT_S)
+{
+	static const struct operation binding = {
+		"binding, mapping and taking regions", NULL, consumer_try,
+		consumer_end,
+	};
+
+	try_all(_metadata, &binding);
+}
+
+TEST_F_TIMEOUT(attached, write, TIMEOUT_S)
+{
 	static const struct operation writing = {
 		"writing", write_begin, write_run, write_end,
 	};
 
-	device_start();
-	for (unsigned int i = 0; i < ARRAY_SIZE(operations); i++)
-		try_all(&operations[i]);
 	sh("dmsetup mknodes");
 	ring_bind(&ring, GROUP);
 	volume_fd = dm_open(NAME);
 	data = pattern(8192, 1);
-	try_all(&writing);
+	try_all(_metadata, &writing);
 	close(volume_fd);
 	free(data);
 	ring_unbind(&ring);
-	check(!device_end(), "after all of that, everything can be removed");
 }
 
 /* An event that cannot be told must not be missed in silence. */
-static void test_lost_event(void)
+TEST_F_TIMEOUT(faults, lost_event_is_told, TIMEOUT_S)
 {
 	int events = netlink_listen(), error = 0;
 	socklen_t size = sizeof(error);
@@ -674,11 +816,11 @@ static void test_lost_event(void)
 		if (!netlink_expect(events, BLKSHIP_EVENT_GROUP_DEL, NULL))
 			told = false;
 	}
-	faults_only_below(NULL);
 	close(events);
-	printf("# %u faults, %u lost events\n", n - 2, lost);
-	check(told && !hit && lost,
-	      "whoever listens gets an event or learns that one was lost");
+	TH_LOG("%u faults, %u lost events", n - 2, lost);
+	EXPECT_TRUE(told);
+	EXPECT_FALSE(hit);
+	EXPECT_NE(0, lost);
 }
 
 /* -- the disk -- */
@@ -694,10 +836,10 @@ static void disk_fails(bool on)
 }
 
 /* Each at a region of its own: what failed there is told by its dirty bit. */
-static void test_disk(void)
+TEST_F(faults, disk_refuses_some_writes)
 {
 	struct async *writes[WRITES];
-	unsigned int failed = 0, wrong = 0, failed_before = 0;
+	unsigned int failed = 0, wrong = 0;
 	const struct blkship_desc *d;
 	bool region_failed[WRITES];
 	uint64_t base;
@@ -719,55 +861,34 @@ static void test_disk(void)
 		wrong += region_failed[i] && ret != -EIO;
 	}
 	disk_fails(false);
-	check(failed && failed < WRITES && !wrong,
-	      "the disk refuses some of %u writes", WRITES);
-	check(ring_settle(&ring) &&
-	      ring_newest(&ring) == base + WRITES + failed &&
-	      ring.kernel->failed == failed_before + failed,
-	      "each took a seq, and each failure another");
+	EXPECT_NE(0, failed);
+	EXPECT_LT(failed, WRITES);
+	EXPECT_EQ(0, wrong);
+	/* Each took a seq, and each failure another. */
+	EXPECT_TRUE(ring_settle(&ring));
+	EXPECT_EQ(base + WRITES + failed, ring_newest(&ring));
+	EXPECT_EQ(failed, ring.kernel->failed);
+	/* The records of those that failed say so, and no others. */
 	for (uint64_t seq = base + 1; seq <= ring_newest(&ring); seq++) {
 		d = ring_find(&ring, seq);
 		if (d && (d->state == BLKSHIP_STATE_FAILED) !=
 		    region_failed[d->offset_bytes / REGION])
 			wrong++;
 	}
-	check(!wrong, "the records of those that failed say so, and no others");
-	for (unsigned int i = 0; i < WRITES; i++)
-		wrong += ring_marked(&ring, 0, BLKSHIP_MAP_DIRTY, i, 1) !=
-			 region_failed[i];
-	check(!wrong && ring_marked(&ring, 0, BLKSHIP_MAP_DIRTY, 0, REGIONS) ==
-	      failed, "their ranges are dirty, and no others");
-	check(pwrite(volume_fd, data, 8192, 0) == 8192,
-	      "then the disk takes writes again");
+	EXPECT_EQ(0, wrong);
+	/* Their ranges are dirty, and no others. */
+	for (unsigned int i = 0; i < WRITES; i++) {
+		EXPECT_EQ(region_failed[i],
+			  ring_marked(&ring, 0, BLKSHIP_MAP_DIRTY, i, 1));
+	}
+	EXPECT_EQ(failed, ring_marked(&ring, 0, BLKSHIP_MAP_DIRTY, 0, REGIONS));
+	/* Then the disk takes writes again. */
+	EXPECT_EQ(8192, pwrite(volume_fd, data, 8192, 0));
 	close(volume_fd);
 	free(data);
 	ring_unbind(&ring);
 	volume_remove(NAME, GROUP, VOLUME);
-	check(!group_remove(), "and everything can be removed");
+	EXPECT_NULL(group_remove());
 }
 
-int main(void)
-{
-	if (!faults_possible()) {
-		/* The kernel that is built for this must not get away with it. */
-		if (strstr(sh_line("uname -r"), "debug"))
-			give_up("a debug kernel without fault injection");
-		skip("faults made on purpose",
-		     "this kernel has no fault injection");
-		return finish();
-	}
-	faults_init();
-	quiet_fd = netlink_open();
-	family_find();
-	dm_fd = open("/dev/mapper/control", O_RDWR | O_CLOEXEC);
-	if (dm_fd < 0)
-		give_up("/dev/mapper/control: %s", strerror(errno));
-	test_load();
-	test_groups();
-	test_attach();
-	test_attached();
-	test_lost_event();
-	test_disk();
-	close(dm_fd);
-	return finish();
-}
+TEST_HARNESS_MAIN

@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "harness.h"
 #include "selftest.h"
 
 #define GROUP "lif"
@@ -68,29 +69,6 @@ static bool no_event(void)
 	       event.event == BLKSHIP_EVENT_GROUP_DEL;
 }
 
-static void test_reload(void)
-{
-	uint64_t newest;
-
-	volume_create("t0", DISK, GROUP, "v0", 4);
-	check(netlink_expect(events, BLKSHIP_EVENT_GROUP_NEW, NULL) &&
-	      netlink_expect(events, BLKSHIP_EVENT_VOLUME_ADD, "v0"),
-	      "events tell of a new group and volume");
-	ring_bind(&ring, GROUP);
-	ring_clean(&ring, 0);
-	newest = ring_newest(&ring);
-	check(!sh("dmsetup reload t0 --table '0 %llu blkship " DISK " 0 " GROUP " v0' && dmsetup resume t0",
-		  DISK_SECTORS), "a table can be reloaded");
-	check(ring_newest(&ring) == newest + 1 &&
-	      volume_info(0).dirty_regions == 0 && volume_info(0).flags == 0,
-	      "the volume keeps its state, and only the suspension took a seq");
-	check(no_event(), "and nobody is alarmed");
-	check(!sh("dmsetup reload t0 --table '0 %llu blkship " OTHER_DISK " 0 " GROUP " v0' && dmsetup resume t0",
-		  DISK_SECTORS) && volume_info(0).dirty_regions == REGIONS &&
-	      ring_newest(&ring) == newest + 3,
-	      "on another disk everything is dirty");
-}
-
 /* What a pass of the consumer looks at: 0, or why it may not. */
 static int dirty_map_error(void)
 {
@@ -102,110 +80,6 @@ static int dirty_map_error(void)
 	};
 
 	return ioctl(ring.fd, BLKSHIP_IOC_MAP_READ, &read) ? errno : 0;
-}
-
-/* Who resumes it may have loaded anything: until then the question is open. */
-static void test_suspended(void)
-{
-	uint64_t newest;
-
-	ring_clean(&ring, 0);
-	newest = ring_newest(&ring);
-	check(!sh("dmsetup suspend t0") && ring_newest(&ring) == newest + 1 &&
-	      ring_settle(&ring) && !ring_find(&ring, newest + 1),
-	      "a suspension is a gap in the stream");
-	check(volume_info(0).flags == BLKSHIP_VOLUME_SUSPENDED &&
-	      dirty_map_error() == EBUSY,
-	      "that no pass can close while it lasts");
-	check(!sh("dmsetup resume t0") && ring_newest(&ring) == newest + 1 &&
-	      volume_info(0).flags == 0 && !dirty_map_error() &&
-	      volume_info(0).dirty_regions == 0,
-	      "resumed, an empty pass can: nothing was missed");
-	check(no_event(), "and nobody is alarmed");
-}
-
-/* What comes into use after it was told to leave is told so anew or is missed. */
-static void test_told_to_leave_early(void)
-{
-	dm_create("t1", "0 %llu blkship " OTHER_DISK " 0 " GROUP " early",
-		  DISK_SECTORS);
-	check(!sh("dmsetup load t1 --table '0 %llu blkship " OTHER_DISK " 0 " GROUP " early'",
-		  DISK_SECTORS) &&
-	      !netlink_command(BLKSHIP_CMD_VOLUME_DEL, GROUP, "early") &&
-	      !sh("dmsetup resume t1"),
-	      "a volume told to leave is fed by its next table");
-	forget_events();
-	check(!sh("dmsetup load t1 --table '0 %llu linear " OTHER_DISK " 0' && dmsetup resume t1",
-		  DISK_SECTORS) &&
-	      netlink_expect(events, BLKSHIP_EVENT_VOLUME_LOST, "early"),
-	      "whose end is an alarm");
-	check(!netlink_command(BLKSHIP_CMD_VOLUME_DEL, GROUP, "early") &&
-	      index_of("early") == BLKSHIP_MAX_VOLUMES,
-	      "and which can be told to leave after all");
-	dm_remove("t1");
-}
-
-static void test_refused(void)
-{
-	check(sh("dmsetup create t1 --table '0 1024 blkship " DISK " 0 " GROUP " v0' 2>/dev/null"),
-	      "a volume fed by another device is refused");
-	check(sh("printf '0 1024 blkship " DISK " 0 " GROUP " w\\n1024 1024 blkship " DISK " 1024 " GROUP " w\\n' | dmsetup create t1 2>/dev/null"),
-	      "so is one named twice in a table");
-	check(sh("dmsetup create t1 --table '0 1024 blkship " DISK " 0 new v ring_mib 5000' 2>/dev/null") &&
-	      sh("dmsetup create t1 --table '0 1024 blkship " DISK " 0 new v ring_mib 4096' 2>/dev/null") &&
-	      sh("dmsetup create t1 --table '0 1024 blkship " DISK " 0 a/b v' 2>/dev/null") &&
-	      sh("dmsetup create t1 --table '0 1024 blkship " DISK " x new v' 2>/dev/null") &&
-	      sh("dmsetup create t1 --table '0 1024 blkship " DISK " 0 new' 2>/dev/null"),
-	      "so are arguments that make no sense");
-	check(netlink_command(BLKSHIP_CMD_GROUP_DEL, "new", NULL) == -ENOENT,
-	      "and leave no group behind");
-}
-
-static void test_resize(void)
-{
-	struct blkship_volume_info info;
-	unsigned int index;
-	uint64_t newest;
-
-	dm_create("t1", "0 %llu blkship " DISK " 0 " GROUP " grows",
-		  DISK_SECTORS / 2 - 8);
-	netlink_expect(events, BLKSHIP_EVENT_VOLUME_ADD, "grows");
-	index = index_of("grows");
-	info = volume_info(index);
-	check(info.dirty_regions == REGIONS / 2, "a volume of half the disk");
-	check(!sh("dmsetup reload t1 --table '0 %llu blkship " DISK " 0 " GROUP " grows' && dmsetup resume t1",
-		  DISK_SECTORS) &&
-	      netlink_expect(events, BLKSHIP_EVENT_RESIZE, "grows"),
-	      "it can grow, and an event tells");
-	info = volume_info(index);
-	check(info.size_bytes == DISK_SECTORS * 512 &&
-	      info.dirty_regions == REGIONS, "what is new is dirty");
-	ring_clean(&ring, index);
-	check(!sh("dmsetup reload t1 --table '0 %llu blkship " DISK " 0 " GROUP " grows' && dmsetup resume t1",
-		  DISK_SECTORS / 2) &&
-	      volume_info(index).size_bytes == DISK_SECTORS * 256 &&
-	      volume_info(index).dirty_regions == 0, "it can shrink");
-	check(!sh("dmsetup reload t1 --table '0 %llu blkship " DISK " 0 " GROUP " grows' && dmsetup resume t1",
-		  DISK_SECTORS) &&
-	      volume_info(index).dirty_regions == REGIONS / 2,
-	      "what it loses and gets again is dirty");
-	newest = ring_newest(&ring);
-	volume_remove("t1", GROUP, "grows");
-	check(netlink_expect(events, BLKSHIP_EVENT_VOLUME_DEL, "grows"),
-	      "detached on purpose, an event tells");
-	check(index_of("grows") == BLKSHIP_MAX_VOLUMES, "and it is gone");
-	check(ring_newest(&ring) == newest + 2,
-	      "with a seq, so that nobody takes it for a member still");
-}
-
-static void test_never_used(void)
-{
-	forget_events();
-	check(!sh("dmsetup create t1 --notable && dmsetup load t1 --table '0 1024 blkship " DISK " 0 " GROUP " idle' && dmsetup clear t1 && dmsetup remove t1") &&
-	      no_event(), "a table that is never used leaves no trace");
-	check(!sh("dmsetup create t1 --notable && dmsetup load t1 --table '0 1024 blkship " DISK " 0 new idle' && dmsetup remove t1") &&
-	      netlink_command(BLKSHIP_CMD_GROUP_DEL, "new", NULL) == -ENOENT,
-	      "nor a group that was made for it");
 }
 
 static bool take_is_refused(void)
@@ -220,84 +94,230 @@ static bool take_is_refused(void)
 	return ioctl(ring.fd, BLKSHIP_IOC_TAKE, &take) && errno == EREMCHG;
 }
 
-static void test_lost(void)
+/* Load another table for a device; the result of dmsetup. */
+static int table_reload(const char *name, unsigned long long sectors,
+			const char *disk, const char *volume)
 {
+	return sh("dmsetup reload %s --table '0 %llu blkship %s 0 " GROUP " %s' && dmsetup resume %s",
+		  name, sectors, disk, volume, name);
+}
+
+/* A volume that nobody has to read back. */
+FIXTURE(volume) {
+};
+
+FIXTURE_SETUP(volume)
+{
+	events = netlink_listen();
+	ASSERT_LE(0, events);
+	volume_create("t0", DISK, GROUP, "v0", 4);
+	EXPECT_TRUE(netlink_expect(events, BLKSHIP_EVENT_GROUP_NEW, NULL));
+	EXPECT_TRUE(netlink_expect(events, BLKSHIP_EVENT_VOLUME_ADD, "v0"));
+	ring_bind(&ring, GROUP);
+	ring_clean(&ring, 0);
+}
+
+FIXTURE_TEARDOWN(volume)
+{
+	ring_unbind(&ring);
+	volume_remove("t0", GROUP, "v0");
+	EXPECT_EQ(0, netlink_command(BLKSHIP_CMD_GROUP_DEL, GROUP, NULL));
+	close(events);
+}
+
+TEST_F(volume, table_reloaded_keeps_its_state)
+{
+	uint64_t newest = ring_newest(&ring);
+
+	EXPECT_EQ(0, table_reload("t0", DISK_SECTORS, DISK, "v0"));
+	/* Only the suspension took a seq, and nobody is alarmed. */
+	EXPECT_EQ(newest + 1, ring_newest(&ring));
+	EXPECT_EQ(0, volume_info(0).dirty_regions);
+	EXPECT_EQ(0, volume_info(0).flags);
+	EXPECT_TRUE(no_event());
+}
+
+TEST_F(volume, reloaded_on_another_disk_is_dirty_as_a_whole)
+{
+	uint64_t newest = ring_newest(&ring);
+
+	EXPECT_EQ(0, table_reload("t0", DISK_SECTORS, OTHER_DISK, "v0"));
+	EXPECT_EQ(REGIONS, volume_info(0).dirty_regions);
+	EXPECT_EQ(newest + 2, ring_newest(&ring));
+}
+
+/* Who resumes it may have loaded anything: until then the question is open. */
+TEST_F(volume, suspended_no_pass_can_end)
+{
+	uint64_t newest = ring_newest(&ring);
+
+	/* A gap in the stream that no pass can close while it lasts. */
+	EXPECT_EQ(0, sh("dmsetup suspend t0"));
+	EXPECT_EQ(newest + 1, ring_newest(&ring));
+	EXPECT_TRUE(ring_settle(&ring));
+	EXPECT_EQ(NULL, ring_find(&ring, newest + 1));
+	EXPECT_EQ(BLKSHIP_VOLUME_SUSPENDED, volume_info(0).flags);
+	EXPECT_EQ(EBUSY, dirty_map_error());
+	/* Resumed, an empty pass can: nothing was missed. */
+	EXPECT_EQ(0, sh("dmsetup resume t0"));
+	EXPECT_EQ(newest + 1, ring_newest(&ring));
+	EXPECT_EQ(0, volume_info(0).flags);
+	EXPECT_EQ(0, dirty_map_error());
+	EXPECT_EQ(0, volume_info(0).dirty_regions);
+	EXPECT_TRUE(no_event());
+}
+
+/* What comes into use after it was told to leave is told so anew or is missed. */
+TEST_F(volume, told_to_leave_before_its_table_is_used)
+{
+	dm_create("t1", "0 %llu blkship " OTHER_DISK " 0 " GROUP " early",
+		  DISK_SECTORS);
+	EXPECT_EQ(0, sh("dmsetup load t1 --table '0 %llu blkship " OTHER_DISK " 0 " GROUP " early'",
+			DISK_SECTORS));
+	EXPECT_EQ(0, netlink_command(BLKSHIP_CMD_VOLUME_DEL, GROUP, "early"));
+	EXPECT_EQ(0, sh("dmsetup resume t1"));
+	forget_events();
+	/* Its end is an alarm, and it can be told to leave after all. */
+	EXPECT_EQ(0, sh("dmsetup load t1 --table '0 %llu linear " OTHER_DISK " 0' && dmsetup resume t1",
+			DISK_SECTORS));
+	EXPECT_TRUE(netlink_expect(events, BLKSHIP_EVENT_VOLUME_LOST, "early"));
+	EXPECT_EQ(0, netlink_command(BLKSHIP_CMD_VOLUME_DEL, GROUP, "early"));
+	EXPECT_EQ(BLKSHIP_MAX_VOLUMES, index_of("early"));
+	dm_remove("t1");
+}
+
+TEST_F(volume, tables_that_make_no_sense_are_refused)
+{
+	static const char *const tables[] = {
+		/* A volume fed by another device, and one named twice. */
+		"0 1024 blkship " DISK " 0 " GROUP " v0",
+		"0 1024 blkship " DISK " 0 " GROUP " w\n1024 1024 blkship " DISK " 1024 " GROUP " w",
+		"0 1024 blkship " DISK " 0 new v ring_mib 5000",
+		"0 1024 blkship " DISK " 0 new v ring_mib 4096",
+		"0 1024 blkship " DISK " 0 a/b v",
+		"0 1024 blkship " DISK " x new v",
+		"0 1024 blkship " DISK " 0 new",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(tables); i++) {
+		EXPECT_NE(0, sh("printf '%%s\\n' '%s' | dmsetup create t1 2>/dev/null",
+				tables[i]))
+			TH_LOG("%s", tables[i]);
+	}
+	/* Nor do they leave a group behind. */
+	EXPECT_EQ(-ENOENT, netlink_command(BLKSHIP_CMD_GROUP_DEL, "new", NULL));
+}
+
+TEST_F(volume, grows_and_shrinks)
+{
+	struct blkship_volume_info info;
+	unsigned int index;
 	uint64_t newest;
 
-	ring_clean(&ring, 0);
+	dm_create("t1", "0 %llu blkship " DISK " 0 " GROUP " grows",
+		  DISK_SECTORS / 2 - 8);
+	EXPECT_TRUE(netlink_expect(events, BLKSHIP_EVENT_VOLUME_ADD, "grows"));
+	index = index_of("grows");
+	EXPECT_EQ(REGIONS / 2, volume_info(index).dirty_regions);
+	EXPECT_EQ(0, table_reload("t1", DISK_SECTORS, DISK, "grows"));
+	EXPECT_TRUE(netlink_expect(events, BLKSHIP_EVENT_RESIZE, "grows"));
+	info = volume_info(index);
+	EXPECT_EQ(DISK_SECTORS * 512, info.size_bytes);
+	EXPECT_EQ(REGIONS, info.dirty_regions);
+	ring_clean(&ring, index);
+	EXPECT_EQ(0, table_reload("t1", DISK_SECTORS / 2, DISK, "grows"));
+	EXPECT_EQ(DISK_SECTORS * 256, volume_info(index).size_bytes);
+	EXPECT_EQ(0, volume_info(index).dirty_regions);
+	/* What it loses and gets again is dirty. */
+	EXPECT_EQ(0, table_reload("t1", DISK_SECTORS, DISK, "grows"));
+	EXPECT_EQ(REGIONS / 2, volume_info(index).dirty_regions);
+
+	/* Detached on purpose: with a seq, so that nobody takes it for a member. */
 	newest = ring_newest(&ring);
-	dm_remove("t0");	/* suspends it first */
-	check(netlink_expect(events, BLKSHIP_EVENT_VOLUME_LOST, "v0"),
-	      "removed without detach, the alarm is raised");
-	check(volume_info(0).flags ==
-	      (BLKSHIP_VOLUME_DIVERGED | BLKSHIP_VOLUME_DETACHED),
-	      "and the volume is diverged");
-	check(ring_newest(&ring) == newest + 2 && ring_settle(&ring) &&
-	      !ring_find(&ring, newest + 2) &&
-	      volume_info(0).dirty_regions == REGIONS,
-	      "which is a gap in the stream, dirty as a whole");
-	check(take_is_refused() && ring_newest(&ring) == newest + 2 &&
-	      volume_info(0).repairing_regions == 0,
-	      "that cannot be repaired from a disk that changes unseen");
-	volume_create("t0", DISK, GROUP, "v0", 4);
-	check(volume_info(0).flags == 0 &&
-	      volume_info(0).dirty_regions == REGIONS &&
-	      ring_newest(&ring) == newest + 3,
-	      "fed again, it is dirty as a whole, with another seq");
-	ring_clean(&ring, 0);
-	check(volume_info(0).dirty_regions == 0, "and can be repaired");
+	volume_remove("t1", GROUP, "grows");
+	EXPECT_TRUE(netlink_expect(events, BLKSHIP_EVENT_VOLUME_DEL, "grows"));
+	EXPECT_EQ(BLKSHIP_MAX_VOLUMES, index_of("grows"));
+	EXPECT_EQ(newest + 2, ring_newest(&ring));
 }
 
-static void test_unload_refused(void)
+TEST_F(volume, table_that_is_never_used_leaves_no_trace)
 {
-	check(!unload(), "unload is refused while a volume is attached");
-	volume_remove("t0", GROUP, "v0");
-	check(!unload(), "and while a consumer has the group");
-	check(netlink_command(BLKSHIP_CMD_GROUP_DEL, GROUP, NULL) == -EBUSY,
-	      "which cannot be deleted under it");
-	ring_unbind(&ring);
-	check(!unload(), "and while there is a group");
-	check(!netlink_command(BLKSHIP_CMD_GROUP_DEL, GROUP, NULL),
-	      "the group can be deleted now");
+	EXPECT_EQ(0, sh("dmsetup create t1 --notable && dmsetup load t1 --table '0 1024 blkship " DISK " 0 " GROUP " idle' && dmsetup clear t1 && dmsetup remove t1"));
+	EXPECT_TRUE(no_event());
+	EXPECT_EQ(0, sh("dmsetup create t1 --notable && dmsetup load t1 --table '0 1024 blkship " DISK " 0 new idle' && dmsetup remove t1"));
+	EXPECT_EQ(-ENOENT, netlink_command(BLKSHIP_CMD_GROUP_DEL, "new", NULL));
 }
 
-static void test_off_switch(void)
+TEST_F(volume, removed_without_detach_is_lost)
+{
+	uint64_t newest = ring_newest(&ring);
+
+	dm_remove("t0");	/* suspends it first */
+	EXPECT_TRUE(netlink_expect(events, BLKSHIP_EVENT_VOLUME_LOST, "v0"));
+	EXPECT_EQ(BLKSHIP_VOLUME_DIVERGED | BLKSHIP_VOLUME_DETACHED,
+		  volume_info(0).flags);
+	/* A gap in the stream, dirty as a whole. */
+	EXPECT_EQ(newest + 2, ring_newest(&ring));
+	EXPECT_TRUE(ring_settle(&ring));
+	EXPECT_EQ(NULL, ring_find(&ring, newest + 2));
+	EXPECT_EQ(REGIONS, volume_info(0).dirty_regions);
+	/* It cannot be repaired from a disk that changes unseen. */
+	EXPECT_TRUE(take_is_refused());
+	EXPECT_EQ(newest + 2, ring_newest(&ring));
+	EXPECT_EQ(0, volume_info(0).repairing_regions);
+	/* Fed again, it is dirty as a whole, with another seq, and can be. */
+	volume_create("t0", DISK, GROUP, "v0", 4);
+	EXPECT_EQ(0, volume_info(0).flags);
+	EXPECT_EQ(REGIONS, volume_info(0).dirty_regions);
+	EXPECT_EQ(newest + 3, ring_newest(&ring));
+	ring_clean(&ring, 0);
+	EXPECT_EQ(0, volume_info(0).dirty_regions);
+}
+
+TEST(unload_is_refused_as_long_as_there_is_something)
+{
+	volume_create("t0", DISK, GROUP, "v0", 4);
+	ring_bind(&ring, GROUP);
+	EXPECT_FALSE(unload());
+	/* A consumer, under which the group cannot be deleted. */
+	volume_remove("t0", GROUP, "v0");
+	EXPECT_FALSE(unload());
+	EXPECT_EQ(-EBUSY, netlink_command(BLKSHIP_CMD_GROUP_DEL, GROUP, NULL));
+	/* A group. */
+	ring_unbind(&ring);
+	EXPECT_FALSE(unload());
+	EXPECT_EQ(0, netlink_command(BLKSHIP_CMD_GROUP_DEL, GROUP, NULL));
+	EXPECT_TRUE(unload());
+	EXPECT_TRUE(load(""));
+}
+
+TEST(disabled_it_passes_everything_through)
 {
 	void *data = pattern(4096, 9), *got = pattern(4096, 0);
 	int fd;
 
-	check(load("disable=1"), "disabled, the module loads");
-	check(access("/dev/blkship", F_OK) != 0, "without its device");
+	ASSERT_TRUE(unload());
+	ASSERT_TRUE(load("disable=1"));
+	EXPECT_NE(0, access("/dev/blkship", F_OK));
 	dm_create("t0", "0 %llu blkship " DISK " 0 " GROUP " v0", DISK_SECTORS);
 	fd = dm_open("t0");
-	check(pwrite(fd, data, 4096, 4096) == 4096 &&
-	      pread(fd, got, 4096, 4096) == 4096 && !memcmp(got, data, 4096),
-	      "its tables load and pass everything through");
+	EXPECT_EQ(4096, pwrite(fd, data, 4096, 4096));
+	EXPECT_EQ(4096, pread(fd, got, 4096, 4096));
+	EXPECT_EQ(0, memcmp(got, data, 4096));
 	close(fd);
 	dm_remove("t0");
-	check(unload(), "and it unloads");
+	EXPECT_TRUE(unload());
+	EXPECT_TRUE(load(""));
 	free(data);
 	free(got);
 }
 
-int main(void)
+TEST(loaded_and_unloaded_again_and_again)
 {
-	events = netlink_listen();
-	if (events < 0)
-		give_up("cannot listen to events: %s", strerror(-events));
-	test_reload();
-	test_suspended();
-	test_told_to_leave_early();
-	test_refused();
-	test_resize();
-	test_never_used();
-	test_lost();
-	test_unload_refused();
-	close(events);
-	check(unload(), "the module unloads");
-	test_off_switch();
-	for (unsigned int i = 0; i < 3; i++)
-		check(load("") && (i == 2 || unload()),
-		      "load and unload, round %u", i + 1);
-	return finish();
+	for (unsigned int i = 0; i < 3; i++) {
+		EXPECT_TRUE(unload());
+		EXPECT_TRUE(load(""));
+	}
 }
+
+TEST_HARNESS_MAIN

@@ -133,16 +133,23 @@ int netlink_command(int command, const char *group, const char *volume)
 	return exchange(command, NLM_F_ACK, group, volume, NULL, NULL, NULL);
 }
 
-int netlink_tap(const char *device, const char *group, const char *volume,
-		unsigned int ring_mib)
+uint32_t netlink_dev(const char *device)
 {
-	struct tap_place place = { .ring_bytes = (uint64_t)ring_mib << 20 };
 	struct stat st;
 
 	if (stat(device, &st))
 		give_up("%s: %s", device, strerror(errno));
-	/* As the kernel's dev_t has it. */
-	place.dev = major(st.st_rdev) << 20 | minor(st.st_rdev);
+	return major(st.st_rdev) << 20 | minor(st.st_rdev);
+}
+
+int netlink_tap(const char *device, const char *group, const char *volume,
+		unsigned int ring_mib)
+{
+	struct tap_place place = {
+		.dev = netlink_dev(device),
+		.ring_bytes = (uint64_t)ring_mib << 20,
+	};
+
 	return exchange(BLKSHIP_CMD_TAP_ADD, NLM_F_ACK, group, volume, &place,
 			NULL, NULL);
 }

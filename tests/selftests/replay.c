@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "../../userspace/lib/crc32c.h"
+#include "harness.h"
 #include "selftest.h"
 
 #define GROUP "rep"
@@ -26,16 +27,8 @@
 #define SECONDS 6
 #define MAX_WRITE_BYTES 65536U
 
-/* How the writes are seen, and where the writers write. */
-struct front {
-	const char *name;
-	const char *device;
-	void (*attach)(void);
-	void (*detach)(void);
-};
-
 static struct ring ring;
-static const struct front *front;
+static const char *device;	/* the writers write there */
 static uint8_t *copy;
 static int disk_fd;		/* below the volume, as read-back has it */
 static atomic_bool stop;
@@ -60,7 +53,7 @@ static uint32_t next_random(uint32_t *state)
 static void *writer(void *arg)
 {
 	uint32_t state = (uintptr_t)arg * 7919 + 1;
-	int fd = open(front->device, O_RDWR | O_DIRECT);
+	int fd = open(device, O_RDWR | O_DIRECT);
 	uint8_t *data = pattern(MAX_WRITE_BYTES, state);
 
 	while (!atomic_load(&stop)) {
@@ -196,66 +189,6 @@ static unsigned int differences(void)
 	return differ;
 }
 
-static void attach_dm(void)
-{
-	volume_create("t0", "/dev/mapper/low", GROUP, "v0", 1);
-}
-
-static void detach_dm(void)
-{
-	volume_remove("t0", GROUP, "v0");
-}
-
-static void attach_tap(void)
-{
-	tap_create(front->device, GROUP, "v0", 1);
-}
-
-static void detach_tap(void)
-{
-	tap_remove(GROUP, "v0");
-}
-
-static const struct front dm = {
-	"dm", "/dev/mapper/t0", attach_dm, detach_dm
-}, tap = {
-	"tap", DISK, attach_tap, detach_tap
-}, tap_on_dm = {
-	"tap on a dm device", "/dev/mapper/low", attach_tap, detach_tap
-};
-
-static void test(const char *name, const struct front *f)
-{
-	struct state s = { 0 };
-
-	front = f;
-	front->attach();
-	ring_bind(&ring, GROUP);
-	disk_fd = open(DISK, O_RDONLY | O_DIRECT);
-	repair(&s, AREA_REGIONS);
-	run(&s);
-	printf("# %s, %s: %u applied, %u skipped, %u regions repaired; %llu not captured, %llu failed, %llu overlaps, %llu overflows\n",
-	       front->name, name, s.applied, s.skipped, s.repaired,
-	       (unsigned long long)ring.kernel->uncaptured,
-	       (unsigned long long)ring.kernel->failed,
-	       (unsigned long long)ring.kernel->overlaps,
-	       (unsigned long long)ring.kernel->overflows);
-	check(s.bad == 0, "%s, %s: every record is sound and in order",
-	      front->name, name);
-	check(s.applied && s.repaired && ring.kernel->overlaps,
-	      "%s, %s: there were repairs and overlaps", front->name, name);
-	check(differences() == 0, "%s, %s: what is not dirty is right",
-	      front->name, name);
-	repair(&s, AREA_REGIONS);
-	check(differences() == 0 &&
-	      ring_marked(&ring, 0, BLKSHIP_MAP_DIRTY, 0, AREA_REGIONS) == 0,
-	      "%s, %s: repaired, everything is", front->name, name);
-	close(disk_fd);
-	ring_unbind(&ring);
-	front->detach();
-	netlink_command(BLKSHIP_CMD_GROUP_DEL, GROUP, NULL);
-}
-
 /* Bad sectors here and there: of a write across one, only a part is written. */
 static void create_torn_disk(void)
 {
@@ -272,22 +205,110 @@ static void create_torn_disk(void)
 		give_up("cannot create a disk with bad sectors");
 }
 
-int main(void)
+static void create_plain_disk(void)
 {
-	copy = pattern(AREA_BYTES, 0);
-	test("plain disk", &tap);
 	dm_create("low", "0 %llu linear " DISK " 0", DISK_SECTORS);
-	test("plain disk", &dm);
-	test("plain disk", &tap_on_dm);
-	dm_remove("low");
-	dm_create("low", "0 %llu delay " DISK " 0 0 " DISK " 0 5", DISK_SECTORS);
-	test("slow disk", &dm);
-	test("slow disk", &tap_on_dm);
-	dm_remove("low");
-	create_torn_disk();
-	test("failing disk", &dm);
-	test("failing disk", &tap_on_dm);
-	dm_remove("low");
-	free(copy);
-	return finish();
 }
+
+static void create_slow_disk(void)
+{
+	dm_create("low", "0 %llu delay " DISK " 0 0 " DISK " 0 5", DISK_SECTORS);
+}
+
+/* How the writes are seen, and what disk they are for. */
+FIXTURE(replay) {
+};
+
+FIXTURE_VARIANT(replay) {
+	void (*create_disk)(void);	/* a dm device "low"; NULL: the disk itself */
+	bool tap;			/* else the dm front end */
+};
+
+FIXTURE_VARIANT_ADD(replay, tap) {
+	.tap = true,
+};
+
+FIXTURE_VARIANT_ADD(replay, dm) {
+	.create_disk = create_plain_disk,
+};
+
+FIXTURE_VARIANT_ADD(replay, tap_on_dm) {
+	.create_disk = create_plain_disk, .tap = true,
+};
+
+FIXTURE_VARIANT_ADD(replay, dm_slow_disk) {
+	.create_disk = create_slow_disk,
+};
+
+FIXTURE_VARIANT_ADD(replay, tap_on_dm_slow_disk) {
+	.create_disk = create_slow_disk, .tap = true,
+};
+
+FIXTURE_VARIANT_ADD(replay, dm_failing_disk) {
+	.create_disk = create_torn_disk,
+};
+
+FIXTURE_VARIANT_ADD(replay, tap_on_dm_failing_disk) {
+	.create_disk = create_torn_disk, .tap = true,
+};
+
+FIXTURE_SETUP(replay)
+{
+	const char *low = DISK;
+
+	if (variant->create_disk) {
+		variant->create_disk();
+		low = "/dev/mapper/low";
+	}
+	if (variant->tap) {
+		tap_create(low, GROUP, "v0", 1);
+		device = low;
+	} else {
+		volume_create("t0", low, GROUP, "v0", 1);
+		device = "/dev/mapper/t0";
+	}
+	ring_bind(&ring, GROUP);
+	disk_fd = open(DISK, O_RDONLY | O_DIRECT);
+	ASSERT_LE(0, disk_fd);
+	copy = pattern(AREA_BYTES, 0);
+}
+
+FIXTURE_TEARDOWN(replay)
+{
+	free(copy);
+	close(disk_fd);
+	ring_unbind(&ring);
+	if (variant->tap)
+		tap_remove(GROUP, "v0");
+	else
+		volume_remove("t0", GROUP, "v0");
+	EXPECT_EQ(0, netlink_command(BLKSHIP_CMD_GROUP_DEL, GROUP, NULL));
+	if (variant->create_disk)
+		dm_remove("low");
+}
+
+TEST_F(replay, what_is_not_dirty_is_right)
+{
+	struct state s = { 0 };
+
+	repair(&s, AREA_REGIONS);
+	run(&s);
+	TH_LOG("%u applied, %u skipped, %u regions repaired; %llu not captured, %llu failed, %llu overlaps, %llu overflows",
+	       s.applied, s.skipped, s.repaired,
+	       (unsigned long long)ring.kernel->uncaptured,
+	       (unsigned long long)ring.kernel->failed,
+	       (unsigned long long)ring.kernel->overlaps,
+	       (unsigned long long)ring.kernel->overflows);
+	/* Every record is sound and in order, and there were repairs and overlaps. */
+	EXPECT_EQ(0, s.bad);
+	EXPECT_NE(0, s.applied);
+	EXPECT_NE(0, s.repaired);
+	EXPECT_NE(0, ring.kernel->overlaps);
+	EXPECT_EQ(0, differences());
+	/* Repaired, everything is. */
+	repair(&s, AREA_REGIONS);
+	EXPECT_EQ(0, differences());
+	EXPECT_EQ(0, ring_marked(&ring, 0, BLKSHIP_MAP_DIRTY, 0, AREA_REGIONS));
+}
+
+TEST_HARNESS_MAIN

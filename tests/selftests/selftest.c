@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* See selftest.h: results and the system. ring.c and netlink.c have the rest. */
+/* See selftest.h: the system. ring.c and netlink.c have the rest. */
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -12,28 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <kselftest.h>
-
 #include "selftest.h"
-
-bool check(bool condition, const char *what, ...)
-{
-	char text[512];
-	va_list args;
-
-	va_start(args, what);
-	vsnprintf(text, sizeof(text), what, args);
-	va_end(args);
-	ksft_test_result(condition, "%s\n", text);
-	fflush(stdout);
-	return condition;
-}
-
-void skip(const char *what, const char *why)
-{
-	ksft_test_result_skip("%s: %s\n", what, why);
-	fflush(stdout);
-}
 
 void give_up(const char *what, ...)
 {
@@ -45,16 +24,7 @@ void give_up(const char *what, ...)
 	va_end(args);
 	fflush(stdout);
 	fprintf(stderr, "# %s\n", text);
-	exit(KSFT_FAIL);
-}
-
-/* The plan comes last, where it is known. */
-int finish(void)
-{
-	ksft_set_plan(ksft_test_num());
-	ksft_print_cnts();
-	fflush(stdout);
-	return ksft_get_fail_cnt() ? KSFT_FAIL : KSFT_PASS;
+	exit(1);
 }
 
 int sh(const char *command, ...)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * selftest - what the programs that test the real module share: lines in the
- * Test Anything Protocol, volumes made by dmsetup, the consumer's side of a
- * ring, netlink. They run as root in a throw-away guest with the module loaded.
+ * selftest - what the programs that test the real module share: volumes made by
+ * dmsetup, the consumer's side of a ring, netlink. They run as root in a throw-away
+ * guest with the module loaded, and have their tests in the form of harness.h.
  */
 #ifndef BLKSHIP_SELFTEST_H
 #define BLKSHIP_SELFTEST_H
@@ -20,17 +20,9 @@
 #define OTHER_DISK	"/dev/vdb"	/* the same */
 #define DISK_SECTORS	131072ULL
 
-/* -- results -- */
-
-/* One line "ok" or "not ok"; returns the condition. */
-bool check(bool condition, const char *what, ...)
-	__attribute__((format(printf, 2, 3)));
-void skip(const char *what, const char *why);
 /* End a test, of which this is the process, that cannot go on: it has failed. */
 _Noreturn void give_up(const char *what, ...)
 	__attribute__((format(printf, 1, 2)));
-/* Print the plan; the exit status. */
-int finish(void);
 
 /* -- the system -- */
 
@@ -105,6 +97,8 @@ void ring_clean(const struct ring *r, unsigned int volume);
 /* 0 or -errno; text of the kernel's extended ack in netlink_message. */
 int netlink_command(int command, const char *group, const char *volume);
 extern char netlink_message[256];
+/* A device's number, as the kernel has it. */
+uint32_t netlink_dev(const char *device);
 /* Attach a tap; the same. */
 int netlink_tap(const char *device, const char *group, const char *volume,
 		unsigned int ring_mib);
