@@ -390,6 +390,102 @@ TEST(volume_grows_with_its_disk)
 	free(data);
 }
 
+/* -- a write that ends by halves -- */
+
+#define SLOW_AT ((uint64_t)32 << 20)	/* the disk ends nothing behind for so long */
+#define SLOW_MS 4000
+#define REQUEST_BYTES (128 << 10)
+#define RECORD_BYTES (256 << 10)	/* a quarter of the ring */
+
+/*
+ * A disk whose front is quick and whose back is slow, tapped: a write across the
+ * middle becomes requests of which the first end at once and the others late.
+ */
+FIXTURE(halves) {
+	int events;
+};
+
+FIXTURE_SETUP(halves)
+{
+	if (sh("modprobe -q dm_delay; modprobe loop"))
+		SKIP(return, "no loop device here");
+	self->events = netlink_listen();
+	dm_create("low", "0 65536 linear " DISK " 0\n65536 65536 delay " DISK " 65536 0 " DISK " 65536 %u",
+		  SLOW_MS);
+	ASSERT_EQ(0, sh("losetup /dev/loop0 /dev/mapper/low && echo %u > /sys/block/loop0/queue/max_sectors_kb",
+			REQUEST_BYTES >> 10));
+	tap_create("/dev/loop0", GROUP, "v", 1);
+	ring_bind(&ring, GROUP);
+	ring_clean(&ring, 0);
+	fd = open("/dev/loop0", O_RDWR | O_DIRECT);
+	ASSERT_LE(0, fd);
+	/* Not through a cache, where all of it would end at once. */
+	ASSERT_EQ(0, ioctl(fd, LOOP_SET_DIRECT_IO, 1));
+	EXPECT_EQ(0, sh("echo 1 > /sys/module/blkship/parameters/io_timeout_s"));
+}
+
+FIXTURE_TEARDOWN(halves)
+{
+	sh("echo 120 > /sys/module/blkship/parameters/io_timeout_s");
+	EXPECT_EQ(0, nr_unseen());
+	tap_off(_metadata);
+	sh("losetup -d /dev/loop0");
+	dm_remove("low");
+	close(self->events);
+}
+
+/* Two whole records at the front, one in the middle, and one at the back. */
+TEST_F(halves, what_timed_out_ends_with_its_rest)
+{
+	const uint64_t at = SLOW_AT - 5 * REQUEST_BYTES;
+	const unsigned int per_record = RECORD_BYTES / BLKSHIP_REGION_BYTES;
+	const uint64_t late = (at + 2 * RECORD_BYTES) / BLKSHIP_REGION_BYTES;
+	uint8_t *data = pattern(4 * RECORD_BYTES, 21);
+	uint64_t base = ring_newest(&ring), newest;
+	struct async *write;
+
+	write = async_write(fd, data, 4 * RECORD_BYTES, at);
+	EXPECT_TRUE(netlink_expect(self->events, BLKSHIP_EVENT_TIMEOUT, "v"));
+	/* The watermark goes on while half of the write is still under way. */
+	EXPECT_TRUE(ring_settle(&ring));
+	EXPECT_FALSE(async_ended(write));
+	for (unsigned int i = 0; i < 4; i++) {
+		const struct blkship_desc *d = ring_find(&ring, base + 1 + i);
+
+		ASSERT_NE(NULL, d);
+		EXPECT_EQ(at + i * RECORD_BYTES, d->offset_bytes);
+		EXPECT_EQ(RECORD_BYTES, d->length_bytes);
+		EXPECT_EQ(i < 2 ? BLKSHIP_STATE_DONE : BLKSHIP_STATE_GAP, d->state);
+	}
+	EXPECT_EQ(2 * per_record, ring_marked(&ring, 0, BLKSHIP_MAP_DIRTY, late,
+					      2 * per_record));
+	EXPECT_EQ(2 * per_record, ring_marked(&ring, 0, BLKSHIP_MAP_DIRTY, 0, 1024));
+
+	/* Repaired before the rest ends, it is dirty once more, with a seq. */
+	ring_clean(&ring, 0);
+	newest = ring_newest(&ring);
+	EXPECT_FALSE(async_ended(write));
+	EXPECT_EQ(4 * RECORD_BYTES, async_wait(write));
+	EXPECT_TRUE(ring_settle(&ring));
+	EXPECT_GT(ring_newest(&ring), newest);
+	EXPECT_EQ(2 * per_record, ring_marked(&ring, 0, BLKSHIP_MAP_DIRTY, late,
+					      2 * per_record));
+	EXPECT_EQ(2 * per_record, ring_marked(&ring, 0, BLKSHIP_MAP_DIRTY, 0, 1024));
+
+	/* Nothing of it is in flight any more that the next write could meet. */
+	ring_clean(&ring, 0);
+	ring_release_all(&ring);
+	sh("echo 120 > /sys/module/blkship/parameters/io_timeout_s");
+	road(_metadata, "the same blocks again", at + 2 * RECORD_BYTES, 4096, 0);
+	EXPECT_EQ(0, ring_marked(&ring, 0, BLKSHIP_MAP_DIRTY, 0, 1024));
+	EXPECT_EQ(5, ring.kernel->captured);
+	EXPECT_EQ(2, ring.kernel->timeouts);
+	EXPECT_EQ(0, ring.kernel->uncaptured);
+	EXPECT_EQ(0, ring.kernel->failed);
+	EXPECT_EQ(0, ring.kernel->overlaps);
+	free(data);
+}
+
 /* -- a road around -- */
 
 static bool unseen_found(void *arg)
