@@ -205,6 +205,46 @@ static void a_failed_append_did_not_happen(void **state)
 	sim_env_destroy(sim);
 }
 
+/*
+ * A sync fails and the process dies: the cache shows a record that is not on the disk.
+ * What is appended next must not end up behind a hole.
+ */
+static void a_record_that_only_the_cache_has_is_not_built_on(void **state)
+{
+	struct sim_env *sim = sim_env_create(1);
+	unsigned int gone = 0;
+
+	for (uint64_t seed = 0; seed < 200; seed++) {
+		struct env *env = sim_env_env(sim);
+		uint32_t seen;
+		struct manifest m;
+
+		sim_env_reset(sim, seed);
+		env->ops->mkdir(env, "/m");
+		env->ops->sync_dir(env, "");
+		fill(&m, env);
+		for (uint32_t i = 2; i < 20; i++)
+			assert_int_equal(manifest_add_grant(&m, i, instance), 0);
+		sim_env_fail(sim, SIM_FAULT_SYNC, 1, -EIO, false);
+		assert_int_equal(manifest_add_volume(&m, "another", 512, "one"), -EIO);
+		sim_env_kill(sim);
+		manifest_close(&m);
+		assert_int_equal(manifest_open(&m, env, "/m", true, why), 0);
+		seen = m.nr_volumes;
+		gone += seen == 2;
+		assert_int_equal(manifest_add_grant(&m, 20, instance), 0);
+		sim_env_crash(sim, seed);
+		manifest_close(&m);
+		if (manifest_open(&m, env, "/m", true, why))
+			fail_msg("seed %d: %s", (int)seed, why);
+		assert_int_equal(m.nr_volumes, seen);
+		assert_int_equal(m.incarnation, 20);
+		manifest_close(&m);
+	}
+	assert_true(gone > 20);
+	sim_env_destroy(sim);
+}
+
 /* Sizes and grants without end: the newest counts, and it can always be opened. */
 static void it_never_becomes_longer_than_it_is_read(void **state)
 {
@@ -321,6 +361,7 @@ int main(void)
 		cmocka_unit_test(nothing_told_is_lost_in_a_crash),
 		cmocka_unit_test(a_failed_append_did_not_happen),
 		cmocka_unit_test(it_never_becomes_longer_than_it_is_read),
+		cmocka_unit_test(a_record_that_only_the_cache_has_is_not_built_on),
 		cmocka_unit_test(a_run_stands_for_those_it_overlaps),
 	};
 

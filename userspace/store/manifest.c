@@ -12,6 +12,7 @@
 #include "array.h"
 
 #define MAX_IMAGE_BYTES (64u << 20)
+#define READ_ALIGN_BYTES 4096
 #define OLD_RUNS 64		/* so many records out of date are no reason to write anew */
 
 static int complain(char *why, int error, const char *text, uint64_t offset)
@@ -348,23 +349,44 @@ static int manifest_paths(struct manifest *m, struct env *env, const char *dir)
 	return m->tmp_path ? 0 : -ENOMEM;
 }
 
-static int manifest_load(struct manifest *m, char *why)
+/*
+ * Around the page cache, where that can be: a page that failed to be written still looks
+ * fine there, and what is appended behind it would be cut off from the rest by a crash.
+ */
+static int image_read(struct manifest *m, uint64_t bytes, char *why)
 {
 	const struct env_ops *ops = m->env->ops;
-	uint64_t bytes;
+	size_t max_bytes = (bytes / READ_ALIGN_BYTES + 1) * READ_ALIGN_BYTES;
+	uint8_t *buf = aligned_alloc(READ_ALIGN_BYTES, max_bytes);
+	struct env_file *file;
 	int64_t got;
-	int ret = ops->size(m->env, m->file, &bytes);
+	int ret = buf ? ops->open(m->env, m->path, ENV_READ | ENV_DIRECT, &file) : -ENOMEM;
+
+	if (!ret) {
+		got = ops->read(m->env, file, buf, max_bytes, 0);
+		ops->close(m->env, file);
+		if (got > (int64_t)bytes)	/* a writer has appended meanwhile */
+			got = bytes;
+		ret = got < 0 ? got : manifest_parse(m, buf, got, &m->image_bytes, why);
+	}
+	if (!ret && array_reserve(&m->image, &m->max_image_bytes, m->image_bytes + 1))
+		memcpy(m->image, buf, m->image_bytes);
+	else if (!ret)
+		ret = -ENOMEM;
+	free(buf);
+	return ret;
+}
+
+static int manifest_load(struct manifest *m, char *why)
+{
+	uint64_t bytes;
+	int ret = m->env->ops->size(m->env, m->file, &bytes);
 
 	if (ret)
 		return ret;
 	if (bytes > m->limit_bytes)
 		return complain(why, -EBADMSG, "too long", bytes);
-	if (!array_reserve(&m->image, &m->max_image_bytes, bytes + 1))
-		return -ENOMEM;
-	got = ops->read(m->env, m->file, m->image, bytes, 0);
-	if (got < 0)
-		return got;
-	return manifest_parse(m, m->image, got, &m->image_bytes, why);
+	return image_read(m, bytes, why);
 }
 
 int manifest_open(struct manifest *m, struct env *env, const char *dir, bool writer, char *why)
