@@ -156,7 +156,7 @@ void history_batch(struct history *h, struct test_batch *b)
 	n.size_bytes[0] = h->sectors * (uint64_t)SECTOR_BYTES;
 	n.size_bytes[1] = (h->sectors - below(h, 3) * 5) * (uint64_t)SECTOR_BYTES;
 	test_batch_begin(b, ordinal, n.cut);
-	b->codec = below(h, 2) ? UNIT_LZ4 : UNIT_STORED;
+	b->codec = below(h, 8) ? UNIT_STORED : UNIT_LZ4;
 	for (uint64_t i = below(h, 4); i > 0; i--)
 		add_unit(h, b, 0, &n.readback_no);
 	go_on_holding(h, &n, b);
@@ -357,6 +357,26 @@ bool history_check(struct history *h, struct view *v, size_t index)
 			copy_right(h, v, index, volume);
 	}
 	return right;
+}
+
+bool history_sample(struct history *h, struct view *v, size_t index, unsigned int nr)
+{
+	for (unsigned int i = 0; i < nr; i++) {
+		uint16_t volume = i * HISTORY_VOLUMES / nr;
+		uint64_t s = below(h, h->batches[index].size_bytes[volume] / SECTOR_BYTES);
+		const struct history_extent *e;
+		int ret;
+
+		if (i * HISTORY_VOLUMES % nr < HISTORY_VOLUMES)
+			model_paint(h, h->batches[index].cut, volume);
+		e = h->seen[s];
+		ret = view_read(v, volume, s * SECTOR_BYTES, h->buf, SECTOR_BYTES);
+		if (ret == -EBADMSG || (ret == -EIO && e && e->kind == EXTENT_UNREADABLE))
+			continue;
+		if (ret || !sector_right(e, s, h->buf))
+			return wrong(h, index, volume, s * SECTOR_BYTES, "sample", ret);
+	}
+	return true;
 }
 
 bool history_point(struct history *h, struct timeline *tl, size_t index)

@@ -68,6 +68,12 @@ void history_truncate(struct history *h, size_t nr);
  */
 bool history_check(struct history *h, struct view *v, size_t index);
 
+/**
+ * history_sample - read single sectors of a view of a damaged store
+ * Return: whether each was right, or refused with -EBADMSG (or -EIO, if unreadable).
+ */
+bool history_sample(struct history *h, struct view *v, size_t index, unsigned int nr);
+
 /** history_point - open a view of batch @index, check it, close it */
 bool history_point(struct history *h, struct timeline *tl, size_t index);
 

@@ -298,6 +298,19 @@ static void a_reader_beside_a_merge_finds_the_new_runs(void **state)
 	rig_fini(&r);
 }
 
+/* Every run the manifest names is there. */
+static void expect_runs_there(struct rig *r)
+{
+	char path[64];
+	uint64_t bytes;
+
+	for (size_t i = 0; i < nr_runs(r); i++) {
+		run_path(path, sizeof(path), "/tl", r->tl->manifest.runs[i].number, 0);
+		if (!sim_env_content(r->sim, path, &bytes))
+			fail_msg("%s is gone", path);
+	}
+}
+
 /* A fault somewhere in a job: nothing is left of it, and the next time it works. */
 static void a_job_that_fails_leaves_nothing(void **state)
 {
@@ -321,6 +334,8 @@ static void a_job_that_fails_leaves_nothing(void **state)
 			sim_env_fail(r.sim, faults[seed % 3], 0, 0, false);
 			failed += ret != 0;
 			assert_int_equal(nr_files(&r, ".run.new"), 0);
+			if (seed % 3)	/* what could not be read counts as bad */
+				expect_runs_there(&r);
 			check(&r, r.tl, sim_env_random(r.sim, r.h.nr_batches));
 		}
 		while (index_once(&r))
@@ -330,6 +345,57 @@ static void a_job_that_fails_leaves_nothing(void **state)
 		assert_int_equal(nr_files(&r, ".run"), nr_runs(&r));
 	}
 	assert_true(failed > 40);
+	rig_fini(&r);
+}
+
+/*
+ * A segment was given up behind its durable end, and what was written there comes back
+ * after a crash. It has no part in the index.
+ */
+static void what_was_given_up_is_not_indexed(void **state)
+{
+	unsigned int came_back = 0;
+	struct rig r;
+
+	rig_init(&r);
+	for (uint64_t seed = 1; seed <= 20; seed++) {
+		uint64_t bytes, number, durable, cut_bytes;
+		struct test_batch b;
+		uint8_t *old;
+		char path[64];
+
+		build(&r, seed, 10, 0);
+		timeline_set_limits(r.tl, 1 << 20, 4096);
+		append(&r);
+		number = r.tl->writer.file_number;
+		durable = r.h.nr_batches;
+		history_batch(&r.h, &b);
+		assert_int_equal(test_batch_append(&b, r.tl), 0);
+		test_batch_free(&b);
+		sim_env_fail(r.sim, SIM_FAULT_SYNC, 1, -EIO, false);
+		timeline_flush(r.tl);
+		sim_env_complete_all(r.sim);
+		segment_path(path, sizeof(path), "/tl", number);
+		old = malloc(1 << 20);
+		sim_env_content(r.sim, path, &bytes);
+		assert_in_range(bytes, 4096, 1 << 20);
+		memcpy(old, sim_env_content(r.sim, path, &bytes), bytes);
+		assert_int_equal(timeline_void_tail(r.tl), 0);
+		history_truncate(&r.h, durable);
+		sim_env_content(r.sim, path, &cut_bytes);
+		assert_true(cut_bytes < bytes);
+		sim_env_poke(r.sim, path, 0, old, bytes);
+		free(old);
+		for (int i = 0; i < 5; i++)
+			append(&r);
+		while (index_once(&r))
+			;
+		came_back += r.tl->manifest.runs[nr_runs(&r) - 1].last_segment >= number;
+		for (size_t i = 0; i < r.h.nr_batches; i += 3)
+			check(&r, r.tl, i);
+		assert_int_equal(r.tl->nr_bad_runs, 0);
+	}
+	assert_int_equal(came_back, 20);
 	rig_fini(&r);
 }
 
@@ -467,6 +533,7 @@ int main(void)
 		cmocka_unit_test(a_reader_beside_a_merge_finds_the_new_runs),
 		cmocka_unit_test(a_job_that_fails_leaves_nothing),
 		cmocka_unit_test(a_range_in_hand_is_bounded),
+		cmocka_unit_test(what_was_given_up_is_not_indexed),
 		cmocka_unit_test(strays_go_when_a_writer_opens),
 		cmocka_unit_test(a_job_can_be_stopped),
 	};

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * store_sim - the store through several lives on a disk that tears, loses and refuses.
+ *
+ * The real code (ingest, sealing, runs, merging, views) over tests/host/sim_env. A life ends
+ * in a power cut after any write, sync, rename or unlink, or the process is killed; before
+ * that writes, syncs and reads fail, the disk fills, bits of runs turn. After each:
+ *  - it opens again;
+ *  - nothing acknowledged is lost, and nothing is there that was not sent;
+ *  - every point looked at is what the model says;
+ *  - without faults every run the manifest names is whole, and no other is there.
+ * At the end a bit of a segment turns: then a reader gets right content or an error.
+ */
+#ifndef STORE_SIM_H
+#define STORE_SIM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct store_sim;
+
+struct store_sim_counts {
+	uint64_t points;	/* compared with the model */
+	uint64_t power_cuts, kills;
+	uint64_t faults;	/* that ended the timeline's writing, or a job */
+	uint64_t jobs, merges;	/* whose result was taken */
+	uint64_t strays;	/* found and removed when opening */
+	uint64_t flips;
+};
+
+struct store_sim *store_sim_create(void);
+void store_sim_destroy(struct store_sim *s);
+
+/**
+ * store_sim_run - one seed
+ * Return: NULL; what is wrong, valid until the next call.
+ */
+const char *store_sim_run(struct store_sim *s, uint64_t seed, bool trace);
+
+const struct store_sim_counts *store_sim_counts(const struct store_sim *s);
+
+#endif

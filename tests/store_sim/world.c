@@ -1,0 +1,478 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* world - one seed of the store's simulation. */
+#include "store_sim.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../userspace/store/index.h"
+#include "../../userspace/store/run_read.h"
+#include "../../userspace/store/timeline_internal.h"
+#include "../host/history.h"
+#include "../host/sim_disk.h"
+#include "../host/sim_env.h"
+
+#define DIR "/tl"
+#define SECTORS 96
+#define LIVES 4
+#define AHEAD 6			/* batches sent and not durable */
+
+struct store_sim {
+	struct sim_env *sim;
+	struct env *env;
+	struct timeline *tl;
+	struct history h;
+	struct index_job *job;
+	bool job_done;
+	uint64_t acked, sent;
+	bool greeted;
+	bool armed;		/* something is to fail in this life */
+	bool faulty;		/* something failed or was turned so far: runs may be bad */
+	uint64_t seal_bytes;
+	bool trace;
+	char wrong[400];
+	struct store_sim_counts counts;
+};
+
+__attribute__((format(printf, 2, 3)))
+static void violation(struct store_sim *s, const char *format, ...)
+{
+	va_list args;
+
+	if (s->wrong[0])
+		return;
+	va_start(args, format);
+	vsnprintf(s->wrong, sizeof(s->wrong), format, args);
+	va_end(args);
+}
+
+__attribute__((format(printf, 2, 3)))
+static void say(struct store_sim *s, const char *format, ...)
+{
+	va_list args;
+
+	if (!s->trace)
+		return;
+	va_start(args, format);
+	printf("%6llu ", (unsigned long long)sim_env_ops(s->sim));
+	vprintf(format, args);
+	va_end(args);
+	putchar('\n');
+}
+
+static uint64_t below(struct store_sim *s, uint64_t bound)
+{
+	return sim_env_random(s->sim, bound);
+}
+
+static struct timeline_state state_of(const struct store_sim *s)
+{
+	struct timeline_state state;
+
+	timeline_state(s->tl, &state);
+	return state;
+}
+
+/* -- what must hold -- */
+
+static void check_point(struct store_sim *s, struct timeline *tl, size_t index)
+{
+	s->counts.points++;
+	if (!history_point(&s->h, tl, index) && !sim_env_is_off(s->sim))
+		violation(s, "%s", s->h.why);
+}
+
+static void check_some(struct store_sim *s, struct timeline *tl, unsigned int nr)
+{
+	for (unsigned int i = 0; i < nr && s->h.nr_batches; i++)
+		check_point(s, tl, below(s, s->h.nr_batches));
+}
+
+static void check_run(struct store_sim *s, const struct manifest_run *mr)
+{
+	struct run_stream stream;
+	struct run_entry e;
+	struct run run;
+	int ret = run_open(s->env, DIR, s->tl->manifest.identity.timeline, mr, &run);
+
+	if (!ret && !run_stream_begin(&stream, &run)) {
+		while ((ret = run_stream_next(&stream, &e)) == 0)
+			;
+		run_stream_end(&stream);
+	}
+	run_close(&run);
+	if (ret != -ENOENT)
+		violation(s, "run %llu is named and does not check: %d",
+			  (unsigned long long)mr->number, ret);
+}
+
+static void count_runs(void *arg, const char *name)
+{
+	size_t length = strlen(name);
+
+	*(size_t *)arg += (length == 20 && !strcmp(name + 16, ".run")) ||
+			  (length == 24 && !strcmp(name + 16, ".run.new"));
+}
+
+static size_t nr_run_files(struct store_sim *s)
+{
+	size_t nr = 0;
+
+	s->env->ops->list(s->env, DIR, count_runs, &nr);
+	return nr;
+}
+
+/* What the manifest names, and nothing else, is there; they follow one another. */
+static void check_runs(struct store_sim *s, bool whole)
+{
+	const struct manifest *m = &s->tl->manifest;
+
+	for (size_t i = 1; i < m->nr_runs; i++)
+		if (m->runs[i].first_segment <= m->runs[i - 1].last_segment)
+			violation(s, "runs overlap");
+	if (!whole)
+		return;
+	if (nr_run_files(s) != m->nr_runs)
+		violation(s, "%zu files of runs, %zu are named", nr_run_files(s), m->nr_runs);
+	for (size_t i = 0; i < m->nr_runs; i++)
+		check_run(s, &m->runs[i]);
+}
+
+/* -- what happens -- */
+
+static void do_append(struct store_sim *s)
+{
+	uint64_t next = state_of(s).ordinal + 1;
+	struct test_batch b;
+
+	if (next > state_of(s).durable_ordinal + AHEAD)
+		return;
+	history_truncate(&s->h, next - 1);
+	history_batch(&s->h, &b);
+	if (next > s->sent)
+		s->sent = next;
+	if (test_batch_append(&b, s->tl))
+		say(s, "batch %d is refused", (int)next);
+	test_batch_free(&b);
+}
+
+/* One step of the index: plan, or do, or take; other things happen between them. */
+static void do_index(struct store_sim *s)
+{
+	if (!s->job) {
+		s->job = timeline_index_plan(s->tl);
+		s->job_done = false;
+	} else if (!s->job_done) {
+		say(s, "job: %s", index_job_text(s->job));
+		s->counts.faults += index_job_run(s->job, s->env, NULL) != 0;
+		s->job_done = true;
+	} else {
+		bool merge = index_job_text(s->job)[0] == 'm';
+		int ret = timeline_index_take(s->tl, s->job);
+
+		say(s, "taken: %d", ret);
+		s->counts.jobs += !ret;
+		s->counts.merges += !ret && merge;
+		s->job = NULL;
+	}
+}
+
+/* All durable, then a look at a point or two, live and by a reader. */
+static void do_look(struct store_sim *s)
+{
+	struct timeline *reader;
+	char why[TIMELINE_TEXT_BYTES];
+
+	if (s->armed || sim_env_is_off(s->sim))
+		return;
+	timeline_flush(s->tl);
+	sim_env_complete_all(s->sim);
+	if (state_of(s).failed || state_of(s).durable_ordinal != s->h.nr_batches ||
+	    sim_env_is_off(s->sim))
+		return;
+	check_some(s, s->tl, 1);
+	if (timeline_open(s->env, DIR, TIMELINE_READ_ONLY, NULL, &reader, why)) {
+		if (!sim_env_is_off(s->sim))
+			violation(s, "a reader: %s", why);
+		return;
+	}
+	check_some(s, reader, 1);
+	timeline_close(reader);
+}
+
+static void do_flip(struct store_sim *s)
+{
+	const struct manifest *m = &s->tl->manifest;
+	uint64_t bytes, number;
+	char path[64];
+
+	if (m->nr_runs == 0)
+		return;
+	number = m->runs[below(s, m->nr_runs)].number;
+	run_path(path, sizeof(path), DIR, number, 0);
+	if (!sim_env_content(s->sim, path, &bytes) || bytes == 0)
+		return;
+	s->faulty = true;
+	s->counts.flips++;
+	say(s, "a bit of run %d turns", (int)number);
+	sim_env_flip(s->sim, path, below(s, bytes), below(s, 8));
+	if (below(s, 4) == 0)
+		s->env->ops->unlink(s->env, path);
+}
+
+/* Arm what will go wrong in this life; mostly the power. */
+static void choose_fate(struct store_sim *s)
+{
+	static const int errors[] = { -EIO, -ENOSPC };
+	uint64_t fate = below(s, 10);
+
+	if (fate < 5 || !s->greeted) {
+		sim_env_power_off_after(s->sim, below(s, below(s, 3) ? 60 : 300));
+		return;
+	}
+	s->armed = s->faulty = true;
+	if (fate == 5)
+		sim_env_set_limit(s->sim, sim_env_used(s->sim) + below(s, 65536));
+	else
+		sim_env_fail(s->sim, fate == 6 ? SIM_FAULT_WRITE : fate < 9 ? SIM_FAULT_SYNC :
+			     SIM_FAULT_READ, 1 + below(s, 30), errors[below(s, 2)],
+			     below(s, 4) == 0);
+}
+
+static void faults_lift(struct store_sim *s)
+{
+	for (int i = 0; i < SIM_NR_FAULTS; i++)
+		sim_env_fail(s->sim, i, 0, 0, false);
+	sim_env_set_limit(s->sim, 0);
+	sim_env_power_off_after(s->sim, UINT64_MAX);
+	s->armed = false;
+}
+
+/* The timeline takes nothing more: give the segment up and go on, as HELLO does. */
+static void recover_live(struct store_sim *s)
+{
+	sim_env_complete_all(s->sim);
+	s->counts.faults++;
+	if (timeline_void_tail(s->tl)) {
+		faults_lift(s);
+		if (timeline_void_tail(s->tl) && !sim_env_is_off(s->sim))
+			violation(s, "it does not recover: %d", state_of(s).error);
+	}
+	s->sent = state_of(s).durable_ordinal;
+	history_truncate(&s->h, s->sent);
+	say(s, "failed, goes on behind %d", (int)s->sent);
+}
+
+static void live(struct store_sim *s)
+{
+	unsigned int steps = 50 + below(s, 90);
+
+	for (unsigned int i = 0; i < steps && !sim_env_is_off(s->sim) && !s->wrong[0]; i++) {
+		uint64_t what = below(s, 20);
+
+		if (what < 5)
+			do_append(s);
+		else if (what < 8)
+			timeline_flush(s->tl);
+		else if (what < 14 && sim_env_pending(s->sim))
+			sim_env_complete(s->sim, below(s, sim_env_pending(s->sim)));
+		else if (what < 19)
+			do_index(s);
+		else if (below(s, 30) == 0)
+			do_flip(s);
+		else if (below(s, 4) == 0)
+			do_look(s);
+		if (state_of(s).failed && !sim_env_is_off(s->sim))
+			recover_live(s);
+		if (state_of(s).durable_ordinal > s->acked)
+			s->acked = state_of(s).durable_ordinal;
+	}
+}
+
+/* -- from life to life -- */
+
+/* A job that was done is taken first: a dead process takes nothing. */
+static void job_end(struct store_sim *s)
+{
+	if (s->job)
+		timeline_index_take(s->tl, s->job);
+	s->job = NULL;
+}
+
+static void life_end(struct store_sim *s)
+{
+	bool off = sim_env_is_off(s->sim);
+
+	job_end(s);
+	if (!off && below(s, 2)) {
+		say(s, "KILLED");
+		s->counts.kills++;
+		sim_env_kill(s->sim);
+	} else {
+		say(s, "POWER CUT");
+		s->counts.power_cuts++;
+		sim_env_crash(s->sim, below(s, 1u << 30));
+	}
+	timeline_close(s->tl);
+	s->tl = NULL;
+	faults_lift(s);
+}
+
+/* Open, and hold what is found against what was acknowledged and sent. */
+static bool life_begin(struct store_sim *s)
+{
+	size_t files = nr_run_files(s);
+	char why[TIMELINE_TEXT_BYTES];
+	uint64_t durable;
+	int ret = timeline_open(s->env, DIR, TIMELINE_CREATE, "owner", &s->tl, why);
+
+	if (ret) {
+		s->tl = NULL;
+		if (!sim_env_is_off(s->sim) && !(s->armed && (ret == -EIO || ret == -ENOSPC)))
+			violation(s, "it does not open: %s", why);
+		return false;
+	}
+	timeline_set_limits(s->tl, s->seal_bytes, 4096);
+	durable = state_of(s).durable_ordinal;
+	say(s, "opened: %d durable, %d acknowledged, %d sent, %zu runs", (int)durable,
+	    (int)s->acked, (int)s->sent, s->tl->manifest.nr_runs);
+	if (durable < s->acked || durable > s->sent) {
+		violation(s, "%d durable, %d were acknowledged, %d sent", (int)durable,
+			  (int)s->acked, (int)s->sent);
+		return false;
+	}
+	s->acked = s->sent = durable;
+	history_truncate(&s->h, durable);
+	if (sim_env_is_off(s->sim))
+		return false;	/* in the last of what opening does */
+	if (files > s->tl->manifest.nr_runs)
+		s->counts.strays += files - s->tl->manifest.nr_runs;
+	check_runs(s, !s->faulty);
+	if (!s->armed)
+		check_some(s, s->tl, 1);
+	if (!history_greet(&s->h, s->tl))
+		s->greeted = true;
+	return s->greeted && !s->wrong[0];
+}
+
+/* Until nothing is left to do; a run that was bad is made anew on the way. */
+static void index_all(struct store_sim *s)
+{
+	struct index_job *job;
+	unsigned int failed = 0;
+
+	while ((job = timeline_index_plan(s->tl)) && failed < 100) {
+		index_job_run(job, s->env, NULL);
+		failed += timeline_index_take(s->tl, job) != 0;
+	}
+	if (failed == 100)
+		violation(s, "the index does not become whole");
+}
+
+/* Whatever bit of a segment turns: a reader gets right content, or an error. */
+static void look_at_damage(struct store_sim *s)
+{
+	const struct timeline_commit *commits;
+	uint64_t bytes, number;
+	struct timeline *reader;
+	char path[64], why[TIMELINE_TEXT_BYTES];
+	size_t nr;
+
+	number = 1 + below(s, segment_writer_finished(&s->tl->writer) + 1);
+	segment_path(path, sizeof(path), DIR, number);
+	if (!sim_env_content(s->sim, path, &bytes) || bytes == 0)
+		return;
+	sim_env_flip(s->sim, path, below(s, bytes), below(s, 8));
+	if (timeline_open(s->env, DIR, TIMELINE_READ_ONLY, NULL, &reader, why))
+		return;
+	nr = timeline_commits(reader, &commits);
+	for (int i = 0; i < 3 && nr; i++) {
+		size_t index = below(s, nr);
+		struct view *v;
+
+		if (!commits[index].listed || view_open(reader, commits[index].cut_seq, &v, why))
+			continue;
+		s->counts.points++;
+		if (!history_sample(&s->h, v, index, 40))
+			violation(s, "with a damaged segment: %s", s->h.why);
+		view_close(v);
+	}
+	timeline_close(reader);
+}
+
+/* Undisturbed: the index is made whole, and the points are what they should be. */
+static void last_life(struct store_sim *s)
+{
+	uint64_t nr_runs, nr_waiting;
+
+	if (!life_begin(s))
+		return;
+	for (int i = 0; i < 3; i++)
+		do_append(s);
+	timeline_flush(s->tl);
+	sim_env_complete_all(s->sim);
+	if (state_of(s).durable_ordinal != s->sent)
+		violation(s, "undisturbed, %d are durable of %d", (int)state_of(s).durable_ordinal,
+			  (int)s->sent);
+	index_all(s);
+	timeline_index_state(s->tl, &nr_runs, &nr_waiting);
+	if (nr_waiting || s->tl->nr_bad_runs)
+		violation(s, "%d segments have no run", (int)nr_waiting);
+	check_runs(s, true);
+	check_some(s, s->tl, 2);
+	if (s->h.nr_batches)
+		check_point(s, s->tl, s->h.nr_batches - 1);
+	look_at_damage(s);
+	timeline_close(s->tl);
+	s->tl = NULL;
+}
+
+/* -- */
+
+const char *store_sim_run(struct store_sim *s, uint64_t seed, bool trace)
+{
+	sim_env_reset(s->sim, seed);
+	history_reset(&s->h, seed);
+	s->acked = s->sent = 0;
+	s->greeted = s->armed = s->faulty = false;
+	s->trace = trace;
+	s->wrong[0] = 0;
+	s->seal_bytes = 6144 << below(s, 3);
+	for (int life = 0; life < LIVES && !s->wrong[0]; life++) {
+		choose_fate(s);
+		if (life_begin(s))
+			live(s);
+		life_end(s);
+	}
+	if (!s->wrong[0])
+		last_life(s);
+	if (s->tl)
+		timeline_close(s->tl);
+	s->tl = NULL;
+	return s->wrong[0] ? s->wrong : NULL;
+}
+
+struct store_sim *store_sim_create(void)
+{
+	struct store_sim *s = sim_alloc(sizeof(*s));
+
+	s->sim = sim_env_create(1);
+	s->env = sim_env_env(s->sim);
+	history_init(&s->h, SECTORS);
+	return s;
+}
+
+void store_sim_destroy(struct store_sim *s)
+{
+	history_fini(&s->h);
+	sim_env_destroy(s->sim);
+	free(s);
+}
+
+const struct store_sim_counts *store_sim_counts(const struct store_sim *s)
+{
+	return &s->counts;
+}
