@@ -44,6 +44,8 @@ int cmd_info(const struct command *cmd, int argc, char **argv);
 int cmd_status(const struct command *cmd, int argc, char **argv);
 int cmd_points(const struct command *cmd, int argc, char **argv);
 int cmd_restore(const struct command *cmd, int argc, char **argv);
+int cmd_map(const struct command *cmd, int argc, char **argv);
+int cmd_unmap(const struct command *cmd, int argc, char **argv);
 int cmd_store_check(const struct command *cmd, int argc, char **argv);
 int cmd_store_scrub(const struct command *cmd, int argc, char **argv);
 

@@ -5,7 +5,9 @@
 #include <string.h>
 
 #include "cli.h"
+#include "mapping.h"
 
+#define RUN_DIR_OPTION "  --run-dir DIR      where it is remembered (default " MAPPING_RUN_DIR ")\n"
 #define STORE_OPTION "  --store DIR        of the target (default " CLI_STORE_DEFAULT ")\n"
 
 static const struct command commands[] = {
@@ -62,6 +64,18 @@ static const struct command commands[] = {
 	  "\n"
 	  "WHEN is latest, -5m, 14:03:07 (today), 2026-11-22T14:03:07+01:00 or seq:1:4711;\n"
 	  "a time means the last point at or before it.\n" },
+	{ "map", cmd_map, "[GROUP@WHEN [VOLUME]] [--store DIR] [--device] [--socket PATH]",
+	  "serve a point over NBD, read-only; without a point list what is served",
+	  STORE_OPTION
+	  "  --device           block devices as well, through nbdfuse and loop; needs root\n"
+	  "  --socket PATH      of the server (default in the directory below)\n"
+	  "  --force            also a point that is known to be damaged\n"
+	  RUN_DIR_OPTION
+	  "\n"
+	  "The server is an nbdkit of its own, which goes on until `blkship unmap`.\n" },
+	{ "unmap", cmd_unmap, "NAME... | --all", "end what map and mount have made",
+	  "  --all              all there are, also what a killed command or nbdkit left\n"
+	  RUN_DIR_OPTION },
 	{ "store check", cmd_store_check, "[GROUP]... [--store DIR] [--rebuild]",
 	  "read and check all that a store holds, mark points that need what is damaged",
 	  STORE_OPTION

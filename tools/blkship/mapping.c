@@ -1,0 +1,376 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "mapping.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "../../userspace/lib/name.h"
+#include "../../userspace/lib/seq.h"
+#include "cli.h"
+#include "unmount.h"
+
+#define MAX_MAPPINGS	9999
+#define FUSE_SUFFIX	".fuse"
+
+/* As the kernel shows it: what lies on files in it is found by their paths. */
+static int map_dir(const char *run_dir, char *path)
+{
+	char real[PATH_MAX];
+
+	if (!realpath(run_dir, real))
+		return -errno;
+	if (strlen(real) > MAPPING_PATH_BYTES / 2)
+		return -ENAMETOOLONG;
+	snprintf(path, MAPPING_PATH_BYTES, "%.300s/map", real);
+	return 0;
+}
+
+/* GROUP-N; anything else is none of ours. */
+static bool mapping_name_valid(const char *name)
+{
+	const char *dash = strrchr(name, '-');
+	char group[NAME_BYTES + 1];
+
+	if (!dash || (size_t)(dash - name) >= sizeof(group) || !dash[1] || dash[1] == '0' ||
+	    strspn(dash + 1, "0123456789") != strlen(dash + 1) || strlen(dash + 1) > 4)
+		return false;
+	memcpy(group, name, dash - name);
+	group[dash - name] = 0;
+	return name_valid(group);
+}
+
+static int lock_dir(struct mapping *m)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s/lock", m->dir);
+	m->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (m->lock < 0)
+		return -errno;
+	if (flock(m->lock, LOCK_EX | LOCK_NB) == 0)
+		return 0;
+	close(m->lock);
+	m->lock = -1;
+	return -EBUSY;
+}
+
+/* -- making -- */
+
+static int make_dir(const char *run_dir, const char *group, struct mapping *m, char *why)
+{
+	char path[MAPPING_PATH_BYTES];
+	int ret = mkdir(run_dir, 0755) < 0 && errno != EEXIST ? -errno : map_dir(run_dir, path);
+
+	if (ret == 0 && mkdir(path, 0700) < 0 && errno != EEXIST)
+		ret = -errno;
+	for (int i = 1; ret == 0 && i <= MAX_MAPPINGS; i++) {
+		snprintf(m->name, sizeof(m->name), "%.31s-%d", group, i);
+		snprintf(m->dir, sizeof(m->dir), "%.440s/%s", path, m->name);
+		if (mkdir(m->dir, 0700) == 0)
+			return lock_dir(m);
+		if (errno != EEXIST)
+			ret = -errno;
+	}
+	if (ret == 0)
+		ret = -ENOSPC;
+	snprintf(why, MAPPING_TEXT_BYTES, "%.400s: %s", run_dir, ret == -ENOSPC ?
+		 "too many mappings; `blkship unmap` those that are not needed" : strerror(-ret));
+	return ret;
+}
+
+int mapping_save(const struct mapping *m)
+{
+	char path[PATH_MAX], part[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s/state.json", m->dir);
+	snprintf(part, sizeof(part), "%s/state.json.new", m->dir);
+	if (!m->state || json_dump_file(m->state, part, JSON_INDENT(2)) < 0)
+		return -EIO;
+	return rename(part, path) < 0 ? -errno : 0;
+}
+
+/* In a build directory the plugin lies beside us; installed, nbdkit knows where. */
+static void plugin_path(char *path)
+{
+	ssize_t n = readlink("/proc/self/exe", path, PATH_MAX - 40);
+	char *slash;
+
+	path[n > 0 ? n : 0] = 0;
+	slash = strrchr(path, '/');
+	if (slash)
+		strcpy(slash + 1, "nbdkit-blkship-plugin.so");
+	if (!slash || access(path, R_OK) < 0)
+		strcpy(path, "blkship");
+}
+
+static int start_server(const struct mapping_request *request, const struct mapping *m, char *why)
+{
+	const struct point_named *named = request->named;
+	char pid[PATH_MAX], plugin[PATH_MAX], store[PATH_MAX + 8], group[80], point[64];
+	char *argv[12] = { "nbdkit", "-f", "-P", pid, "-U", (char *)m->socket };
+	size_t nr = 6;
+
+	if (request->writable)
+		argv[nr++] = "--filter=cow";
+	argv[nr++] = plugin;
+	argv[nr++] = store;
+	argv[nr++] = group;
+	argv[nr++] = point;
+	if (request->force)
+		argv[nr++] = "force=true";
+	snprintf(pid, sizeof(pid), "%s/nbdkit.pid", m->dir);
+	plugin_path(plugin);
+	snprintf(store, sizeof(store), "store=%s", request->store);
+	snprintf(group, sizeof(group), "group=%s", named->name.group);
+	/* By its cut: "latest" may be another one by now. */
+	snprintf(point, sizeof(point), "point=seq:%u:%llu", seq_incarnation(named->point->seq),
+		 (unsigned long long)seq_number(named->point->seq));
+	return helper_start(m->dir, "nbdkit", argv, request->writable, why);
+}
+
+int mapping_create(const struct mapping_request *request, struct mapping *m, char *why)
+{
+	const struct point_named *named = request->named;
+	char text[MAPPING_TEXT_BYTES], late[MAPPING_TEXT_BYTES];
+	int ret;
+
+	memset(m, 0, sizeof(*m));
+	m->lock = -1;
+	ret = make_dir(request->run_dir, named->name.group, m, why);
+	if (ret < 0)
+		return ret;
+	snprintf(m->socket, sizeof(m->socket), "%.500s%s", request->socket ? request->socket : m->dir,
+		 request->socket ? "" : "/nbd.sock");
+	m->state = json_pack("{s:i, s:s, s:s, s:o, s:o, s:s, s:s, s:s?, s:b, s:[]}", "schema", 1,
+			     "name", m->name, "group", named->name.group,
+			     "seq", cli_json_seq(named->point->seq),
+			     "time", cli_json_time(named->point->time_ns), "store", request->store,
+			     "socket", m->socket, "mounted_at", request->mount_dir,
+			     "writable", request->writable, "volumes");
+	ret = mapping_save(m);
+	if (ret < 0)
+		snprintf(text, sizeof(text), "%s: %s", m->dir, strerror(-ret));
+	else if (strlen(m->socket) >= sizeof(((struct sockaddr_un *)NULL)->sun_path)) {
+		ret = -ENAMETOOLONG;
+		snprintf(text, sizeof(text), "socket %.200s: a path this long is none a socket can have", m->socket);
+	} else {
+		ret = start_server(request, m, text);
+	}
+	if (ret == 0)
+		return 0;
+	snprintf(why, MAPPING_TEXT_BYTES, "%s", text);
+	if (mapping_destroy(m, late) < 0)
+		fprintf(stderr, "blkship: %s; `blkship unmap %s` tries again\n", late, m->name);
+	return ret;
+}
+
+/* -- finding -- */
+
+int mapping_open(const char *run_dir, const char *name, struct mapping *m)
+{
+	char path[MAPPING_PATH_BYTES], file[PATH_MAX];
+	const char *socket;
+	int ret;
+
+	memset(m, 0, sizeof(*m));
+	m->lock = -1;
+	if (!mapping_name_valid(name))
+		return -ENOENT;
+	ret = map_dir(run_dir, path);
+	if (ret < 0)
+		return ret;
+	snprintf(m->name, sizeof(m->name), "%s", name);
+	snprintf(m->dir, sizeof(m->dir), "%.440s/%s", path, name);
+	ret = lock_dir(m);
+	if (ret < 0)
+		return ret;
+	/* Without a state it was being made when its maker ended. */
+	snprintf(file, sizeof(file), "%s/state.json", m->dir);
+	m->state = json_load_file(file, 0, NULL);
+	socket = json_string_value(json_object_get(m->state, "socket"));
+	if (socket)
+		snprintf(m->socket, sizeof(m->socket), "%.511s", socket);
+	return 0;
+}
+
+void mapping_close(struct mapping *m)
+{
+	if (m->state)
+		json_decref(m->state);
+	if (m->lock >= 0)
+		close(m->lock);
+	m->state = NULL;
+	m->lock = -1;
+}
+
+static int name_compare(const void *a, const void *b)
+{
+	return strverscmp(*(char *const *)a, *(char *const *)b);
+}
+
+int mapping_names(const char *run_dir, char ***names, size_t *nr)
+{
+	char path[MAPPING_PATH_BYTES];
+	struct dirent *entry;
+	int ret = map_dir(run_dir, path);
+	DIR *dir = ret == 0 ? opendir(path) : NULL;
+
+	*names = NULL;
+	*nr = 0;
+	if (ret == 0 && !dir)
+		ret = -errno;
+	if (ret < 0)
+		return ret == -ENOENT ? 0 : ret;
+	while (ret == 0 && (entry = readdir(dir))) {
+		char **more;
+
+		if (!mapping_name_valid(entry->d_name))
+			continue;
+		more = reallocarray(*names, *nr + 1, sizeof(**names));
+		if (more) {
+			*names = more;
+			more[*nr] = strdup(entry->d_name);
+		}
+		if (more && more[*nr])
+			(*nr)++;
+		else
+			ret = -ENOMEM;
+	}
+	closedir(dir);
+	if (*nr)
+		qsort(*names, *nr, sizeof(**names), name_compare);
+	return ret;
+}
+
+/* -- using -- */
+
+void mapping_uri(const struct mapping *m, const char *volume, char *uri)
+{
+	char *at = uri + snprintf(uri, MAPPING_URI_BYTES, "nbd+unix:///%s?socket=", volume);
+
+	/* A volume's name needs no escapes, a path may. */
+	for (const char *p = m->socket; *p; p++) {
+		bool plain = (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') ||
+			     (*p >= '0' && *p <= '9') || strchr("/-._~", *p);
+
+		at += sprintf(at, plain ? "%c" : "%%%02X", (unsigned char)*p);
+	}
+}
+
+int mapping_fuse(const struct mapping *m, const char *volume, bool writable, char *path, char *why)
+{
+	char name[NAME_BYTES + 8], pid[PATH_MAX], dir[PATH_MAX], uri[MAPPING_URI_BYTES];
+	char *argv[8] = { "nbdfuse", "-P", pid };
+	size_t nr = 3;
+
+	if (!writable)
+		argv[nr++] = "-r";
+	argv[nr++] = path;
+	argv[nr++] = uri;
+	snprintf(name, sizeof(name), "%.31s" FUSE_SUFFIX, volume);
+	snprintf(pid, sizeof(pid), "%s/%s.pid", m->dir, name);
+	snprintf(dir, sizeof(dir), "%s/%s", m->dir, name);
+	snprintf(path, MAPPING_PATH_BYTES, "%.460s/disk", dir);
+	mapping_uri(m, volume, uri);
+	if (mkdir(dir, 0700) < 0) {
+		snprintf(why, MAPPING_TEXT_BYTES, "%.400s: %s", dir, strerror(errno));
+		return -errno;
+	}
+	return helper_start(m->dir, name, argv, false, why);
+}
+
+/* -- taking down -- */
+
+static int stop_fuse(const struct mapping *m, const char *name, char *why)
+{
+	char dir[PATH_MAX];
+	int ret;
+
+	snprintf(dir, sizeof(dir), "%s/%s", m->dir, name);
+	ret = unmount_dir(dir);
+	if (ret == 0)
+		ret = helper_stop(m->dir, name);
+	if (ret == 0 && rmdir(dir) < 0)
+		ret = -errno;
+	if (ret < 0)
+		snprintf(why, MAPPING_TEXT_BYTES, "%.400s: %s", dir, strerror(-ret));
+	return ret;
+}
+
+static bool is_fuse(const char *name)
+{
+	size_t length = strlen(name), suffix = strlen(FUSE_SUFFIX);
+
+	return length > suffix && strcmp(name + length - suffix, FUSE_SUFFIX) == 0;
+}
+
+static int stop_fuses(const struct mapping *m, char *why)
+{
+	DIR *dir = opendir(m->dir);
+	struct dirent *entry;
+	int ret = dir ? 0 : -errno;
+
+	while (ret == 0 && (entry = readdir(dir)))
+		if (is_fuse(entry->d_name))
+			ret = stop_fuse(m, entry->d_name, why);
+	if (dir)
+		closedir(dir);
+	return ret;
+}
+
+/* The lock goes last: until then nobody else touches the directory. */
+static int remove_dir(const struct mapping *m)
+{
+	int fd = open(m->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), ret = 0;
+	struct dirent *entry;
+	struct stat st;
+	DIR *dir;
+
+	if (fd < 0)
+		return -errno;
+	/* One outside, which nbdkit could not remove if it was killed. */
+	if (*m->socket && lstat(m->socket, &st) == 0 && S_ISSOCK(st.st_mode))
+		unlink(m->socket);
+	dir = fdopendir(fd);
+	while (dir && (entry = readdir(dir)))
+		if (entry->d_name[0] != '.' && strcmp(entry->d_name, "lock") != 0)
+			unlinkat(fd, entry->d_name, 0);
+	if (unlinkat(fd, "lock", 0) < 0 || rmdir(m->dir) < 0)
+		ret = -errno;
+	if (dir)
+		closedir(dir);
+	return ret;
+}
+
+int mapping_destroy(struct mapping *m, char *why)
+{
+	int ret = unmount_all(m->name, m->dir, why);
+
+	if (ret == 0)
+		ret = stop_fuses(m, why);
+	if (ret == 0) {
+		ret = helper_stop(m->dir, "nbdkit");
+		if (ret == 0)
+			ret = remove_dir(m);
+		if (ret < 0)
+			snprintf(why, MAPPING_TEXT_BYTES, "%.400s: %s", m->dir, strerror(-ret));
+	}
+	mapping_close(m);
+	return ret;
+}
+
+int mapping_of_mount(const char *dir, char *name)
+{
+	int ret = unmount_find(dir, name, MAPPING_NAME_BYTES);
+
+	return ret == 0 && !mapping_name_valid(name) ? -ENOENT : ret;
+}

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "unmount.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <mntent.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <unistd.h>
+
+#include "loopdev.h"
+#include "mapping.h"
+
+#define MOUNTS		"/proc/self/mounts"
+#define LINE_BYTES	(4 * PATH_MAX)
+
+struct found {
+	const char *source;
+	char dir[PATH_MAX];
+	bool any;
+};
+
+/* The last one: what was mounted later may lie on what was mounted before. */
+static int find_mount(const char *source, struct found *found)
+{
+	FILE *f = setmntent(MOUNTS, "re");
+	char *line = malloc(LINE_BYTES);
+	struct mntent entry;
+
+	found->any = false;
+	if (!f || !line) {
+		if (f)
+			endmntent(f);
+		free(line);
+		return f ? -ENOMEM : -errno;
+	}
+	while (getmntent_r(f, &entry, line, LINE_BYTES))
+		if (strcmp(entry.mnt_fsname, source) == 0) {
+			snprintf(found->dir, sizeof(found->dir), "%s", entry.mnt_dir);
+			found->any = true;
+		}
+	endmntent(f);
+	free(line);
+	return 0;
+}
+
+static int unmount_source(const char *source, char *why)
+{
+	struct found found;
+	int ret;
+
+	while ((ret = find_mount(source, &found)) == 0 && found.any)
+		if (umount2(found.dir, UMOUNT_NOFOLLOW) < 0) {
+			ret = -errno;
+			snprintf(why, MAPPING_TEXT_BYTES, "%.400s: %s", found.dir, ret == -EBUSY ?
+				 "in use; it stays mounted; end what works in it (fuser -vm shows what) and try again" :
+				 strerror(-ret));
+			break;
+		}
+	return ret;
+}
+
+static int unmount_device(void *arg, const char *device)
+{
+	return unmount_source(device, arg);
+}
+
+int unmount_all(const char *name, const char *dir, char *why)
+{
+	char source[MAPPING_NAME_BYTES + 16];
+	int ret = loopdev_each(dir, unmount_device, why);
+
+	if (ret == 0) {
+		snprintf(source, sizeof(source), UNMOUNT_SOURCE_PREFIX "%s", name);
+		ret = unmount_source(source, why);
+	}
+	if (ret == 0) {
+		ret = loopdev_detach_all(dir);
+		if (ret < 0)
+			snprintf(why, MAPPING_TEXT_BYTES, "loop devices over %.400s: %s", dir,
+				 ret == -EBUSY ? "in use (losetup -l shows them); they stay until they are closed; then try again" :
+				 strerror(-ret));
+	}
+	return ret;
+}
+
+int unmount_dir(const char *dir)
+{
+	if (umount2(dir, UMOUNT_NOFOLLOW) == 0 || errno == EINVAL || errno == ENOENT)
+		return 0;
+	return -errno;
+}
+
+int unmount_find(const char *dir, char *name, size_t bytes)
+{
+	const char *prefix = UNMOUNT_SOURCE_PREFIX;
+	FILE *f = setmntent(MOUNTS, "re");
+	char *line = malloc(LINE_BYTES);
+	struct mntent entry;
+	int ret = -ENOENT;
+
+	while (f && line && getmntent_r(f, &entry, line, LINE_BYTES))
+		if (strcmp(entry.mnt_dir, dir) == 0) {
+			bool ours = strncmp(entry.mnt_fsname, prefix, strlen(prefix)) == 0;
+
+			ret = ours ? 0 : -ENOENT;
+			if (ours)
+				snprintf(name, bytes, "%s", entry.mnt_fsname + strlen(prefix));
+		}
+	if (f)
+		endmntent(f);
+	free(line);
+	return ret;
+}
