@@ -52,25 +52,25 @@ static u32 shift_lane(u32 crc)
 	       lane_shift[2][crc >> 16 & 0xff] ^ lane_shift[3][crc >> 24];
 }
 
-static u32 crc_block(u32 crc, const u64 *p)
+static __always_inline u32 crc_block(u32 crc, const u64 *p)
 {
 	u64 a = crc, b = 0, c = 0, d = 0;
 	const u64 *end = p + LANE_WORDS;
 
 	do {
-#pragma GCC unroll 8
-		for (int i = 0; i < 8; i++) {
+#pragma GCC unroll 32
+		for (int i = 0; i < 32; i++) {
 			a = crc_word(a, p + i);
 			b = crc_word(b, p + LANE_WORDS + i);
 			c = crc_word(c, p + 2 * LANE_WORDS + i);
 			d = crc_word(d, p + 3 * LANE_WORDS + i);
 		}
-		p += 8;
+		p += 32;
 	} while (p < end);
 	return shift_lane(shift_lane(shift_lane(a) ^ b) ^ c) ^ d;
 }
 
-static u32 crc_fast(u32 crc, const u8 *p, u32 length_bytes)
+static __always_inline u32 crc_fast(u32 crc, const u8 *p, u32 length_bytes)
 {
 	const u64 *word = (const u64 *)p;
 	u64 state;
