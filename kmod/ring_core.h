@@ -19,7 +19,9 @@
 #ifndef BLKSHIP_RING_CORE_H
 #define BLKSHIP_RING_CORE_H
 
+#include <linux/kernel.h>
 #include <linux/types.h>
+#include <asm/barrier.h>
 #include "../uapi/linux/blkship.h"
 
 /* The in-flight table: the kernel's own twin of each descriptor. */
@@ -73,16 +75,6 @@ void blkship_ring_init(struct blkship_ring *r);
 u64 blkship_ring_mark(struct blkship_ring *r);
 
 /*
- * Take the next seq for a write, and a descriptor, payload space and an entry
- * for it if there is room. Returns true and sets *pos when captured; the caller
- * then copies the payload to blkship_ring_payload() and calls
- * blkship_ring_publish(), both without the lock. On false the write is a gap:
- * the caller marks its range dirty now and again at its completion.
- */
-bool blkship_ring_reserve(struct blkship_ring *r, const struct blkship_write *w,
-			  u64 *seq, u64 *pos);
-
-/*
  * Take the next seq for a write that is not to be captured although there may be
  * room: a gap, as when blkship_ring_reserve() returns false.
  */
@@ -91,22 +83,6 @@ u64 blkship_ring_pass_over(struct blkship_ring *r);
 /* Note a flush, which takes a seq only when it gets a descriptor. No payload. */
 bool blkship_ring_flush(struct blkship_ring *r, const struct blkship_write *w,
 			u64 *pos);
-
-/* No lock: where the payload of a reserved descriptor goes. */
-u8 *blkship_ring_payload(struct blkship_ring *r, u64 pos);
-
-/* No lock: the payload is in place; crc32c is of all of it. */
-void blkship_ring_publish(struct blkship_ring *r, u64 pos, u32 crc32c);
-
-/*
- * The operation of this descriptor ended, or timed out (STATE_GAP). Returns
- * false when seq is not the open entry at pos any more (it timed out): to the
- * caller that is a completion without an entry.
- */
-bool blkship_ring_end(struct blkship_ring *r, u64 pos, u64 seq, u8 state);
-
-/* Take what the consumer released. Called by reserve; also before a dump. */
-void blkship_ring_collect(struct blkship_ring *r);
 
 /*
  * The oldest open entry submitted at or before deadline_ns, searching from
@@ -118,7 +94,203 @@ const struct blkship_entry *
 blkship_ring_overdue(const struct blkship_ring *r, u64 deadline_ns, u64 *from,
 		     u32 *budget);
 
+/*
+ * What every write passes is here, to be part of its caller.
+ */
+
+static inline struct blkship_entry *ring_entry(const struct blkship_ring *r,
+					       u64 pos)
+{
+	return &r->entries[pos & (r->desc_count - 1)];
+}
+
+static inline struct blkship_desc *ring_desc(const struct blkship_ring *r,
+					     u64 pos)
+{
+	return &r->descs[pos & (r->desc_count - 1)];
+}
+
+/*
+ * Tell the consumer what is new. Pairs with its acquire of newest_seq: who has seen
+ * anything of a write, on the device or told by its submitter, sees its seq.
+ */
+static inline void ring_show_new(struct blkship_ring *r)
+{
+	struct blkship_ring_kernel *shared = r->shared;
+
+	WRITE_ONCE(shared->desc_head, r->desc_head);
+	WRITE_ONCE(shared->payload_head, r->payload_head);
+	smp_store_release(&shared->newest_seq, r->newest_seq);
+}
+
+/*
+ * Tell the consumer what has ended. What is new went first: whoever sees the
+ * watermark also sees the head, and the ends of all descriptors below it.
+ */
+static inline void ring_show_ended(struct blkship_ring *r)
+{
+	u64 watermark = r->newest_seq;
+
+	while (r->watermark_pos < r->desc_head) {
+		const struct blkship_entry *e = ring_entry(r, r->watermark_pos);
+
+		if (e->state == BLKSHIP_STATE_OPEN) {
+			watermark = e->seq - 1;
+			break;
+		}
+		r->watermark_payload = e->payload_end;
+		r->watermark_pos++;
+	}
+	WRITE_ONCE(r->shared->watermark_pos, r->watermark_pos);
+	/* Pairs with the consumer's acquire of the watermark. */
+	smp_store_release(&r->shared->watermark_seq, watermark);
+}
+
+/* The consumer's position is not what it was: follow it, if it makes sense. */
+void blkship_ring_follow(struct blkship_ring *r, u64 released);
+
+/* Take what the consumer released. Part of a reservation; also before a dump. */
+static inline void blkship_ring_collect(struct blkship_ring *r)
+{
+	/* Pairs with the consumer's release: it has read what it gives back. */
+	u64 released = smp_load_acquire(&r->consumer->released_pos);
+
+	if (unlikely(released != r->desc_tail))
+		blkship_ring_follow(r, released);
+}
+
+/* One in sixteen descriptors is kept for operations without payload. */
+#define RING_KEPT_DESC_SHIFT 4
+
+/* Whether there is room; its payload begins at the head, or past a skipped end. */
+static inline bool ring_has_room(const struct blkship_ring *r,
+				 u32 payload_bytes, u64 *start)
+{
+	u64 descs = r->desc_count, in_ring;
+
+	*start = r->payload_head;
+	if (!payload_bytes)
+		return r->desc_head - r->desc_tail < descs;
+	in_ring = r->payload_head & (r->payload_bytes - 1);
+	if (unlikely(in_ring + payload_bytes > r->payload_bytes))
+		*start += r->payload_bytes - in_ring;
+	return r->desc_head - r->desc_tail <
+	       descs - (descs >> RING_KEPT_DESC_SHIFT) &&
+	       *start + payload_bytes - r->payload_tail <= r->payload_bytes;
+}
+
+static __always_inline u64 ring_take(struct blkship_ring *r,
+				     const struct blkship_write *w, u64 start,
+				     u32 payload_bytes, u64 seq)
+{
+	struct blkship_ring_kernel *shared = r->shared;
+	u64 pos = r->desc_head++;
+	struct blkship_entry *e = ring_entry(r, pos);
+	struct blkship_desc *d = ring_desc(r, pos);
+
+	r->payload_head = start + payload_bytes;
+	e->seq = seq;
+	e->payload_end = start + payload_bytes;
+	e->submit_ns = w->submit_ns;
+	e->offset_bytes = w->offset_bytes;
+	e->length_bytes = w->length_bytes;
+	e->volume = w->volume;
+	e->state = BLKSHIP_STATE_OPEN;
+
+	d->seq = seq;
+	d->time_ns = w->time_ns;
+	d->offset_bytes = w->offset_bytes;
+	d->payload_pos = start;
+	d->length_bytes = w->length_bytes;
+	d->crc32c = 0;
+	d->volume = w->volume;
+	d->op = w->op;
+	d->flags = w->flags;
+	WRITE_ONCE(d->state, BLKSHIP_STATE_OPEN);
+	WRITE_ONCE(shared->captured, shared->captured + 1);
+	WRITE_ONCE(shared->captured_bytes,
+		   shared->captured_bytes + payload_bytes);
+	return pos;
+}
+
+/*
+ * There is no room, or there was none: whether capture goes on. If not, the seq
+ * that was taken is shown as one of a gap.
+ */
+bool blkship_ring_goes_on(struct blkship_ring *r, u32 payload_bytes);
+
+/*
+ * Take the next seq for a write, and a descriptor, payload space and an entry
+ * for it if there is room. Returns true and sets *pos when captured; the caller
+ * then copies the payload to blkship_ring_payload() and calls
+ * blkship_ring_publish(), both without the lock. On false the write is a gap:
+ * the caller marks its range dirty now and again at its completion.
+ */
+static __always_inline bool
+blkship_ring_reserve(struct blkship_ring *r, const struct blkship_write *w,
+		     u64 *seq, u64 *pos)
+{
+	u32 payload_bytes = w->op == BLKSHIP_OP_WRITE ? w->length_bytes : 0;
+	u64 start;
+
+	blkship_ring_collect(r);
+	*seq = ++r->newest_seq;
+	if (unlikely(!ring_has_room(r, payload_bytes, &start) ||
+		     !r->capturing) &&
+	    !blkship_ring_goes_on(r, payload_bytes))
+		return false;
+	*pos = ring_take(r, w, start, payload_bytes, *seq);
+	/* It is open: the watermark stays where it is. */
+	ring_show_new(r);
+	return true;
+}
+
+/* No lock: where the payload of a reserved descriptor goes. */
+static inline u8 *blkship_ring_payload(const struct blkship_ring *r, u64 pos)
+{
+	return r->payload +
+	       (ring_desc(r, pos)->payload_pos & (r->payload_bytes - 1));
+}
+
+/* No lock: the payload is in place; crc32c is of all of it. */
+static inline void blkship_ring_publish(struct blkship_ring *r, u64 pos,
+					u32 crc32c)
+{
+	/* Seen by the consumer through the release in ring_show_ended(). */
+	WRITE_ONCE(ring_desc(r, pos)->crc32c, crc32c);
+}
+
+/* Count one that ended in another way than most. */
+void blkship_ring_count_end(struct blkship_ring *r, u8 state);
+
+/*
+ * The operation of this descriptor ended, or timed out (STATE_GAP). Returns
+ * false when seq is not the open entry at pos any more (it timed out): to the
+ * caller that is a completion without an entry.
+ */
+static inline bool blkship_ring_end(struct blkship_ring *r, u64 pos, u64 seq,
+				    u8 state)
+{
+	struct blkship_entry *e = ring_entry(r, pos);
+
+	if (unlikely(e->seq != seq || e->state != BLKSHIP_STATE_OPEN))
+		return false;
+	e->state = state;
+	WRITE_ONCE(ring_desc(r, pos)->state, state);
+	if (unlikely(state != BLKSHIP_STATE_DONE))
+		blkship_ring_count_end(r, state);
+	ring_show_ended(r);
+	return true;
+}
+
 /* Whether the consumer asked to be woken at the present watermark. */
-bool blkship_ring_wants_wake(const struct blkship_ring *r);
+static inline bool blkship_ring_wants_wake(const struct blkship_ring *r)
+{
+	u64 pos = READ_ONCE(r->consumer->wake_pos);
+	u64 payload = READ_ONCE(r->consumer->wake_payload);
+
+	return (pos && r->watermark_pos >= pos) ||
+	       (payload && r->watermark_payload >= payload);
+}
 
 #endif
