@@ -132,20 +132,13 @@ static void flight_remove(struct blkship_group *grp, struct blkship_flight *f)
 			list_add_tail(&other->waiting, &grp->to_issue);
 }
 
-/*
- * The consumer names the position it waits for, and is woken once for it. No
- * wake-up is lost: poll joins the queue before it looks under the lock.
- */
-void blkship_group_wake(struct blkship_group *grp)
+/* No wake-up is lost: poll joins the queue before it looks under the lock. */
+void blkship_group_wake_wanted(struct blkship_group *grp)
 {
-	struct blkship_ring *ring = &grp->ring;
-	u64 pos, payload;
+	u64 pos = READ_ONCE(grp->ring.consumer->wake_pos);
+	u64 payload = READ_ONCE(grp->ring.consumer->wake_payload);
 
 	lockdep_assert_held(&grp->lock);
-	if (likely(!blkship_ring_wants_wake(ring)))
-		return;
-	pos = READ_ONCE(ring->consumer->wake_pos);
-	payload = READ_ONCE(ring->consumer->wake_payload);
 	if ((pos == grp->woken_pos && payload == grp->woken_payload) ||
 	    !waitqueue_active(&grp->wait))
 		return;
@@ -154,51 +147,58 @@ void blkship_group_wake(struct blkship_group *grp)
 	irq_work_queue(&grp->wake_work);
 }
 
-/*
- * The compiler makes one string instruction of a copy that is known to be no
- * longer than a page, where memcpy() of many a processor is a loop.
- */
-static __always_inline void copy_pages(u8 *to, const u8 *from, u32 bytes)
+/* In pieces of pages, whatever they are in. */
+static noinline void copy_odd(u8 *to, const u8 *from, u32 bytes)
 {
-	u32 piece;
-
-	do {
-		piece = min_t(u32, bytes, PAGE_SIZE);
-		memcpy(to, from, piece);
-		to += piece;
-		from += piece;
-		bytes -= piece;
-	} while (unlikely(bytes));
-}
-
-/* Most writes are in one piece. */
-static u32 copy_pieces(u8 *to, struct bio *bio, struct bvec_iter start)
-{
-	struct bvec_iter iter;
-	struct bio_vec bv;
-	u32 length = 0;
-
-	__bio_for_each_bvec(bv, bio, iter, start) {
-		copy_pages(to + length, bvec_virt(&bv), bv.bv_len);
-		length += bv.bv_len;
+	for (; bytes >= PAGE_SIZE; bytes -= PAGE_SIZE) {
+		memcpy(to, from, PAGE_SIZE);
+		to += PAGE_SIZE;
+		from += PAGE_SIZE;
 	}
-	return length;
+	memcpy(to, from, bytes);
 }
 
-void blkship_payload_copy(struct blkship_ring *ring, u64 pos, struct bio *bio,
-			  struct bvec_iter start)
+/*
+ * The compiler makes one string instruction of the copy of a page to an aligned
+ * place, where memcpy() of many a processor is a loop.
+ */
+static __always_inline void copy_piece(u8 *to, const u8 *from, u32 bytes)
 {
-	struct bio_vec *first = &bio->bi_io_vec[start.bi_idx];
-	u8 *payload = blkship_ring_payload(ring, pos);
-	u32 length = start.bi_size;
-
-	if (likely(first->bv_len - start.bi_bvec_done >= length))
-		copy_pages(payload, bvec_virt(first) + start.bi_bvec_done,
-			   length);
+	if (likely(bytes == PAGE_SIZE) &&
+	    likely(IS_ALIGNED((unsigned long)to, sizeof(u64))))
+		memcpy(PTR_ALIGN_DOWN(to, sizeof(u64)), from, PAGE_SIZE);
 	else
-		length = copy_pieces(payload, bio, start);
+		copy_odd(to, from, bytes);
+}
+
+/* All that @from has left. */
+static __always_inline void copy_payload(u8 *to, const struct bio *bio,
+					 const struct bvec_iter *from)
+{
+	struct bio_vec *bv = &bio->bi_io_vec[from->bi_idx];
+	const u8 *at = bvec_virt(bv) + from->bi_bvec_done;
+	u32 piece = bv->bv_len - from->bi_bvec_done, left = from->bi_size;
+
+	while (unlikely(piece < left)) {
+		copy_piece(to, at, piece);
+		to += piece;
+		left -= piece;
+		bv++;
+		at = bvec_virt(bv);
+		piece = bv->bv_len;
+	}
+	copy_piece(to, at, left);
+}
+
+void blkship_payload_copy(struct blkship_ring *ring, u64 pos,
+			  const struct bio *bio, const struct bvec_iter *from)
+{
+	u8 *payload = blkship_ring_payload(ring, pos);
+
+	copy_payload(payload, bio, from);
 	/* Of the copy, not of the pages: those may still be written to. */
-	blkship_ring_publish(ring, pos, blkship_payload_crc(payload, length));
+	blkship_ring_publish(ring, pos,
+			     blkship_payload_crc(payload, from->bi_size));
 }
 
 /* The submitter is through with a held one: go, unless somebody is before it. */
@@ -261,7 +261,7 @@ bool blkship_capture_write(struct blkship_flight *f, struct bio *bio,
 	if (unlikely(overflow))
 		queue_work(blkship_wq, &grp->overflow_work);
 	if (likely(captured) && w->op == BLKSHIP_OP_WRITE)
-		blkship_payload_copy(&grp->ring, f->pos, bio, bio->bi_iter);
+		blkship_payload_copy(&grp->ring, f->pos, bio, &bio->bi_iter);
 	/* Pairs with the scan: it leaves alone what is still being copied. */
 	smp_store_release(&f->copied, true);
 	return likely(!held) || flight_release(grp, f);

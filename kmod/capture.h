@@ -62,9 +62,9 @@ static inline u32 blkship_record_max_bytes(const struct blkship_ring *ring)
 	return min_t(u64, BLKSHIP_MAX_RECORD_BYTES, ring->payload_bytes / 4);
 }
 
-/* Copy what is from @start on to a reserved descriptor's place, and publish it. */
-void blkship_payload_copy(struct blkship_ring *ring, u64 pos, struct bio *bio,
-			  struct bvec_iter start);
+/* Copy what @from has left to a reserved descriptor's place, and publish it. */
+void blkship_payload_copy(struct blkship_ring *ring, u64 pos,
+			  const struct bio *bio, const struct bvec_iter *from);
 
 /*
  * Let go what waited for its regions to be listed and now is, or all if there

@@ -174,6 +174,11 @@ u32 blkship_flights_met(const struct blkship_flight *f);
 bool blkship_flight_refused(const struct blkship_flight *f);
 
 /* Wake the consumer if it asked for that at the present watermark. */
-void blkship_group_wake(struct blkship_group *grp);
+void blkship_group_wake_wanted(struct blkship_group *grp);
+static inline void blkship_group_wake(struct blkship_group *grp)
+{
+	if (unlikely(blkship_ring_wants_wake(&grp->ring)))
+		blkship_group_wake_wanted(grp);
+}
 
 #endif

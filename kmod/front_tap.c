@@ -68,34 +68,6 @@ static bool op_matters(enum req_op op)
 	return op_is_write(op) || unlikely(op == REQ_OP_DRV_IN);
 }
 
-/* What becomes of a write that is not like most. */
-static noinline void tap_submit_odd(struct blkship_tap *tap, struct bio *bio,
-				    struct blkship_span span, u8 op)
-{
-	u64 skipped = tap->first + span.first - bio->bi_iter.bi_sector;
-	bool capture = true;
-
-	if (READ_ONCE(tap->leaving)) {
-		blkship_observe_pass(tap->front.vol, span);
-		return;
-	}
-	if (bio->bi_opf & REQ_SWAP)
-		op = BLKSHIP_OP_DISCARD;	/* nobody's data after a restart */
-	else if (!op || (op == BLKSHIP_OP_WRITE &&
-			 (bio->bi_iter.bi_size > COPY_MAX_BYTES ||
-			  bio_has_crypt_ctx(bio))))	/* ours is plain text */
-		capture = false;
-	blkship_observe_submit(tap->front.vol, bio, span,
-			       skipped << SECTOR_SHIFT, op, capture);
-}
-
-static bool bio_is_odd(const struct blkship_tap *tap, struct bio *bio)
-{
-	return READ_ONCE(tap->leaving) || bio->bi_opf & REQ_SWAP ||
-	       bio->bi_iter.bi_size > COPY_MAX_BYTES ||
-	       bio->bi_iter.bi_sector < tap->first || bio_has_crypt_ctx(bio);
-}
-
 /*
  * Of a whole disk nothing lies behind the end, nor of a partition for who writes to
  * that: the device has grown, and nobody may call the volume current before it
@@ -108,24 +80,76 @@ static noinline void tap_beyond(struct blkship_tap *tap, const struct bio *bio)
 		blkship_observe_outgrown(tap->front.vol);
 }
 
-static void tap_submit(struct blkship_tap *tap, struct bio *bio)
+/* A write that is not like most, or what else changes data. */
+static noinline void tap_submit_odd(struct blkship_tap *tap, struct bio *bio)
 {
 	u8 op = blkship_op_of(bio);
+	bool capture = true;
 	struct blkship_span span;
+	u64 skipped;
 
-	if (unlikely(bio_end_sector(bio) > READ_ONCE(tap->last) + 1))
+	if (!bio->bi_iter.bi_size)
+		return;
+	if (bio_end_sector(bio) > READ_ONCE(tap->last) + 1)
 		tap_beyond(tap, bio);
 	if (!bio_span(tap, bio, bio->bi_iter.bi_size, &span))
 		return;
-	if (unlikely(!op) || unlikely(bio_is_odd(tap, bio)))
-		tap_submit_odd(tap, bio, span, op);
-	else
-		blkship_observe_submit(tap->front.vol, bio, span, 0, op, true);
+	if (READ_ONCE(tap->leaving)) {
+		blkship_observe_pass(tap->front.vol, span);
+		return;
+	}
+	if (bio->bi_opf & REQ_SWAP)
+		op = BLKSHIP_OP_DISCARD;	/* nobody's data after a restart */
+	else if (!op || (op == BLKSHIP_OP_WRITE &&
+			 (bio->bi_iter.bi_size > COPY_MAX_BYTES ||
+			  bio_has_crypt_ctx(bio))))	/* ours is plain text */
+		capture = false;
+	skipped = tap->first + span.first - bio->bi_iter.bi_sector;
+	blkship_observe_submit(tap->front.vol, bio, span,
+			       skipped << SECTOR_SHIFT, op, capture);
+}
+
+/* Whether nothing of that can happen to it. */
+static bool bio_is_plain(const struct blkship_tap *tap, struct bio *bio)
+{
+	return (bio->bi_opf & (REQ_OP_MASK | REQ_SWAP)) == REQ_OP_WRITE &&
+	       bio->bi_iter.bi_size - 1 < tap->record_max_bytes &&
+	       bio->bi_iter.bi_sector >= tap->first &&
+	       bio_end_sector(bio) <= READ_ONCE(tap->last) + 1 &&
+	       !READ_ONCE(tap->leaving) && !bio_has_crypt_ctx(bio);
+}
+
+static void tap_submit(struct blkship_tap *tap, struct bio *bio)
+{
+	blkship_observe_write(tap->front.vol, bio,
+			      bio->bi_iter.bi_sector - tap->first);
+}
+
+/* If it has one record for so much of it, from where the bio is now. */
+static __always_inline struct blkship_observed *
+tap_find(const struct blkship_tap *tap, const struct bio *bio, u32 bytes,
+	 struct blkship_span *span)
+{
+	span->first = bio->bi_iter.bi_sector - tap->first;
+	span->last = span->first + (bytes >> SECTOR_SHIFT) - 1;
+	return blkship_observed_whole(tap->front.vol, bio, *span);
+}
+
+static void tap_issue_bio(struct blkship_tap *tap, const struct bio *bio)
+{
+	struct blkship_span span;
+	struct blkship_observed *o = tap_find(tap, bio, bio->bi_iter.bi_size,
+					      &span);
+
+	if (likely(o))
+		blkship_observed_issue(o);
+	else if (bio_span(tap, bio, bio->bi_iter.bi_size, &span) &&
+		 !blkship_observe_issue(tap->front.vol, bio, span))
+		blkship_tap_alarm(tap);
 }
 
 static void tap_issue(struct blkship_tap *tap, struct request *rq)
 {
-	struct blkship_span span;
 	const struct bio *bio;
 
 	if (unlikely(blk_rq_is_passthrough(rq))) {
@@ -135,30 +159,38 @@ static void tap_issue(struct blkship_tap *tap, struct request *rq)
 		return;
 	}
 	for (bio = rq->bio; bio; bio = bio->bi_next)
-		if (bio_span(tap, bio, bio->bi_iter.bi_size, &span) &&
-		    unlikely(!blkship_observe_issue(tap->front.vol, bio, span)))
-			blkship_tap_alarm(tap);
+		tap_issue_bio(tap, bio);
+}
+
+static void tap_complete_bio(struct blkship_tap *tap, const struct bio *bio,
+			     u32 bytes, bool failed)
+{
+	struct blkship_span span;
+	struct blkship_observed *o = tap_find(tap, bio, bytes, &span);
+
+	if (likely(o))
+		blkship_observed_progress(o, tap->front.vol, bio, span, failed);
+	else if (bio_span(tap, bio, bytes, &span))
+		blkship_observe_progress(tap->front.vol, bio, span, failed);
 }
 
 static void tap_complete(struct blkship_tap *tap, const struct request *rq,
 			 bool failed, u32 bytes)
 {
-	struct blkship_span span;
 	const struct bio *bio;
 	u32 part;
 
 	for (bio = rq->bio; bio && bytes; bio = bio->bi_next) {
 		part = min(bytes, bio->bi_iter.bi_size);
 		bytes -= part;
-		if (part && bio_span(tap, bio, part, &span))
-			blkship_observe_progress(tap->front.vol, bio, span,
-						 failed);
+		if (part)
+			tap_complete_bio(tap, bio, part, failed);
 	}
 }
 
 /*
  * The probes are short, because every request of every disk passes them, and
- * leave to others what is to be done where a bucket has somebody.
+ * leave to others what is to be done where somebody may be tapped.
  */
 static struct blkship_tap *first_tap(const struct gendisk *disk)
 {
@@ -172,30 +204,87 @@ static struct blkship_tap *first_tap(const struct gendisk *disk)
 			hlist_next_rcu(&tap->node)), struct blkship_tap, node)) \
 		if (tap->disk == (disk_))
 
-static noinline void taps_submit(struct blkship_tap *tap, struct bio *bio)
+/*
+ * Most disks have one tap, and most writes are one bio of one record: that is tried
+ * first, and for all else there is a function beside. Taps of a disk do not overlap:
+ * who has all of a bio is the only one.
+ */
+static noinline void taps_submit_odd(struct blkship_tap *tap, struct bio *bio)
 {
 	const struct gendisk *disk = bio->bi_bdev->bd_disk;
 
-	if (unlikely(!bio->bi_iter.bi_size))
-		return;
-	for_each_tap_of(tap, disk)
+	for_each_tap_of(tap, disk) {
+		if (bio_is_plain(tap, bio))
+			tap_submit(tap, bio);
+		else
+			tap_submit_odd(tap, bio);
+	}
+}
+
+static noinline void taps_submit(struct blkship_tap *tap, struct bio *bio)
+{
+	if (likely(tap->disk == bio->bi_bdev->bd_disk) &&
+	    likely(bio_is_plain(tap, bio)))
 		tap_submit(tap, bio);
+	else
+		taps_submit_odd(tap, bio);
+}
+
+/* A write that is one bio: of this disk, and with one record for all of these bytes. */
+static __always_inline struct blkship_observed *
+tap_find_only(const struct blkship_tap *tap, const struct request *rq,
+	      u32 bytes, struct blkship_span *span)
+{
+	const struct bio *bio = rq->bio;
+
+	if (unlikely(tap->disk != rq->q->disk) ||
+	    unlikely(req_op(rq) != REQ_OP_WRITE) || unlikely(!bio) ||
+	    unlikely(bio->bi_next) || unlikely(bytes > bio->bi_iter.bi_size) ||
+	    unlikely(!bytes))
+		return NULL;
+	return tap_find(tap, bio, bytes, span);
+}
+
+static noinline void taps_issue_odd(struct blkship_tap *tap, struct request *rq)
+{
+	for_each_tap_of(tap, rq->q->disk)
+		tap_issue(tap, rq);
 }
 
 static noinline void taps_issue(struct blkship_tap *tap, struct request *rq)
 {
+	struct blkship_span span;
+	struct blkship_observed *o = tap_find_only(tap, rq, blk_rq_bytes(rq),
+						   &span);
+
+	if (likely(o))
+		blkship_observed_issue(o);
+	else
+		taps_issue_odd(tap, rq);
+}
+
+static noinline void taps_complete_odd(struct blkship_tap *tap,
+				       const struct request *rq, bool failed,
+				       u32 bytes)
+{
+	if (blk_rq_is_passthrough((struct request *)rq))
+		return;
 	for_each_tap_of(tap, rq->q->disk)
-		tap_issue(tap, rq);
+		tap_complete(tap, rq, failed, bytes);
 }
 
 static noinline void taps_complete(struct blkship_tap *tap,
 				   const struct request *rq, bool failed,
 				   u32 bytes)
 {
-	if (unlikely(blk_rq_is_passthrough((struct request *)rq)))
-		return;
-	for_each_tap_of(tap, rq->q->disk)
-		tap_complete(tap, rq, failed, bytes);
+	struct blkship_span span;
+	struct blkship_observed *o = tap_find_only(tap, rq, bytes, &span);
+
+	if (likely(o))
+		blkship_observed_progress(o, tap->front.vol, rq->bio, span,
+					  failed);
+	else
+		taps_complete_odd(tap, rq, failed, bytes);
 }
 
 static noinline void taps_end(struct blkship_tap *tap, struct bio *bio)
@@ -332,6 +421,8 @@ int blkship_tap_show(struct blkship_tap *tap)
 	if (ret)
 		return ret;
 	nr_shown++;
+	tap->record_max_bytes =
+		blkship_record_max_bytes(&tap->front.vol->grp->ring);
 	hlist_add_head_rcu(&tap->node, bucket_of(tap->disk));
 	return 0;
 }

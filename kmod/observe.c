@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* See observe.h for what this stage promises. */
 #include <linux/bio.h>
-#include <linux/hash.h>
 #include <linux/vmalloc.h>
 
 #include "observe.h"
@@ -85,30 +84,6 @@ static struct blkship_flight *find_apart(const struct blkship_volume *vol,
 		if (f->first > sector)
 			*next = min(*next, f->first);
 	}
-	return NULL;
-}
-
-static struct blkship_observed **hint_of(const struct blkship_group *grp,
-					 const struct bio *bio)
-{
-	return &grp->observer->hints[hash_ptr(bio, BLKSHIP_HINT_BITS)];
-}
-
-/*
- * The common case: a bio that is in one piece, in one record. Without the lock
- * what it returns may be another's by now; it is memory that stays.
- */
-static struct blkship_observed *hint_find(const struct blkship_volume *vol,
-					  const struct bio *bio,
-					  struct blkship_span span)
-{
-	struct blkship_observed *o = READ_ONCE(*hint_of(vol->grp, bio));
-
-	if (likely(o) && likely(READ_ONCE(o->bio) == bio) &&
-	    likely(o->flight.vol == vol) &&
-	    likely(o->flight.first <= span.first) &&
-	    likely(span.last <= o->flight.last))
-		return o;
 	return NULL;
 }
 
@@ -235,11 +210,12 @@ struct blkship_observing {
 	bool capture;
 };
 
-static bool meets_near(const struct blkship_flight *f, u64 region)
+static __always_inline bool meets_near(const struct blkship_flight *f,
+				       const struct hlist_head *near)
 {
 	const struct blkship_observed *o;
 
-	hlist_for_each_entry(o, near_of(f->vol, region), near_node)
+	hlist_for_each_entry(o, near, near_node)
 		if (o->flight.vol == f->vol && flights_meet(&o->flight, f))
 			return true;
 	return false;
@@ -252,31 +228,39 @@ static bool meets_any_near(const struct blkship_flight *f)
 
 	last = min(last, region + (1 << BLKSHIP_NEAR_BITS) - 1);
 	for (; f->vol->nr_near && region <= last; region++)
-		if (meets_near(f, region))
+		if (meets_near(f, near_of(f->vol, region)))
 			return true;
 	return false;
 }
 
-/* Where it is found by its blocks; false when they are taken. */
-static bool observed_insert(struct blkship_observed *o)
+/* As below, for one that lies in several regions. */
+static noinline bool observed_insert_wide(struct blkship_observed *o)
 {
-	struct blkship_flight *f = &o->flight;
-	u64 region = region_of(f->first);
+	o->near = false;
+	return !meets_any_near(&o->flight) && flight_insert(&o->flight);
+}
 
-	o->near = region == region_of(f->last);
-	if (unlikely(meets_apart(f)))
+/* Where it is found by its blocks; false when they are taken. */
+static __always_inline bool observed_insert(struct blkship_observed *o,
+					    struct blkship_volume *vol,
+					    u64 region, u64 last_region)
+{
+	struct hlist_head *near = near_of(vol, region);
+
+	if (unlikely(meets_apart(&o->flight)))
 		return false;
-	if (unlikely(!o->near))
-		return !meets_any_near(f) && flight_insert(f);
-	if (unlikely(meets_near(f, region)) ||
-	    unlikely(f->vol->flights.rb_node && blkship_flights_met(f)))
+	if (unlikely(region != last_region))
+		return observed_insert_wide(o);
+	if (unlikely(meets_near(&o->flight, near)) ||
+	    unlikely(vol->flights.rb_node && blkship_flights_met(&o->flight)))
 		return false;
-	hlist_add_head(&o->near_node, near_of(f->vol, region));
-	f->vol->nr_near++;
+	o->near = true;
+	hlist_add_head(&o->near_node, near);
+	vol->nr_near++;
 	return true;
 }
 
-static void observed_erase(struct blkship_observed *o)
+static __always_inline void observed_erase(struct blkship_observed *o)
 {
 	struct blkship_flight *f = &o->flight;
 
@@ -291,25 +275,21 @@ static void observed_erase(struct blkship_observed *o)
 }
 
 /*
- * Its blocks are taken, or not. When they are, the device may do the two in any
- * order: dirty, with a seq that comes before that of anything that depends on
- * how it went.
+ * Its blocks are taken: the device may do the two in any order. Dirty, with a seq
+ * that comes before that of anything that depends on how it went.
  */
-static void observed_place(struct blkship_observed *o)
+static noinline void observed_set_apart(struct blkship_observed *o)
 {
-	struct blkship_flight *f = &o->flight;
-
-	if (likely(observed_insert(o)))
-		return;
-	flight_set_apart(f);
-	if (f->vol->seen)
-		flight_mark(f);
+	flight_set_apart(&o->flight);
+	if (o->flight.vol->seen)
+		flight_mark(&o->flight);
 }
 
 /* It begins: found from now on by its bio and its blocks. */
 static __always_inline void observed_begin(struct blkship_observed *o,
 			   const struct blkship_observing *what, u8 kind)
 {
+	struct blkship_observer *obs = what->vol->grp->observer;
 	struct blkship_flight *f = &o->flight;
 
 	f->vol = what->vol;
@@ -324,8 +304,10 @@ static __always_inline void observed_begin(struct blkship_observed *o,
 	o->issued = false;
 	o->failed = false;
 	o->bio = what->bio;
-	WRITE_ONCE(*hint_of(f->vol->grp, what->bio), o);
-	observed_place(o);
+	WRITE_ONCE(obs->hints[hash_ptr(what->bio, BLKSHIP_HINT_BITS)], o);
+	if (unlikely(!observed_insert(o, what->vol, region_of(what->first),
+				      region_of(what->last))))
+		observed_set_apart(o);
 }
 
 /*
@@ -371,6 +353,7 @@ observing_reserve(const struct blkship_observing *what,
 	struct blkship_group *grp = vol->grp;
 	struct blkship_observed *o;
 	u64 seq, pos;
+	u32 place;
 
 	if (unlikely(!vol->seen))
 		return NULL;
@@ -382,23 +365,37 @@ observing_reserve(const struct blkship_observing *what,
 	}
 	if (unlikely(!blkship_ring_reserve(&grp->ring, w, &seq, &pos)))
 		return NULL;
-	o = &grp->observer->all[pos & (grp->ring.desc_count - 1)];
+	place = pos & (grp->ring.desc_count - 1);
+	o = &grp->observer->all[place];
 	o->flight.seq = seq;
 	o->flight.pos = pos;
-	*flight_slot(grp, pos) = &o->flight;
+	grp->flights[place] = &o->flight;
 	grp->nr_flights++;
 	vol->captured++;
 	return o;
 }
 
-/* So much of it as fits one record. */
+/* Not captured; whether there is an overflow to tell of. */
+static noinline bool uncaptured_record(struct blkship_observing what)
+{
+	struct blkship_group *grp = what.vol->grp;
+	u64 told = grp->overflows_told;
+
+	lockdep_assert_held(&grp->lock);
+	what.vol->uncaptured += what.vol->seen;
+	uncaptured_begin(what);
+	grp->overflows_told = grp->ring.shared->overflows;
+	blkship_group_wake(grp);
+	return grp->overflows_told != told;
+}
+
+/* So much of it as fits one record; @from is where its payload is. */
 static __always_inline void observe_record(const struct blkship_observing *what,
-			   struct bio *bio, struct bvec_iter start,
-			   struct blkship_write *w)
+					   const struct bvec_iter *from,
+					   struct blkship_write *w)
 {
 	struct blkship_group *grp = what->vol->grp;
 	struct blkship_observed *o;
-	bool overflow = false;
 	unsigned long flags;
 
 	w->offset_bytes = what->first << SECTOR_SHIFT;
@@ -406,67 +403,68 @@ static __always_inline void observe_record(const struct blkship_observing *what,
 	raw_spin_lock_irqsave(&grp->lock, flags);
 	blkship_write_stamp(grp, w);
 	o = observing_reserve(what, w);
-	if (likely(o)) {
-		observed_begin(o, what, BLKSHIP_FLIGHT_CAPTURED);
-	} else {
-		what->vol->uncaptured += what->vol->seen;
-		uncaptured_begin(*what);
-		overflow = grp->overflows_told != grp->ring.shared->overflows;
-		grp->overflows_told = grp->ring.shared->overflows;
-		blkship_group_wake(grp);
-	}
-	raw_spin_unlock_irqrestore(&grp->lock, flags);
-	if (unlikely(overflow))
-		queue_work(blkship_wq, &grp->overflow_work);
-	if (unlikely(!o))
+	if (unlikely(!o)) {
+		bool overflow = uncaptured_record(*what);
+
+		raw_spin_unlock_irqrestore(&grp->lock, flags);
+		if (overflow)
+			queue_work(blkship_wq, &grp->overflow_work);
 		return;
-	if (w->op == BLKSHIP_OP_WRITE) {
-		start.bi_size = w->length_bytes;
-		blkship_payload_copy(&grp->ring, o->flight.pos, bio, start);
 	}
+	observed_begin(o, what, BLKSHIP_FLIGHT_CAPTURED);
+	raw_spin_unlock_irqrestore(&grp->lock, flags);
+	if (w->op == BLKSHIP_OP_WRITE)
+		blkship_payload_copy(&grp->ring, o->flight.pos, what->bio,
+				     from);
 	/* Pairs with the scan: it leaves alone what is still being copied. */
 	smp_store_release(&o->flight.copied, true);
 }
 
-/* In several records, each with a seq of its own; or from the middle of a bio. */
-static noinline void observe_odd(struct blkship_observing what, struct bio *bio,
-				 u32 skip_bytes, struct blkship_write w)
+void blkship_observe_write(struct blkship_volume *vol, struct bio *bio,
+			   u64 first)
 {
-	u64 most = w.op == BLKSHIP_OP_WRITE && what.capture ?
-		   blkship_record_max_bytes(&what.vol->grp->ring) >>
-		   SECTOR_SHIFT : U64_MAX - what.first;
-	struct bvec_iter start = bio->bi_iter;
+	const u64 last = first + bio_sectors(bio) - 1;
+	const struct blkship_observing what = {
+		.vol = vol, .bio = bio, .span = { first, last },
+		.first = first, .last = last, .capture = true,
+	};
+	struct blkship_write w = {
+		.op = BLKSHIP_OP_WRITE, .flags = blkship_flags_of(bio),
+		.volume = vol->index,
+	};
 
-	if (w.op == BLKSHIP_OP_WRITE)
-		bio_advance_iter(bio, &start, skip_bytes);
-	for (;;) {
-		what.last = min(what.span.last, what.first + most - 1);
-		observe_record(&what, bio, start, &w);
-		if (what.last == what.span.last)
-			break;
-		what.first = what.last + 1;
-		bio_advance_iter(bio, &start, most << SECTOR_SHIFT);
-	}
+	observe_record(&what, &bio->bi_iter, &w);
 }
 
+/* In several records, each with a seq of its own; or from the middle of a bio. */
 void blkship_observe_submit(struct blkship_volume *vol, struct bio *bio,
 			    struct blkship_span span, u32 skip_bytes, u8 op,
 			    bool capture)
 {
-	const struct blkship_observing what = {
+	u64 most = op == BLKSHIP_OP_WRITE && capture ?
+		   blkship_record_max_bytes(&vol->grp->ring) >> SECTOR_SHIFT :
+		   U64_MAX - span.first;
+	struct blkship_observing what = {
 		.vol = vol, .bio = bio, .span = span, .first = span.first,
-		.last = span.last, .capture = capture,
+		.capture = capture,
 	};
 	struct blkship_write w = {
 		.op = op, .flags = blkship_flags_of(bio), .volume = vol->index,
 	};
+	struct bvec_iter from = bio->bi_iter, piece;
 
-	if (unlikely(skip_bytes) ||
-	    unlikely(bio->bi_iter.bi_size >
-		     blkship_record_max_bytes(&vol->grp->ring)))
-		observe_odd(what, bio, skip_bytes, w);
-	else
-		observe_record(&what, bio, bio->bi_iter, &w);
+	if (op == BLKSHIP_OP_WRITE)
+		bio_advance_iter(bio, &from, skip_bytes);
+	for (;;) {
+		what.last = min(span.last, what.first + most - 1);
+		piece = from;
+		piece.bi_size = (what.last - what.first + 1) << SECTOR_SHIFT;
+		observe_record(&what, &piece, &w);
+		if (what.last == span.last)
+			break;
+		what.first = what.last + 1;
+		bio_advance_iter(bio, &from, most << SECTOR_SHIFT);
+	}
 }
 
 void blkship_observe_pass(struct blkship_volume *vol, struct blkship_span span)
@@ -488,16 +486,10 @@ bool blkship_observe_issue(struct blkship_volume *vol, const struct bio *bio,
 {
 	struct blkship_group *grp = vol->grp;
 	struct blkship_flight *f;
-	struct blkship_observed *o = hint_find(vol, bio, span);
 	bool expected = true;
 	unsigned long flags;
 	u64 at, next;
 
-	/* It is in flight and stays so; no more is set than that it was issued. */
-	if (likely(o)) {
-		WRITE_ONCE(o->issued, true);
-		return true;
-	}
 	raw_spin_lock_irqsave(&grp->lock, flags);
 	for (at = span.first; at <= span.last; at = next) {
 		f = observed_find(vol, bio, at, &next);
@@ -513,40 +505,54 @@ bool blkship_observe_issue(struct blkship_volume *vol, const struct bio *bio,
 	return expected;
 }
 
-/* It ended, in this state; its memory is free for the next. */
-static void observed_end(struct blkship_flight *f, u8 state)
+/* The same, for what was not captured or went wrong. */
+static noinline void observed_end_odd(struct blkship_observed *o, u8 state)
 {
+	struct blkship_flight *f = &o->flight;
 	struct blkship_volume *vol = f->vol;
-	struct blkship_group *grp = vol->grp;
 
-	lockdep_assert_held(&grp->lock);
-	observed_erase(observed_of(f));
 	if (state == BLKSHIP_STATE_FAILED)
 		vol->failed++;
-	if (likely(f->kind == BLKSHIP_FLIGHT_CAPTURED)) {
-		if (unlikely(state == BLKSHIP_STATE_FAILED ||
-			     state == BLKSHIP_STATE_GAP))
+	if (f->kind == BLKSHIP_FLIGHT_CAPTURED) {
+		if (state == BLKSHIP_STATE_FAILED ||
+		    state == BLKSHIP_STATE_GAP)
 			flight_mark(f);
-		*flight_slot(grp, f->pos) = NULL;
-		grp->nr_flights--;
-		WARN_ON_ONCE(!blkship_ring_end(&grp->ring, f->pos, f->seq,
+		vol->grp->nr_flights--;
+		WARN_ON_ONCE(!blkship_ring_end(&vol->grp->ring, f->pos, f->seq,
 					       state));
 	} else {
 		loose_mark(vol, f->first, f->last);
 	}
-	blkship_group_wake(grp);
-	WRITE_ONCE(observed_of(f)->bio, NULL);
-	if (unlikely(observed_of(f)->spare))
-		list_add(&f->waiting, &grp->observer->spare);
+	if (o->spare)
+		list_add(&f->waiting, &vol->grp->observer->spare);
 }
 
-static void observed_progress(struct blkship_flight *f, u64 bytes, bool failed)
+/* It ended, in this state; its memory is free for the next. */
+static __always_inline void observed_end(struct blkship_observed *o, u8 state)
 {
-	struct blkship_observed *o = observed_of(f);
+	struct blkship_flight *f = &o->flight;
+	struct blkship_group *grp = f->vol->grp;
 
+	lockdep_assert_held(&grp->lock);
+	observed_erase(o);
+	if (likely(f->kind == BLKSHIP_FLIGHT_CAPTURED) &&
+	    likely(state == BLKSHIP_STATE_DONE)) {
+		grp->nr_flights--;
+		WARN_ON_ONCE(!blkship_ring_end(&grp->ring, f->pos, f->seq,
+					       state));
+	} else {
+		observed_end_odd(o, state);
+	}
+	blkship_group_wake(grp);
+	WRITE_ONCE(o->bio, NULL);
+}
+
+static __always_inline void observed_add(struct blkship_observed *o, u64 bytes,
+					 bool failed)
+{
 	o->failed |= failed;
 	if (likely(bytes >= o->left_bytes))
-		observed_end(f, o->failed ? BLKSHIP_STATE_FAILED :
+		observed_end(o, o->failed ? BLKSHIP_STATE_FAILED :
 			     BLKSHIP_STATE_DONE);
 	else
 		o->left_bytes -= bytes;
@@ -563,8 +569,8 @@ static void span_progress(struct blkship_volume *vol, const struct bio *bio,
 		f = observed_find(vol, bio, at, &next);
 		if (likely(f)) {
 			next = min(f->last, span.last) + 1;
-			observed_progress(f, (next - at) << SECTOR_SHIFT,
-					  failed);
+			observed_add(observed_of(f),
+				     (next - at) << SECTOR_SHIFT, failed);
 			continue;
 		}
 		/* The auditor has said what there was to say. */
@@ -573,21 +579,31 @@ static void span_progress(struct blkship_volume *vol, const struct bio *bio,
 	}
 }
 
-void blkship_observe_progress(struct blkship_volume *vol, const struct bio *bio,
-			      struct blkship_span span, bool failed)
+void blkship_observed_progress(struct blkship_observed *o,
+			       struct blkship_volume *vol,
+			       const struct bio *bio, struct blkship_span span,
+			       bool failed)
 {
 	struct blkship_group *grp = vol->grp;
-	struct blkship_observed *o;
 	unsigned long flags;
 
 	raw_spin_lock_irqsave(&grp->lock, flags);
-	o = hint_find(vol, bio, span);
-	if (likely(o))
-		observed_progress(&o->flight, (span.last - span.first + 1) <<
-				  SECTOR_SHIFT, failed);
+	if (likely(o->bio == bio))
+		observed_add(o, (span.last - span.first + 1) << SECTOR_SHIFT,
+			     failed);
 	else
-		span_progress(vol, bio, span, failed);
+		span_progress(vol, bio, span, failed);	/* it timed out */
 	raw_spin_unlock_irqrestore(&grp->lock, flags);
+}
+
+void blkship_observe_progress(struct blkship_volume *vol, const struct bio *bio,
+			      struct blkship_span span, bool failed)
+{
+	unsigned long flags;
+
+	raw_spin_lock_irqsave(&vol->grp->lock, flags);
+	span_progress(vol, bio, span, failed);
+	raw_spin_unlock_irqrestore(&vol->grp->lock, flags);
 }
 
 /*
@@ -616,7 +632,8 @@ static void end_all_of(struct blkship_volume *vol, const struct bio *bio,
 		if (!f)
 			continue;
 		next = f->last + 1;
-		observed_end(f, end_state(observed_of(f), failed, by_request));
+		observed_end(observed_of(f), end_state(observed_of(f), failed,
+						       by_request));
 	}
 }
 
@@ -660,7 +677,7 @@ void blkship_observe_time_out(struct blkship_flight *f)
 	};
 
 	lockdep_assert_held(&f->vol->grp->lock);
-	observed_end(f, BLKSHIP_STATE_GAP);
+	observed_end(observed_of(f), BLKSHIP_STATE_GAP);
 	o = uncaptured_begin(what);
 	if (o) {
 		o->left_bytes = was.left_bytes;	/* the rest may have ended */
@@ -740,7 +757,7 @@ void blkship_observe_give_up(struct blkship_volume *vol)
 		raw_spin_lock_irq(&vol->grp->lock);
 		f = any_flight(vol);
 		if (f)
-			observed_end(f, BLKSHIP_STATE_GAP);
+			observed_end(observed_of(f), BLKSHIP_STATE_GAP);
 		raw_spin_unlock_irq(&vol->grp->lock);
 	} while (f);
 }

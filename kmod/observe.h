@@ -19,6 +19,8 @@
 #ifndef BLKSHIP_OBSERVE_H
 #define BLKSHIP_OBSERVE_H
 
+#include <linux/hash.h>
+
 #include "capture.h"
 
 /* What one bio, or so much of it as fits a record, has in flight. */
@@ -64,8 +66,15 @@ int blkship_observe_alloc(struct blkship_group *grp);
 void blkship_observe_free(struct blkship_group *grp);
 
 /*
- * It is being submitted; the span begins @skip_bytes into it. With @capture false
- * it is only made dirty.
+ * A write that fits one record and lies in the volume as a whole, from this
+ * sector on, is being submitted. Most are like this.
+ */
+void blkship_observe_write(struct blkship_volume *vol, struct bio *bio,
+			   u64 first);
+
+/*
+ * Any other is being submitted; the span begins @skip_bytes into it. With @capture
+ * false it is only made dirty.
  */
 void blkship_observe_submit(struct blkship_volume *vol, struct bio *bio,
 			    struct blkship_span span, u32 skip_bytes, u8 op,
@@ -73,6 +82,40 @@ void blkship_observe_submit(struct blkship_volume *vol, struct bio *bio,
 
 /* It is being submitted, and will not be followed: dirty now, and at its end. */
 void blkship_observe_pass(struct blkship_volume *vol, struct blkship_span span);
+
+/*
+ * The common case: a bio that has one record for all of these sectors. Without the
+ * lock what it returns may be another's by now; it is memory that stays.
+ */
+static inline struct blkship_observed *
+blkship_observed_whole(const struct blkship_volume *vol, const struct bio *bio,
+		       struct blkship_span span)
+{
+	const struct blkship_observer *obs = vol->grp->observer;
+	struct blkship_observed *o =
+		READ_ONCE(obs->hints[hash_ptr(bio, BLKSHIP_HINT_BITS)]);
+
+	/* Before the volume's first sector is far behind its last. */
+	if (likely(o) && likely(READ_ONCE(o->bio) == bio) &&
+	    likely(o->flight.vol == vol) &&
+	    likely(o->flight.first <= span.first) &&
+	    likely(span.first <= o->flight.last) &&
+	    likely(span.last <= o->flight.last))
+		return o;
+	return NULL;
+}
+
+/* No lock: it is being issued. It is in flight and stays so; no more is set. */
+static inline void blkship_observed_issue(struct blkship_observed *o)
+{
+	WRITE_ONCE(o->issued, true);
+}
+
+/* So much of a bio ended, for which this was found. */
+void blkship_observed_progress(struct blkship_observed *o,
+			       struct blkship_volume *vol,
+			       const struct bio *bio, struct blkship_span span,
+			       bool failed);
 
 /* It is being issued: whether its every sector was expected. What was not is dirty. */
 bool blkship_observe_issue(struct blkship_volume *vol, const struct bio *bio,

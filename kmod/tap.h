@@ -13,6 +13,7 @@ struct blkship_tap {
 	struct gendisk *disk;
 	u64 first;			/* sectors of the disk, both ends included */
 	u64 last;
+	u32 record_max_bytes;		/* what is no longer fits one record */
 	bool by_request;		/* blk-mq; else device-mapper */
 	bool scsi;
 	bool leaving;
