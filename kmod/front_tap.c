@@ -10,7 +10,7 @@
  *   block_bio_complete	what ends without a request
  *
  * The probes run with preemption off, in any context, and find a disk's taps in
- * a small hash table under RCU: a disk that is not tapped costs an empty bucket.
+ * a small hash table under RCU, after a look at the address of its queue.
  * They are there while anything is tapped. What is tapped is up to tap_attach.c.
  */
 #include <linux/blk-crypto.h>
@@ -31,9 +31,16 @@
 /* What is longer is not captured: the copy is done with preemption off. */
 #define COPY_MAX_BYTES	(16U << 20)
 
-/* Both change under the lock of tap_attach.c; probes read the first under RCU. */
+/* All change under the lock of tap_attach.c; probes read the first under RCU. */
 static struct hlist_head buckets[1 << BUCKET_BITS];
 static size_t nr_shown;
+/*
+ * The bits in which the addresses of all tapped disks' queues agree, and such an
+ * address: what differs there is not tapped. Bits are only taken away while there
+ * are probes, so that at any moment all that is tapped passes.
+ */
+static unsigned long agreed_bits;
+static unsigned long agreed_queue;
 
 static struct hlist_head *bucket_of(const struct gendisk *disk)
 {
@@ -302,46 +309,53 @@ static noinline void taps_end(struct blkship_tap *tap, struct bio *bio)
 			blkship_tap_alarm(tap);
 }
 
-static void probe_bio_queue(void *data, struct bio *bio)
+/* False for most that are not tapped, and never for one that is. */
+static __always_inline bool may_be_tapped(const struct request_queue *q)
+{
+	return !data_race(((unsigned long)q ^ agreed_queue) & agreed_bits);
+}
+
+static notrace void probe_bio_queue(void *data, struct bio *bio)
 {
 	struct blkship_tap *tap;
 
-	if (!op_is_write(bio_op(bio)))
+	if (!may_be_tapped(bdev_get_queue(bio->bi_bdev)) ||
+	    !op_is_write(bio_op(bio)))
 		return;
 	tap = first_tap(bio->bi_bdev->bd_disk);
 	if (tap)
 		taps_submit(tap, bio);
 }
 
-static void probe_rq_issue(void *data, struct request *rq)
+static notrace void probe_rq_issue(void *data, struct request *rq)
 {
 	struct blkship_tap *tap;
 
-	if (!op_matters(req_op(rq)))
+	if (!may_be_tapped(rq->q) || !op_matters(req_op(rq)))
 		return;
 	tap = first_tap(rq->q->disk);
 	if (tap)
 		taps_issue(tap, rq);
 }
 
-static void probe_rq_complete(void *data, struct request *rq,
-			      blk_status_t error, unsigned int bytes)
+static notrace void probe_rq_complete(void *data, struct request *rq,
+				      blk_status_t error, unsigned int bytes)
 {
 	struct blkship_tap *tap;
 
-	if (!op_is_write(req_op(rq)))
+	if (!may_be_tapped(rq->q) || !op_is_write(req_op(rq)))
 		return;
 	tap = first_tap(rq->q->disk);
 	if (tap)
 		taps_complete(tap, rq, error != BLK_STS_OK, bytes);
 }
 
-static void probe_bio_complete(void *data, struct request_queue *q,
-			       struct bio *bio)
+static notrace void probe_bio_complete(void *data, struct request_queue *q,
+				       struct bio *bio)
 {
 	struct blkship_tap *tap;
 
-	if (!op_is_write(bio_op(bio)))
+	if (!may_be_tapped(q) || !op_is_write(bio_op(bio)))
 		return;
 	tap = first_tap(bio->bi_bdev->bd_disk);
 	if (tap)
@@ -416,11 +430,18 @@ int blkship_tap_find_probes(void)
 
 int blkship_tap_show(struct blkship_tap *tap)
 {
-	int ret = nr_shown ? 0 : probes_add();
+	unsigned long queue = (unsigned long)tap->disk->queue;
+	int ret;
 
-	if (ret)
-		return ret;
+	if (!nr_shown) {
+		agreed_queue = queue;
+		agreed_bits = ~0UL;
+		ret = probes_add();
+		if (ret)
+			return ret;
+	}
 	nr_shown++;
+	WRITE_ONCE(agreed_bits, agreed_bits & ~(queue ^ agreed_queue));
 	tap->record_max_bytes =
 		blkship_record_max_bytes(&tap->front.vol->grp->ring);
 	hlist_add_head_rcu(&tap->node, bucket_of(tap->disk));
