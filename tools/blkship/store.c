@@ -58,14 +58,20 @@ static void on_signal(int signo)
 
 /* -- the index -- */
 
+static int end_if_told(void *arg, uint64_t bytes)
+{
+	return told_to_end ? -EINTR : 0;
+}
+
 static int make_runs(struct env *env, struct timeline *tl)
 {
+	const struct run_pace pace = { .fn = end_if_told };
 	struct index_job *job;
 	int ret = 0;
 
 	timeline_index_forget(tl);
 	while (!ret && (job = timeline_index_plan(tl))) {
-		index_job_run(job, env, NULL);
+		index_job_run(job, env, &pace);
 		ret = timeline_index_take(tl, job);
 	}
 	return ret;
@@ -92,7 +98,7 @@ static int index_rebuild(const char *store, const char *group)
 		timeline_close(tl);
 	env_posix_destroy(env);
 	if (ret == -EBUSY)
-		return cli_fail(CLI_REFUSED, "group %s: blkship-targetd has it open; nothing was changed; stop it to rebuild the index, or start it anew: it mends what is damaged",
+		return cli_fail(CLI_REFUSED, "group %s: blkship-targetd has it open; nothing was changed; stop it to rebuild the index",
 				group);
 	if (ret < 0)
 		return cli_fail(cli_exit_of(ret), "group %s: its index was not rebuilt: %s; nothing is lost, points open more slowly",
@@ -153,7 +159,7 @@ static int group_read(struct scrub *s, char *why)
 	int ret, added;
 
 	ret = check_segments(s->list.tl, &nr_segments, &bytes);
-	if (!ret && (!s->resume || !state->next_segment || state->next_segment > nr_segments))
+	if (!ret && (!s->resume || !state->next_segment || state->next_segment > nr_segments + 1))
 		ret = check_state_begin(state, s->list.tl);
 	if (ret) {
 		snprintf(why, TIMELINE_TEXT_BYTES, "%s", strerror(-ret));
@@ -257,7 +263,7 @@ static void report(struct scrub *s)
 		printf("%s: %llu damaged footers: nothing is lost, their segments are read from the start\n",
 		       s->group, (unsigned long long)s->check.nr_footers_damaged);
 	if (s->check.nr_runs_damaged)
-		printf("%s: %llu damaged runs of the index: nothing is lost, points open more slowly; the target's daemon makes them anew when it is started again, and --rebuild without it\n",
+		printf("%s: %llu damaged runs of the index: nothing is lost, points open more slowly; --rebuild makes them anew when the target's daemon is stopped\n",
 		       s->group, (unsigned long long)s->check.nr_runs_damaged);
 	cli_bytes(s->check.read_bytes, size, sizeof(size));
 	printf("%s: %s read in %.1f s, %llu units", s->group, size, seconds,

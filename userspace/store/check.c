@@ -15,7 +15,6 @@
 
 #define PATH_BYTES	4096
 #define WINDOW_BYTES	(2u << 20)
-#define RELOADS		3
 
 /* A sector whose newest version up to some cut is in a damaged unit. */
 struct lost_sector {
@@ -356,21 +355,33 @@ static int check_index_run(struct check_reader *r, const struct manifest_run *na
 	return ret == -ENOENT ? 0 : ret;
 }
 
-/* One that is gone was merged by a writer meanwhile: then the manifest has others. */
+/* The one that was made first, of those made after @number; numbers rise. */
+static const struct manifest_run *run_after(const struct manifest *m, uint64_t number)
+{
+	const struct manifest_run *found = NULL;
+
+	for (size_t i = 0; i < m->nr_runs; i++)
+		if (m->runs[i].number > number && (!found || m->runs[i].number < found->number))
+			found = &m->runs[i];
+	return found;
+}
+
+/* One that is gone was merged by a writer meanwhile, if the manifest has others now. */
 static int check_runs(struct check_reader *r)
 {
 	const struct manifest *m = &r->tl->manifest;
-	size_t i = 0;
-	int tries = RELOADS, ret = 0;
+	const struct manifest_run *run;
+	uint64_t number = 0;
+	int ret = 0;
 
-	while (i < m->nr_runs && !ret) {
-		ret = check_index_run(r, &m->runs[i++]);
-		if (ret == -ENOENT && tries > 0) {
-			tries--;
+	while (!ret && (run = run_after(m, number))) {
+		number = run->number;
+		ret = check_index_run(r, run);
+		if (ret == -ENOENT) {
 			ret = timeline_runs_reload(r->tl);
-			r->check->nr_runs_damaged = 0;
-			i = 0;
-		} else if (ret == -ENOENT || ret == -EBADMSG || ret == -EIO) {
+			run = run_after(m, number - 1);
+			r->check->nr_runs_damaged += run && run->number == number;
+		} else if (ret == -EBADMSG || ret == -EIO) {
 			r->check->nr_runs_damaged++;
 			ret = 0;
 		}

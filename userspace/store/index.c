@@ -121,10 +121,12 @@ void timeline_runs_tidy(struct timeline *tl)
 		const struct manifest_run *mr = &tl->manifest.runs[i];
 		struct run run;
 
-		if (run_open(tl->env, tl->dir, tl->manifest.identity.timeline, mr, &run))
-			timeline_run_bad(tl, mr->number);
-		else
+		int ret = run_open(tl->env, tl->dir, tl->manifest.identity.timeline, mr, &run);
+
+		if (!ret)
 			run_close(&run);
+		else if (ret == -ENOENT || ret == -EBADMSG || ret == -EIO)
+			timeline_run_bad(tl, mr->number);
 	}
 }
 
@@ -191,7 +193,8 @@ struct index_job *timeline_index_plan(struct timeline *tl)
 	job = calloc(1, sizeof(*job));
 	if (!job)
 		return NULL;
-	inputs = plan_merge(tl);
+	/* A merge that failed, for want of space perhaps, must not keep segments waiting. */
+	inputs = tl->merge_failed && plan_segment(tl, &job->segment) ? NULL : plan_merge(tl);
 	if (inputs) {
 		job->nr_inputs = RUN_FAN_IN;
 		memcpy(job->inputs, inputs, sizeof(job->inputs));
@@ -270,6 +273,8 @@ int timeline_index_take(struct timeline *tl, struct index_job *job)
 	int ret = job->done ? job->error : -ECANCELED;
 
 	tl->indexing = false;
+	if (job->nr_inputs)
+		tl->merge_failed = ret;
 	if (job->bad)
 		timeline_run_bad(tl, job->bad);
 	if (!ret)
@@ -288,5 +293,6 @@ void timeline_index_state(const struct timeline *tl, uint64_t *nr_runs, uint64_t
 		if (!run_is_bad(tl, m->runs[i].number))
 			covered += m->runs[i].last_segment - m->runs[i].first_segment + 1;
 	*nr_runs = m->nr_runs;
-	*nr_waiting = segment_writer_finished(&tl->writer) - covered;
+	*nr_waiting = segment_writer_finished(&tl->writer);
+	*nr_waiting -= covered < *nr_waiting ? covered : *nr_waiting;
 }

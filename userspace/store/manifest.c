@@ -529,6 +529,9 @@ int manifest_add_run(struct manifest *m, const struct manifest_run *run)
 
 	if (run->number != manifest_next_run(m))
 		return -EINVAL;
+	/* Once it is in the file its number is used: nothing may fail after that. */
+	if (!array_reserve(&m->runs, &m->max_runs, m->nr_runs + 1))
+		return -ENOMEM;
 	ret = manifest_append(m, MANIFEST_RUN, &raw, sizeof(raw));
 	return ret ? ret : parse_run(m, &raw);
 }

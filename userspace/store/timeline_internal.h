@@ -54,6 +54,7 @@ struct timeline {
 	uint64_t *bad_runs;	/* numbers of those that are of no use */
 	size_t nr_bad_runs, max_bad_runs;
 	bool indexing;		/* a job is under way */
+	bool merge_failed;	/* the last one */
 
 	struct timeline_received received;
 	struct timeline_batch batch;

@@ -209,6 +209,31 @@ static int recover_segment(struct timeline *tl, uint64_t number, bool last)
 	return ret;
 }
 
+/*
+ * A run has only what was durable, and was named before the segments were read: one
+ * that goes further than they do bears witness that durable commits are lost. It must
+ * not be asked, as other commits may come to lie where those were.
+ */
+static int judge_runs(struct timeline *tl)
+{
+	struct manifest *m = &tl->manifest;
+	size_t kept = 0;
+	int ret = 0;
+
+	for (size_t i = 0; i < m->nr_runs; i++) {
+		const struct manifest_run run = m->runs[i];
+
+		if (run.last_ordinal <= tl->points.nr_commits)
+			m->runs[kept++] = run;
+		else if (!tl->damaged)
+			ret = damage(tl, run.last_segment, "commit %llu was durable, and what is there ends with %llu",
+				     (unsigned long long)run.last_ordinal,
+				     (unsigned long long)tl->points.nr_commits);
+	}
+	m->nr_runs = kept;
+	return ret;
+}
+
 int timeline_recover(struct timeline *tl, char *why)
 {
 	struct numbers n = { 0 };
@@ -223,6 +248,11 @@ int timeline_recover(struct timeline *tl, char *why)
 			ret = recover_segment(tl, n.items[i], i + 1 == n.nr);
 	}
 	free(n.items);
+	if (!ret || ret == -EUCLEAN) {
+		int judged = judge_runs(tl);
+
+		ret = ret ? ret : judged;
+	}
 	if (tl->damaged)
 		memcpy(why, tl->damage, sizeof(tl->damage));
 	return ret == -EUCLEAN && tl->read_only ? 0 : ret;

@@ -34,8 +34,8 @@ static int take_members(struct view *v, char *why)
 }
 
 /*
- * Walk over the segments: each belongs to a run that opens, or to the rest. *gone: a run
- * is not there.
+ * Walk over the segments: each belongs to a run that opens, or to the rest. With @gone it
+ * ends at a run that is not there, and says so.
  */
 static int take_segments(struct view *v, bool *gone, char *why)
 {
@@ -58,8 +58,10 @@ static int take_segments(struct view *v, bool *gone, char *why)
 				v->nr_runs++;
 				segment = mr->last_segment + 1;
 				ordinal = mr->last_ordinal;
+			} else if (ret == -ENOENT && gone) {
+				*gone = true;
+				return ret;
 			} else if (ret != -ENOMEM) {
-				*gone |= ret == -ENOENT;
 				timeline_run_bad(v->tl, mr->number);
 				ret = view_rest_add(v, segment, mr->last_segment, &ordinal, why);
 				segment = mr->last_segment + 1;
@@ -85,7 +87,6 @@ static int open_once(struct timeline *tl, uint64_t cut_seq, struct view **out, b
 	struct view *v = calloc(1, sizeof(*v));
 	int ret;
 
-	*gone = false;
 	if (!v)
 		return -ENOMEM;
 	v->env = tl->env;
@@ -104,25 +105,25 @@ static int open_once(struct timeline *tl, uint64_t cut_seq, struct view **out, b
 
 int view_open(struct timeline *tl, uint64_t cut_seq, struct view **out, char *why)
 {
-	struct view *v = NULL;
-	bool gone;
-	int ret;
+	bool gone = tl->read_only;
+	int ret = 0;
 
-	why[0] = 0;
-	ret = open_once(tl, cut_seq, &v, &gone, why);
 	/* A writer that merges removes runs: what it has in their place it has named before. */
-	for (int i = 0; i < RELOADS && gone && tl->read_only; i++) {
-		if (!ret)
-			view_close(v);
+	for (int i = 0; i < RELOADS && gone; i++) {
+		gone = false;
+		why[0] = 0;
+		ret = open_once(tl, cut_seq, out, &gone, why);
+		if (!gone)
+			break;
 		if (timeline_runs_reload(tl))
 			break;
+	}
+	if (!tl->read_only || gone) {
 		why[0] = 0;
-		ret = open_once(tl, cut_seq, &v, &gone, why);
+		ret = open_once(tl, cut_seq, out, NULL, why);
 	}
 	if (ret && !why[0])
 		snprintf(why, TIMELINE_TEXT_BYTES, "%s", strerror(-ret));
-	if (!ret)
-		*out = v;
 	return ret;
 }
 

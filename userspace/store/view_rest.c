@@ -16,6 +16,7 @@
 #include "view_internal.h"
 
 #define PATH_BYTES 4096
+#define REDUCE_VERSIONS (1u << 20)	/* so many more than are seen */
 
 struct collect {
 	struct view *view;
@@ -92,25 +93,45 @@ static int keep_seen(void *arg, const struct view_version *seen)
 	return view_version_add(arg, seen);
 }
 
-int view_rest_add(struct view *v, uint64_t first, uint64_t last, uint64_t *ordinal, char *why)
+/* Keep what is seen of them. */
+static int versions_reduce(struct view_versions *versions)
 {
-	struct collect c = { .view = v };
 	struct view_versions seen = { 0 };
-	int ret = 0;
+	int ret = view_versions_sweep(versions, keep_seen, &seen);
 
-	for (uint64_t n = first; n <= last && *ordinal < v->nr_commits && !ret; n++)
-		ret = scan(&c, n, ordinal, why);
-	/* With what was there: the order of versions does not ask where they come from. */
-	for (size_t i = 0; i < v->rest.nr && !ret; i++)
-		ret = view_version_add(&c.versions, &v->rest.items[i]);
-	if (!ret)
-		ret = view_versions_sweep(&c.versions, keep_seen, &seen);
-	free(c.versions.items);
 	if (ret) {
 		free(seen.items);
 		return ret;
 	}
+	free(versions->items);
+	*versions = seen;
+	return 0;
+}
+
+int view_rest_add(struct view *v, uint64_t first, uint64_t last, uint64_t *ordinal, char *why)
+{
+	struct collect c = { .view = v };
+	size_t limit = REDUCE_VERSIONS;
+	int ret = 0;
+
+	/* With what was there: the order of versions does not ask where they come from. */
+	for (size_t i = 0; i < v->rest.nr && !ret; i++)
+		ret = view_version_add(&c.versions, &v->rest.items[i]);
+	for (uint64_t n = first; n <= last && *ordinal < v->nr_commits && !ret; n++) {
+		ret = scan(&c, n, ordinal, why);
+		/* Memory goes by what is seen, not by how often it was written. */
+		if (!ret && c.versions.nr > limit) {
+			ret = versions_reduce(&c.versions);
+			limit = 2 * c.versions.nr + REDUCE_VERSIONS;
+		}
+	}
+	if (!ret)
+		ret = versions_reduce(&c.versions);
+	if (ret) {
+		free(c.versions.items);
+		return ret;
+	}
 	free(v->rest.items);
-	v->rest = seen;
+	v->rest = c.versions;
 	return 0;
 }

@@ -101,6 +101,7 @@ static int run_places(struct range *r, const struct run *run)
 						     r->volume, c.entry.length_shift };
 
 			/* It may lead to another place: then there is no version here. */
+			nr++;
 			ret = run_skip(&c, &key);
 			continue;
 		}
