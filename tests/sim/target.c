@@ -2,6 +2,8 @@
 /* target - the shipper's process, the connection, and the target's process. */
 #include "sim.h"
 
+#include "../../userspace/store/index.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -218,6 +220,18 @@ bool do_receive(struct sim *s)
 	return true;
 }
 
+/* Points are looked at with all kinds of runs; the dice of the schedule are not asked. */
+static void index_step(struct sim *s)
+{
+	struct index_job *job = timeline_index_plan(s->timeline);
+
+	if (!job)
+		return;
+	index_job_run(job, s->env, NULL);
+	if (timeline_index_take(s->timeline, job))
+		sim_violation(s, "a job of the index failed");
+}
+
 bool do_io(struct sim *s)
 {
 	size_t n = sim_env_pending(s->disk);
@@ -225,5 +239,7 @@ bool do_io(struct sim *s)
 	if (!n)
 		return false;
 	sim_env_complete(s->disk, sim_random(s, n));
+	if (sim_env_ops(s->disk) % 3 == 0)
+		index_step(s);
 	return true;
 }
