@@ -45,6 +45,8 @@ int cmd_status(const struct command *cmd, int argc, char **argv);
 int cmd_points(const struct command *cmd, int argc, char **argv);
 int cmd_restore(const struct command *cmd, int argc, char **argv);
 int cmd_map(const struct command *cmd, int argc, char **argv);
+int cmd_mount(const struct command *cmd, int argc, char **argv);
+int cmd_umount(const struct command *cmd, int argc, char **argv);
 int cmd_unmap(const struct command *cmd, int argc, char **argv);
 int cmd_store_check(const struct command *cmd, int argc, char **argv);
 int cmd_store_scrub(const struct command *cmd, int argc, char **argv);

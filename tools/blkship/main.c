@@ -76,6 +76,16 @@ static const struct command commands[] = {
 	{ "unmap", cmd_unmap, "NAME... | --all", "end what map and mount have made",
 	  "  --all              all there are, also what a killed command or nbdkit left\n"
 	  RUN_DIR_OPTION },
+	{ "mount", cmd_mount, "GROUP@WHEN DIR [--store DIR] [--force]",
+	  "mount all filesystems of a point: DIR/VOLUME, or DIR/VOLUME/pN for partition N",
+	  STORE_OPTION
+	  "  --force            also a point that is known to be damaged\n"
+	  RUN_DIR_OPTION
+	  "\n"
+	  "Only root; nosuid, nodev, noexec. It is somebody else's disk: the kernel that mounts\n"
+	  "it has to trust it. Journals are replayed: what they, and you, write goes to a\n"
+	  "temporary file in TMPDIR (/var/tmp) and is dropped at umount; the store is only read.\n" },
+	{ "umount", cmd_umount, "DIR", "unmount a point, and drop what was written there", RUN_DIR_OPTION },
 	{ "store check", cmd_store_check, "[GROUP]... [--store DIR] [--rebuild]",
 	  "read and check all that a store holds, mark points that need what is damaged",
 	  STORE_OPTION

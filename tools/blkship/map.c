@@ -98,7 +98,7 @@ static int add_device(struct map *map, const char *volume, json_t *entry)
 {
 	static const struct loopdev_range whole;
 	char why[MAPPING_TEXT_BYTES], path[MAPPING_PATH_BYTES], device[LOOPDEV_BYTES];
-	int ret = mapping_fuse(&map->m, volume, false, path, why);
+	int ret = mapping_fuse(&map->m, volume, path, why);
 
 	if (ret < 0)
 		return cli_fail(CLI_FAILED, "volume %s: it cannot be had as a file: %s; nothing stays mapped",

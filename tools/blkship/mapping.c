@@ -112,29 +112,58 @@ static void plugin_path(char *path)
 		strcpy(path, "blkship");
 }
 
-static int start_server(const struct mapping_request *request, const struct mapping *m, char *why)
+static const char *state_text(const struct mapping *m, const char *key)
 {
-	const struct point_named *named = request->named;
-	char pid[PATH_MAX], plugin[PATH_MAX], store[PATH_MAX + 8], group[80], point[64];
-	char *argv[12] = { "nbdkit", "-f", "-P", pid, "-U", (char *)m->socket };
+	const char *text = json_string_value(json_object_get(m->state, key));
+
+	return text ? text : "";
+}
+
+static bool is_writable(const struct mapping *m)
+{
+	return json_is_true(json_object_get(m->state, "writable"));
+}
+
+static void server_socket(const struct mapping *m, const char *volume, char *path)
+{
+	if (volume)
+		snprintf(path, PATH_MAX, "%s/%.31s.sock", m->dir, volume);
+	else
+		snprintf(path, PATH_MAX, "%s", m->socket);
+}
+
+/*
+ * @volume: NULL for all, read-only. A server of its own for each that can be written:
+ * nbdkit's cow filter has one overlay, which all exports would share.
+ */
+static int start_server(const struct mapping *m, const char *volume, char *why)
+{
+	char pid[PATH_MAX], plugin[PATH_MAX], store[PATH_MAX + 8], group[80], point[64], socket[PATH_MAX];
+	char name[NAME_BYTES + 16], only[NAME_BYTES + 16];
+	char *argv[16] = { "nbdkit", "-f", "-P", pid, "-U", socket };
 	size_t nr = 6;
 
-	if (request->writable)
+	snprintf(name, sizeof(name), "%.31s%snbdkit", volume ? volume : "", volume ? "." : "");
+	snprintf(pid, sizeof(pid), "%s/%s.pid", m->dir, name);
+	server_socket(m, volume, socket);
+	plugin_path(plugin);
+	snprintf(store, sizeof(store), "store=%s", state_text(m, "store"));
+	snprintf(group, sizeof(group), "group=%s", state_text(m, "group"));
+	/* By its cut: "latest" may be another one by now. */
+	snprintf(point, sizeof(point), "point=seq:%s", state_text(m, "seq"));
+	if (volume) {
+		snprintf(only, sizeof(only), "volume=%.31s", volume);
 		argv[nr++] = "--filter=cow";
+	}
 	argv[nr++] = plugin;
 	argv[nr++] = store;
 	argv[nr++] = group;
 	argv[nr++] = point;
-	if (request->force)
+	if (volume)
+		argv[nr++] = only;
+	if (json_is_true(json_object_get(m->state, "force")))
 		argv[nr++] = "force=true";
-	snprintf(pid, sizeof(pid), "%s/nbdkit.pid", m->dir);
-	plugin_path(plugin);
-	snprintf(store, sizeof(store), "store=%s", request->store);
-	snprintf(group, sizeof(group), "group=%s", named->name.group);
-	/* By its cut: "latest" may be another one by now. */
-	snprintf(point, sizeof(point), "point=seq:%u:%llu", seq_incarnation(named->point->seq),
-		 (unsigned long long)seq_number(named->point->seq));
-	return helper_start(m->dir, "nbdkit", argv, request->writable, why);
+	return helper_start(m->dir, name, argv, volume, why);
 }
 
 int mapping_create(const struct mapping_request *request, struct mapping *m, char *why)
@@ -150,20 +179,20 @@ int mapping_create(const struct mapping_request *request, struct mapping *m, cha
 		return ret;
 	snprintf(m->socket, sizeof(m->socket), "%.500s%s", request->socket ? request->socket : m->dir,
 		 request->socket ? "" : "/nbd.sock");
-	m->state = json_pack("{s:i, s:s, s:s, s:o, s:o, s:s, s:s, s:s?, s:b, s:[]}", "schema", 1,
+	m->state = json_pack("{s:i, s:s, s:s, s:o, s:o, s:s, s:s, s:s?, s:b, s:b, s:[]}", "schema", 1,
 			     "name", m->name, "group", named->name.group,
 			     "seq", cli_json_seq(named->point->seq),
 			     "time", cli_json_time(named->point->time_ns), "store", request->store,
 			     "socket", m->socket, "mounted_at", request->mount_dir,
-			     "writable", request->writable, "volumes");
+			     "writable", request->writable, "force", request->force, "volumes");
 	ret = mapping_save(m);
 	if (ret < 0)
 		snprintf(text, sizeof(text), "%s: %s", m->dir, strerror(-ret));
 	else if (strlen(m->socket) >= sizeof(((struct sockaddr_un *)NULL)->sun_path)) {
 		ret = -ENAMETOOLONG;
 		snprintf(text, sizeof(text), "socket %.200s: a path this long is none a socket can have", m->socket);
-	} else {
-		ret = start_server(request, m, text);
+	} else if (!request->writable) {
+		ret = start_server(m, NULL, text);
 	}
 	if (ret == 0)
 		return 0;
@@ -255,10 +284,12 @@ int mapping_names(const char *run_dir, char ***names, size_t *nr)
 
 void mapping_uri(const struct mapping *m, const char *volume, char *uri)
 {
-	char *at = uri + snprintf(uri, MAPPING_URI_BYTES, "nbd+unix:///%s?socket=", volume);
+	char *at = uri + snprintf(uri, MAPPING_URI_BYTES, "nbd+unix:///%.31s?socket=", volume);
+	char socket[PATH_MAX];
 
-	/* A volume's name needs no escapes, a path may. */
-	for (const char *p = m->socket; *p; p++) {
+	server_socket(m, is_writable(m) ? volume : NULL, socket);
+	/* A volume's name needs no escapes, a path may. Longer ones are no sockets. */
+	for (const char *p = socket; *p && at < uri + MAPPING_URI_BYTES - 4; p++) {
 		bool plain = (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') ||
 			     (*p >= '0' && *p <= '9') || strchr("/-._~", *p);
 
@@ -266,14 +297,20 @@ void mapping_uri(const struct mapping *m, const char *volume, char *uri)
 	}
 }
 
-int mapping_fuse(const struct mapping *m, const char *volume, bool writable, char *path, char *why)
+int mapping_fuse(const struct mapping *m, const char *volume, char *path, char *why)
 {
 	char name[NAME_BYTES + 8], pid[PATH_MAX], dir[PATH_MAX], uri[MAPPING_URI_BYTES];
 	char *argv[8] = { "nbdfuse", "-P", pid };
 	size_t nr = 3;
 
-	if (!writable)
+	if (is_writable(m)) {
+		int ret = start_server(m, volume, why);
+
+		if (ret < 0)
+			return ret;
+	} else {
 		argv[nr++] = "-r";
+	}
 	argv[nr++] = path;
 	argv[nr++] = uri;
 	snprintf(name, sizeof(name), "%.31s" FUSE_SUFFIX, volume);
@@ -306,22 +343,36 @@ static int stop_fuse(const struct mapping *m, const char *name, char *why)
 	return ret;
 }
 
-static bool is_fuse(const char *name)
+static int stop_server(const struct mapping *m, const char *name, char *why)
 {
-	size_t length = strlen(name), suffix = strlen(FUSE_SUFFIX);
+	int ret = helper_stop(m->dir, name);
 
-	return length > suffix && strcmp(name + length - suffix, FUSE_SUFFIX) == 0;
+	if (ret < 0)
+		snprintf(why, MAPPING_TEXT_BYTES, "%.400s: its %s: %s", m->dir, name, strerror(-ret));
+	return ret;
 }
 
-static int stop_fuses(const struct mapping *m, char *why)
+/* What ends in @suffix, one after the other, named without it if @cut. */
+static int stop_each(const struct mapping *m, const char *suffix, bool cut,
+		     int (*stop)(const struct mapping *m, const char *name, char *why), char *why)
 {
+	size_t suffix_length = strlen(suffix);
 	DIR *dir = opendir(m->dir);
 	struct dirent *entry;
 	int ret = dir ? 0 : -errno;
 
-	while (ret == 0 && (entry = readdir(dir)))
-		if (is_fuse(entry->d_name))
-			ret = stop_fuse(m, entry->d_name, why);
+	if (ret < 0)
+		snprintf(why, MAPPING_TEXT_BYTES, "%.400s: %s", m->dir, strerror(-ret));
+	while (ret == 0 && (entry = readdir(dir))) {
+		size_t length = strlen(entry->d_name);
+
+		if (length <= suffix_length ||
+		    strcmp(entry->d_name + length - suffix_length, suffix) != 0)
+			continue;
+		if (cut)
+			entry->d_name[length - suffix_length] = 0;
+		ret = stop(m, entry->d_name, why);
+	}
 	if (dir)
 		closedir(dir);
 	return ret;
@@ -353,14 +404,17 @@ static int remove_dir(const struct mapping *m)
 
 int mapping_destroy(struct mapping *m, char *why)
 {
+	const char *mounted_at = json_string_value(json_object_get(m->state, "mounted_at"));
 	int ret = unmount_all(m->name, m->dir, why);
 
+	if (ret == 0 && mounted_at && json_is_true(json_object_get(m->state, "made_dir")))
+		rmdir(mounted_at);	/* stays if somebody else uses it */
 	if (ret == 0)
-		ret = stop_fuses(m, why);
+		ret = stop_each(m, FUSE_SUFFIX, false, stop_fuse, why);
+	if (ret == 0)
+		ret = stop_each(m, ".proc", true, stop_server, why);
 	if (ret == 0) {
-		ret = helper_stop(m->dir, "nbdkit");
-		if (ret == 0)
-			ret = remove_dir(m);
+		ret = remove_dir(m);
 		if (ret < 0)
 			snprintf(why, MAPPING_TEXT_BYTES, "%.400s: %s", m->dir, strerror(-ret));
 	}
@@ -373,4 +427,9 @@ int mapping_of_mount(const char *dir, char *name)
 	int ret = unmount_find(dir, name, MAPPING_NAME_BYTES);
 
 	return ret == 0 && !mapping_name_valid(name) ? -ENOENT : ret;
+}
+
+void mapping_mount_source(const char *name, char *source)
+{
+	sprintf(source, UNMOUNT_SOURCE_PREFIX "%s", name);
 }

@@ -6,7 +6,8 @@
  * below /run/blkship/map, which no restart of the machine survives:
  *	lock		held while it is made or taken down
  *	state.json	what it is; written before anything is started
- *	nbdkit.*	the server (helper.h), nbd.sock its socket
+ *	nbdkit.*	the server (helper.h), nbd.sock its socket; or, where they can be
+ *			written, one for each: VOLUME.nbdkit.*, VOLUME.sock
  *	VOLUME.fuse/	the volume as a file, where a device is wanted; VOLUME.fuse.* its
  *			nbdfuse
  *
@@ -72,8 +73,7 @@ void mapping_uri(const struct mapping *m, const char *volume, char *uri);
  * @path: out, MAPPING_PATH_BYTES
  * Return: 0 or -errno.
  */
-int mapping_fuse(const struct mapping *m, const char *volume, bool writable, char *path,
-		 char *why);
+int mapping_fuse(const struct mapping *m, const char *volume, char *path, char *why);
 
 /**
  * mapping_destroy - take down all that belongs to it: mounts, loops, processes, files
@@ -88,7 +88,10 @@ int mapping_names(const char *run_dir, char ***names, size_t *nr);
 /** mapping_of_mount - the name of the mapping that is mounted at @dir; -ENOENT */
 int mapping_of_mount(const char *dir, char *name);
 
-/** mapping_mount_source - what the kernel shows as the source of its tree of mounts */
+/**
+ * mapping_mount_source - what the kernel shows as the source of its tree of mounts
+ * @source: out, MAPPING_NAME_BYTES + 16
+ */
 void mapping_mount_source(const char *name, char *source);
 
 #endif

@@ -27,7 +27,7 @@
 /* Measured on two cores (docs/EXPORT.md): more readers than cores gain nothing. */
 #define READERS_DEFAULT 2
 
-static char *store, *group, *point;
+static char *store, *group, *point, *only;
 static bool force;
 static unsigned int readers = READERS_DEFAULT;
 static struct export *export;
@@ -62,6 +62,8 @@ static int blkship_config(const char *key, const char *value)
 		return take(&group, key, value);
 	if (strcmp(key, "point") == 0)
 		return take(&point, key, value);
+	if (strcmp(key, "volume") == 0)
+		return take(&only, key, value);
 	if (strcmp(key, "force") == 0) {
 		int yes = nbdkit_parse_bool(value);
 
@@ -76,7 +78,7 @@ static int blkship_config(const char *key, const char *value)
 		nbdkit_error("readers=%s: from 1 to %d", value, EXPORT_MAX_READERS);
 		return -1;
 	}
-	nbdkit_error("unknown parameter %s=; there are store=, group=, point=, force= and readers=", key);
+	nbdkit_error("unknown parameter %s=; there are store=, group=, point=, volume=, force= and readers=", key);
 	return -1;
 }
 
@@ -87,6 +89,58 @@ static int blkship_config_complete(void)
 	nbdkit_error("%s= is missing: store=DIR group=NAME [point=WHEN] are wanted",
 		     store ? "group" : "store");
 	return -1;
+}
+
+static void blkship_cleanup(void)
+{
+	export_close(export);
+	export = NULL;
+}
+
+static void blkship_unload(void)
+{
+	free(store);
+	free(group);
+	free(point);
+	free(only);
+}
+
+/* -- exports -- */
+
+/* All members of the group, or the one that was asked for. */
+static const struct export_volume *volumes;
+static size_t nr_volumes;
+
+static const struct export_volume *volume_by_name(const char *name)
+{
+	for (size_t i = 0; i < nr_volumes; i++)
+		if (strcmp(volumes[i].name, name) == 0)
+			return &volumes[i];
+	return NULL;
+}
+
+static int no_volume(const char *name)
+{
+	char names[256] = "";
+	size_t used = 0;
+
+	for (size_t i = 0; i < nr_volumes && used < sizeof(names); i++)
+		used += snprintf(names + used, sizeof(names) - used, " %s", volumes[i].name);
+	nbdkit_error("group %s has no volume '%.64s' at this point; it has%s", group, name, names);
+	nbdkit_set_error(ENOENT);
+	return -1;
+}
+
+static int choose_volumes(void)
+{
+	nr_volumes = export_volumes(export, &volumes);
+	if (!only)
+		return 0;
+	if (!volume_by_name(only))
+		return no_volume(only);
+	volumes = volume_by_name(only);
+	nr_volumes = 1;
+	return 0;
 }
 
 /* Before nbdkit goes into the background: what is wrong is said where it was started. */
@@ -103,33 +157,7 @@ static int blkship_get_ready(void)
 		nbdkit_error("%s; nothing is exported", why);
 		return -1;
 	}
-	return 0;
-}
-
-static void blkship_cleanup(void)
-{
-	export_close(export);
-	export = NULL;
-}
-
-static void blkship_unload(void)
-{
-	free(store);
-	free(group);
-	free(point);
-}
-
-/* -- exports -- */
-
-static const struct export_volume *volume_by_name(const char *name)
-{
-	const struct export_volume *volumes;
-	size_t nr = export_volumes(export, &volumes);
-
-	for (size_t i = 0; i < nr; i++)
-		if (strcmp(volumes[i].name, name) == 0)
-			return &volumes[i];
-	return NULL;
+	return choose_volumes();
 }
 
 /* "erp at 2026-11-22T13:03:07.250000000Z (seq:1:4711)" */
@@ -147,12 +175,10 @@ static void describe(char *text, size_t bytes)
 
 static int blkship_list_exports(int readonly, int is_tls, struct nbdkit_exports *exports)
 {
-	const struct export_volume *volumes;
-	size_t nr = export_volumes(export, &volumes);
 	char text[256];
 
 	describe(text, sizeof(text));
-	for (size_t i = 0; i < nr; i++)
+	for (size_t i = 0; i < nr_volumes; i++)
 		if (nbdkit_add_export(exports, volumes[i].name, text) < 0)
 			return -1;
 	return 0;
@@ -161,29 +187,20 @@ static int blkship_list_exports(int readonly, int is_tls, struct nbdkit_exports 
 /* With several volumes there is none that "" could mean; NULL says so. */
 static const char *blkship_default_export(int readonly, int is_tls)
 {
-	const struct export_volume *volumes;
-
-	return export_volumes(export, &volumes) == 1 ? volumes[0].name : NULL;
+	return nr_volumes == 1 ? volumes[0].name : NULL;
 }
 
 static void *blkship_open(int readonly)
 {
-	const struct export_volume *volumes, *found;
 	const char *name = nbdkit_export_name();
-	char names[256] = "";
-	size_t nr, used = 0;
+	const struct export_volume *found;
 
 	if (!name)
 		return NULL;
-	nr = export_volumes(export, &volumes);
-	found = !*name && nr == 1 ? &volumes[0] : volume_by_name(name);
-	if (found)
-		return (void *)found;
-	for (size_t i = 0; i < nr && used < sizeof(names); i++)
-		used += snprintf(names + used, sizeof(names) - used, " %s", volumes[i].name);
-	nbdkit_error("group %s has no volume '%.64s' at this point; it has%s", group, name, names);
-	nbdkit_set_error(ENOENT);
-	return NULL;
+	found = !*name && nr_volumes == 1 ? &volumes[0] : volume_by_name(name);
+	if (!found)
+		no_volume(name);
+	return (void *)found;
 }
 
 static const char *blkship_export_description(void *handle)
@@ -317,6 +334,7 @@ static struct nbdkit_plugin plugin = {
 		"store=DIR      (required) a target's store, or a copy of it\n"
 		"group=NAME     (required) of the group\n"
 		"point=WHEN     latest (the default), -5m, 14:03:07, seq:1:4711, ...\n"
+		"volume=NAME    only this one; needed with filters that keep data, such as cow\n"
 		"force=BOOL     also a point that is known to be damaged\n"
 		"readers=N      how many reads at a time; each takes memory for an index\n",
 	.get_ready = blkship_get_ready,

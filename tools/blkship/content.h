@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* content - what is on a volume: a filesystem, or partitions; found by libblkid. */
+#ifndef BLKSHIP_CONTENT_H
+#define BLKSHIP_CONTENT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define CONTENT_TYPE_BYTES 32
+
+struct content {
+	unsigned int partition;		/* 0: the whole volume */
+	uint64_t offset_bytes;
+	uint64_t length_bytes;
+	char type[CONTENT_TYPE_BYTES];	/* as blkid names it; "" unknown, or nothing */
+};
+
+/**
+ * content_find - look at a file or device
+ * @out: free() it
+ * Return: 0, *nr at least 1; -errno.
+ */
+int content_find(const char *path, struct content **out, size_t *nr);
+
+/**
+ * content_mount_options - how to mount a filesystem that is a copy of another one
+ * Return: options for mount(2); NULL: it is nothing that is mounted.
+ */
+const char *content_mount_options(const char *type);
+
+/** content_why_not - why it is not mounted, and what to do */
+const char *content_why_not(const char *type);
+
+#endif
