@@ -64,6 +64,11 @@ static const struct command commands[] = {
 	  "\n"
 	  "WHEN is latest, -5m, 14:03:07 (today), 2026-11-22T14:03:07+01:00 or seq:1:4711;\n"
 	  "a time means the last point at or before it.\n" },
+	{ "diff", cmd_diff, "GROUP@WHEN GROUP@WHEN [--store DIR] [--volume V]",
+	  "list the ranges in which two points differ, by content",
+	  STORE_OPTION
+	  "  --volume V         only this one\n"
+	  "  --force            also points that are known to be damaged\n" },
 	{ "map", cmd_map, "[GROUP@WHEN [VOLUME]] [--store DIR] [--device] [--socket PATH]",
 	  "serve a point over NBD, read-only; without a point list what is served",
 	  STORE_OPTION
