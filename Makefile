@@ -42,7 +42,7 @@ UNIT := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.
 SIM := $(if $(wildcard tests/sim/*.c),$(BUILD)/tests/order_sim) $(BUILD)/tests/store_sim
 BENCH := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c))
 
-.PHONY: all programs tests module demo check check-long bench bench-kernel bench-ship bench-store
+.PHONY: all programs tests module demo check check-long bench bench-kernel bench-ship bench-store bench-export
 .PHONY: lint deb help clean unit
 all: programs module ## build userspace and module
 programs: $(PROGRAMS) $(BUILD)/nbdkit-blkship-plugin.so
@@ -119,6 +119,8 @@ bench-ship: programs tests ## only: from the ring to durable at the target
 	@tests/bench/pipeline
 bench-store: tests ## only: the timeline store by itself
 	@tests/bench/store
+bench-export: programs tests ## only: reading points over NBD
+	@tests/bench/export
 
 deb: programs ## Debian packages, into build/deb
 	@tools/deb/build

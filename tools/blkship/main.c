@@ -53,10 +53,11 @@ static const struct command commands[] = {
 	  "  --gaps             list the gaps instead\n"
 	  "  --all              every point, also when there are many\n" },
 	{ "restore", cmd_restore,
-	  "GROUP@WHEN [--store DIR] (--output DIR | --to-device VOLUME=DEVICE ...)",
+	  "GROUP@WHEN [--store DIR] (--output DIR [--format qcow2] | --to-device VOLUME=DEVICE ...)",
 	  "write the volumes as they were at a point",
 	  STORE_OPTION
 	  "  --output DIR       write DIR/VOLUME.img, raw and sparse\n"
+	  "  --format qcow2     write DIR/VOLUME.qcow2 instead, with nbdkit and qemu-img\n"
 	  "  --to-device V=DEV  write volume V over a block device; may be repeated\n"
 	  "  --volume V         only this one\n"
 	  "  --force            overwrite files, and devices that hold something\n"

@@ -99,7 +99,7 @@ int mapping_save(const struct mapping *m)
 }
 
 /* In a build directory the plugin lies beside us; installed, nbdkit knows where. */
-static void plugin_path(char *path)
+void mapping_plugin(char *path)
 {
 	ssize_t n = readlink("/proc/self/exe", path, PATH_MAX - 40);
 	char *slash;
@@ -146,7 +146,7 @@ static int start_server(const struct mapping *m, const char *volume, char *why)
 	snprintf(name, sizeof(name), "%.31s%snbdkit", volume ? volume : "", volume ? "." : "");
 	snprintf(pid, sizeof(pid), "%s/%s.pid", m->dir, name);
 	server_socket(m, volume, socket);
-	plugin_path(plugin);
+	mapping_plugin(plugin);
 	snprintf(store, sizeof(store), "store=%s", state_text(m, "store"));
 	snprintf(group, sizeof(group), "group=%s", state_text(m, "group"));
 	/* By its cut: "latest" may be another one by now. */

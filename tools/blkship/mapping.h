@@ -59,6 +59,9 @@ int mapping_create(const struct mapping_request *request, struct mapping *m, cha
 /** mapping_open - one that is there, locked; -ENOENT; -EBUSY somebody works on it; -errno */
 int mapping_open(const char *run_dir, const char *name, struct mapping *m);
 
+/** mapping_plugin - what nbdkit is to load; @path: out, PATH_MAX */
+void mapping_plugin(char *path);
+
 /** mapping_close - let go of it; it stays */
 void mapping_close(struct mapping *m);
 

@@ -21,6 +21,7 @@
 #include "cli.h"
 #include "point.h"
 #include "progress.h"
+#include "qcow2.h"
 
 #define MAX_OUTPUTS	256
 #define CHUNK_BYTES	(1u << 20)
@@ -43,7 +44,7 @@ struct restore {
 	const char *point_text;		/* GROUP@WHEN */
 	const char *devices[MAX_OUTPUTS];	/* VOLUME=DEVICE */
 	size_t nr_devices;
-	bool force, dry_run, json;
+	bool force, dry_run, json, qcow2;
 	struct point_named named;
 	struct view *view;
 	struct output outputs[MAX_OUTPUTS];
@@ -78,8 +79,10 @@ static int add_output(struct restore *r, const struct timeline_volume *v, uint64
 	o->fd = o->dev.fd = -1;
 	o->device = device_for(r, v->name);
 	if (!o->device) {
-		snprintf(o->path, sizeof(o->path), "%.500s/%.32s.img", r->dir, v->name);
-		snprintf(o->part, sizeof(o->part), "%.500s/%.32s.img.part", r->dir, v->name);
+		snprintf(o->path, sizeof(o->path), "%.500s/%.32s.%s", r->dir, v->name,
+			 r->qcow2 ? "qcow2" : "img");
+		snprintf(o->part, sizeof(o->part), "%.500s/%.32s.%s.part", r->dir, v->name,
+			 r->qcow2 ? "qcow2" : "img");
 	}
 	r->nr_outputs++;
 	return CLI_DONE;
@@ -315,10 +318,35 @@ static int file_end(const struct restore *r, const struct output *o)
 	return ret;
 }
 
+static int write_qcow2(struct restore *r, struct output *o)
+{
+	const struct qcow2_request request = {
+		.store = r->store, .group = r->named.name.group, .seq = r->named.point->seq,
+		.volume = o->name, .path = o->part, .force = r->force,
+	};
+	uint64_t offset = 0;
+
+	while (offset < o->size_bytes) {
+		struct view_extent e;
+		int ret = view_next(r->view, o->volume, offset, &e);
+
+		if (ret < 0)
+			return read_failed(r, o, offset, ret);
+		offset += e.length_bytes;
+		if (e.kind == EXTENT_DATA)
+			o->data_bytes += e.length_bytes;
+	}
+	return qcow2_write(&request);
+}
+
 static int write_output(struct restore *r, struct output *o, uint8_t *buf)
 {
-	int ret = o->device ? CLI_DONE : file_begin(o);
+	int ret = CLI_DONE;
 
+	if (r->qcow2 && !o->device)
+		return write_qcow2(r, o);
+	if (!o->device)
+		ret = file_begin(o);
 	return ret == CLI_DONE ? copy_volume(r, o, buf) : ret;
 }
 
@@ -407,6 +435,7 @@ static int parse(const struct command *cmd, int argc, char **argv, struct restor
 		{ "output", required_argument, NULL, 'o' },
 		{ "to-device", required_argument, NULL, 'd' },
 		{ "volume", required_argument, NULL, 'v' },
+		{ "format", required_argument, NULL, 'F' },
 		{ "force", no_argument, NULL, 'f' },
 		{ "dry-run", no_argument, NULL, 'n' },
 		CLI_COMMON_OPTIONS
@@ -420,6 +449,10 @@ static int parse(const struct command *cmd, int argc, char **argv, struct restor
 			r->dir = optarg;
 		} else if (c == 'v') {
 			r->only = optarg;
+		} else if (c == 'F') {
+			r->qcow2 = strcmp(optarg, "qcow2") == 0;
+			if (!r->qcow2 && strcmp(optarg, "raw") != 0)
+				return cli_usage(cmd, "--format: '%s' is not raw or qcow2", optarg);
 		} else if (c == 'f') {
 			r->force = true;
 		} else if (c == 'n') {
@@ -444,6 +477,10 @@ static int restore_run(struct restore *r)
 
 	if (r->named.point->degraded && !r->force && !r->dry_run)
 		return cli_fail(CLI_REFUSED, "group %s: this point is degraded: some sectors could not be read at the source; nothing was written; --force leaves zeroes there, or choose another point",
+				r->named.name.group);
+	/* qemu-img would leave zeroes as well where a checksum is wrong. */
+	if (r->named.point->degraded && r->qcow2 && !r->dry_run)
+		return cli_fail(CLI_REFUSED, "group %s: this point is degraded: some sectors could not be read at the source, which no qcow2 image can tell; nothing was written; restore it raw, or choose another point",
 				r->named.name.group);
 	ret = view_open(r->named.list.tl, r->named.point->seq, &r->view, why);
 	if (ret < 0)
