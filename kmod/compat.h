@@ -135,12 +135,4 @@ static inline void blkship_bdev_unclaim(struct blkship_bdev *b)
 }
 #endif
 
-/*
- * Exported to modules, declared only in drivers/md/dm.h: waits for all that a
- * device-mapper device has in flight, and lets it go on.
- */
-struct mapped_device;
-void dm_internal_suspend_fast(struct mapped_device *md);
-void dm_internal_resume_fast(struct mapped_device *md);
-
 #endif

@@ -23,8 +23,8 @@ void blkship_tap_exit(void);
 
 /*
  * Tap a device that may be in use; group and volume are made when missing. Again
- * for a volume that diverged: all of it will be read back. Waits for what the
- * device has in flight, and holds new I/O for that long. With a metadata device
+ * for a volume that diverged: all of it will be read back. Waits for what a disk
+ * has in flight, and holds its new I/O for that long, 5 s at most. With a metadata device
  * (or 0) its state is kept when the machine goes down in order. On error *why says in
  * words what is wrong, and nothing has changed.
  */

@@ -106,32 +106,28 @@ static bool disk_is_scsi(const struct gendisk *disk)
 /*
  * Wait for all that was under way before we looked. Nothing here allocates or
  * faults: that might have to wait for the very device.
+ *
+ * Not on a device-mapper device: to suspend it waits without a limit for what it
+ * has in flight, and holds what comes meanwhile. What is in flight there has no
+ * entry, and its end is seen: all of the volume is dirty then, with a seq, before
+ * its submitter is told. Until then it is a write in flight, which a point may
+ * have, lack or have in part.
  */
 static int tap_drain(struct blkship_tap *tap, const char **why)
 {
 	struct request_queue *q = tap->disk->queue;
-	struct mapped_device *md;
 	unsigned int noio;
 	int ret = 0;
 
 	/* Nobody is left between our probe and a table without this tap. */
 	synchronize_rcu();
+	if (!tap->by_request)
+		return 0;
 	noio = memalloc_noio_save();
-	if (tap->by_request) {
-		blk_freeze_queue_start(q);
-		if (blk_mq_freeze_queue_wait_timeout(q, FREEZE_MAX) <= 0)
-			ret = -EBUSY;
-		blk_mq_unfreeze_queue(q);
-	} else {
-		md = dm_get_md(disk_devt(tap->disk));
-		if (md) {
-			dm_internal_suspend_fast(md);
-			dm_internal_resume_fast(md);
-			dm_put(md);
-		} else {
-			ret = -ENODEV;
-		}
-	}
+	blk_freeze_queue_start(q);
+	if (blk_mq_freeze_queue_wait_timeout(q, FREEZE_MAX) <= 0)
+		ret = -EBUSY;
+	blk_mq_unfreeze_queue(q);
 	memalloc_noio_restore(noio);
 	if (ret)
 		*why = "the device did not become idle for a moment within 5 seconds";

@@ -486,6 +486,66 @@ TEST_F(halves, what_timed_out_ends_with_its_rest)
 	free(data);
 }
 
+/* -- attached to a device that does not answer -- */
+
+FIXTURE(slow) {
+};
+
+FIXTURE_SETUP(slow)
+{
+	if (sh("modprobe -q dm_delay; dmsetup targets | grep -q ^delay"))
+		SKIP(return, "no dm-delay here");
+	/* Reads, writes, flushes. */
+	dm_create("slow", "0 %llu delay %s 0 0 %s 0 %u %s 0 0", DISK_SECTORS,
+		  OTHER_DISK, OTHER_DISK, SLOW_MS, OTHER_DISK);
+}
+
+FIXTURE_TEARDOWN(slow)
+{
+	dm_remove("slow");
+}
+
+/* What was under way is not waited for; its end makes all of the volume dirty. */
+static void attached_meanwhile(struct __test_metadata *_metadata,
+			       bool suspended)
+{
+	uint8_t *data = pattern(4096, 41), *got = pattern(4096, 0);
+	int slow = dm_open("slow");
+	struct async *write;
+	uint64_t newest;
+
+	if (suspended)
+		sh("dmsetup suspend slow");
+	write = async_write(slow, data, 4096, 1 << 20);
+	sleep_ms(100);
+	tap_on("/dev/mapper/slow");
+	EXPECT_FALSE(async_ended(write));
+	if (suspended)
+		sh("dmsetup resume slow");
+	/* Nor is anything held that comes meanwhile. */
+	EXPECT_EQ(4096, pread(fd, got, 4096, 2 << 20));
+	EXPECT_FALSE(async_ended(write));
+	newest = ring_newest(&ring);
+	EXPECT_EQ(4096, async_wait(write));
+	EXPECT_GT(ring_newest(&ring), newest);
+	EXPECT_EQ(1024, ring_marked(&ring, 0, BLKSHIP_MAP_DIRTY, 0, 1024));
+	EXPECT_EQ(0, nr_unseen());
+	tap_off(_metadata);
+	close(slow);
+	free(got);
+	free(data);
+}
+
+TEST_F(slow, attached_without_a_wait)
+{
+	attached_meanwhile(_metadata, false);
+}
+
+TEST_F(slow, attached_while_it_is_suspended)
+{
+	attached_meanwhile(_metadata, true);
+}
+
 /* -- a road around -- */
 
 static bool unseen_found(void *arg)
