@@ -36,7 +36,10 @@ int blkship_tap_add_place(const char *group, const char *volume,
 			  const struct blkship_place *place, u64 ring_bytes,
 			  const char **why);
 
-/* Detach on purpose; -ENOENT when no tap feeds this volume. */
+/*
+ * Detach on purpose; -ENOENT when no tap feeds this volume, or somebody is at
+ * work with it: then blkship_volume_delete() refuses.
+ */
 int blkship_tap_remove(const char *group, const char *volume);
 
 #endif

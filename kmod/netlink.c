@@ -116,9 +116,9 @@ static int do_volume_del(struct sk_buff *skb, struct genl_info *info)
 
 	if (ret)
 		return ret;
-	ret = blkship_volume_delete(group, volume, &why);
-	if (!ret)
-		blkship_tap_remove(group, volume);	/* unless it has none */
+	ret = blkship_tap_remove(group, volume);
+	if (ret == -ENOENT)
+		ret = blkship_volume_delete(group, volume, &why);
 	return explain(info, why, ret);
 }
 

@@ -20,7 +20,10 @@ struct blkship_tap {
 	struct blkship_bdev bdev;	/* kept open; empty in the self-test */
 	struct blkship_bdev meta_bdev;	/* of the metadata device, if there is one */
 	struct blkship_front front;
-	struct list_head link;		/* of tap_attach.c */
+	/* Of tap_attach.c, under its lock. */
+	struct list_head link;
+	bool busy;			/* somebody attaches it, or works on it */
+	u64 watch_round;
 	bool unseen_told;		/* by alarm_work */
 	struct work_struct alarm_work;
 };

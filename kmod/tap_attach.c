@@ -23,7 +23,11 @@
 /* The longest that a detach waits for what is in flight. */
 #define LEAVE_MAX_MS	10000
 
-/* Which taps exist; taken before blkship_mutex. */
+/*
+ * Which taps exist, and with which of them somebody is at work. Taken before
+ * blkship_mutex, and held for a moment: who attaches or detaches waits for
+ * devices, some of which do not answer, and has a busy tap to himself instead.
+ */
 static DEFINE_MUTEX(tap_mutex);
 static LIST_HEAD(taps);					/* tap_mutex */
 static void tap_watch(struct work_struct *work);
@@ -64,9 +68,16 @@ static bool volume_is_on(const struct blkship_volume *vol,
 static bool place_taken(const struct blkship_place *place)
 {
 	const struct blkship_group *grp;
+	const struct blkship_tap *tap;
 	bool taken = false;
 	u32 i;
 
+	lockdep_assert_held(&tap_mutex);
+	/* One that is being attached has no volume yet that says where it is. */
+	list_for_each_entry(tap, &taps, link)
+		taken |= place_meets(place, tap->front.dev,
+				     tap->front.dev_start_bytes,
+				     tap->front.size_bytes);
 	mutex_lock(&blkship_mutex);
 	list_for_each_entry(grp, &blkship_groups, link)
 		for (i = 0; i < BLKSHIP_MAX_VOLUMES; i++)
@@ -179,6 +190,7 @@ static struct blkship_tap *tap_alloc(const struct blkship_place *place)
 	tap->scsi = disk_is_scsi(place->disk);
 	INIT_WORK(&tap->alarm_work, tap_alarm_work);
 	tap->front.kind = "tap";
+	tap->front.ends_when_told = true;
 	tap->front.owner = tap;
 	tap->front.generation = tap;
 	tap->front.dev = disk_devt(place->disk);
@@ -187,12 +199,70 @@ static struct blkship_tap *tap_alloc(const struct blkship_place *place)
 	return tap;
 }
 
-/* Nothing of it is followed any more. */
-static void tap_unlink(struct blkship_tap *tap)
+/* It has its place, and is the caller's alone. */
+static int tap_list(struct blkship_tap *tap, const struct blkship_place *place,
+		    const char **why)
 {
-	lockdep_assert_held(&tap_mutex);
+	int ret = 0;
+
+	mutex_lock(&tap_mutex);
+	if (place_taken(place)) {
+		*why = "it is protected already, as a whole or in part: detach that first";
+		ret = -EBUSY;
+	} else {
+		tap->busy = true;
+		list_add_tail(&tap->link, &taps);
+	}
+	mutex_unlock(&tap_mutex);
+	return ret;
+}
+
+static void tap_unlist(struct blkship_tap *tap)
+{
+	mutex_lock(&tap_mutex);
 	list_del(&tap->link);
+	mutex_unlock(&tap_mutex);
+}
+
+/* The tap that feeds this volume, if nobody is at work with it: the caller's. */
+static struct blkship_tap *tap_take(const char *group, const char *volume)
+{
+	struct blkship_tap *tap, *found = NULL;
+
+	mutex_lock(&tap_mutex);
+	list_for_each_entry(tap, &taps, link)
+		if (!tap->busy && !strcmp(tap->front.vol->grp->name, group) &&
+		    !strcmp(tap->front.vol->name, volume))
+			found = tap;
+	if (found)
+		found->busy = true;
+	mutex_unlock(&tap_mutex);
+	return found;
+}
+
+static void tap_give_back(struct blkship_tap *tap)
+{
+	mutex_lock(&tap_mutex);
+	tap->busy = false;
+	mutex_unlock(&tap_mutex);
+}
+
+static int tap_show(struct blkship_tap *tap)
+{
+	int ret;
+
+	mutex_lock(&tap_mutex);
+	ret = blkship_tap_show(tap);
+	mutex_unlock(&tap_mutex);
+	return ret;
+}
+
+/* Nothing of it is followed any more. */
+static void tap_hide(struct blkship_tap *tap)
+{
+	mutex_lock(&tap_mutex);
 	blkship_tap_hide(tap);
+	mutex_unlock(&tap_mutex);
 	cancel_work_sync(&tap->alarm_work);
 	blkship_observe_give_up(tap->front.vol);
 }
@@ -209,12 +279,11 @@ static int tap_start(struct blkship_tap *tap, const char **why)
 	ret = blkship_front_fit(&tap->front);
 	if (ret)
 		return ret;
-	ret = blkship_tap_show(tap);
+	ret = tap_show(tap);
 	if (ret) {
 		*why = "no place for the probes";
 		return ret;
 	}
-	list_add_tail(&tap->link, &taps);
 	queue_delayed_work(blkship_wq, &watch_work, HZ);
 	blkship_observe_raw_forget(vol);
 	ret = tap_drain(tap, why);
@@ -223,7 +292,7 @@ static int tap_start(struct blkship_tap *tap, const char **why)
 	if (!ret)
 		ret = blkship_front_start(&tap->front);
 	if (ret)
-		tap_unlink(tap);
+		tap_hide(tap);
 	return ret;
 }
 
@@ -265,33 +334,34 @@ static int tap_attach(const char *group, const char *volume,
 		      struct blkship_bdev *bdev, dev_t meta_dev,
 		      const char **why)
 {
-	struct blkship_tap *tap;
+	struct blkship_tap *tap = tap_alloc(place);
 	int ret;
 
-	if (place_taken(place)) {
-		*why = "it is protected already, as a whole or in part: detach that first";
-		return -EBUSY;
-	}
-	tap = tap_alloc(place);
 	if (!tap) {
 		*why = "no memory";
 		return -ENOMEM;
 	}
 	if (bdev)
 		tap->bdev = *bdev;	/* the caller's again if this fails */
+	ret = tap_list(tap, place, why);
+	if (ret)
+		goto err_free;
 	ret = bdev ? tap_open_meta(tap, bdev->bdev, meta_dev, why) : 0;
 	if (ret)
-		goto err_free;
+		goto err_list;
 	ret = blkship_front_add(&tap->front, group, volume, ring_bytes, why);
 	if (ret)
-		goto err_free;
+		goto err_list;
 	ret = tap_start(tap, why);
 	if (ret)
 		goto err_front;
+	tap_give_back(tap);
 	return 0;
 
 err_front:
 	blkship_front_remove(&tap->front);
+err_list:
+	tap_unlist(tap);
 err_free:
 	tap_free(tap);
 	return ret;
@@ -301,24 +371,7 @@ int blkship_tap_add_place(const char *group, const char *volume,
 			  const struct blkship_place *place, u64 ring_bytes,
 			  const char **why)
 {
-	int ret;
-
-	mutex_lock(&tap_mutex);
-	ret = tap_attach(group, volume, place, ring_bytes, NULL, 0, why);
-	mutex_unlock(&tap_mutex);
-	return ret;
-}
-
-static struct blkship_tap *tap_find(const char *group, const char *volume)
-{
-	struct blkship_tap *tap;
-
-	lockdep_assert_held(&tap_mutex);
-	list_for_each_entry(tap, &taps, link)
-		if (!strcmp(tap->front.vol->grp->name, group) &&
-		    !strcmp(tap->front.vol->name, volume))
-			return tap;
-	return NULL;
+	return tap_attach(group, volume, place, ring_bytes, NULL, 0, why);
 }
 
 /* It is tapped here already: once more from the beginning, if it has to be. */
@@ -382,10 +435,10 @@ int blkship_tap_add(const char *group, const char *volume, dev_t dev,
 
 	if (ret)
 		return ret;
-	mutex_lock(&tap_mutex);
-	tap = tap_find(group, volume);
+	tap = tap_take(group, volume);
 	if (tap) {
 		ret = tap_again(tap, &place, why);
+		tap_give_back(tap);
 	} else {
 		ret = place_check(&place, why);
 		if (!ret)
@@ -393,7 +446,6 @@ int blkship_tap_add(const char *group, const char *volume, dev_t dev,
 					 &opened, meta_dev, why);
 		kept = !ret;
 	}
-	mutex_unlock(&tap_mutex);
 	if (!kept)
 		blkship_bdev_close(&opened);
 	return ret;
@@ -410,14 +462,17 @@ static void tap_detach(struct blkship_tap *tap)
 {
 	unsigned int waited_ms;
 
-	lockdep_assert_held(&tap_mutex);
 	WRITE_ONCE(tap->leaving, true);
 	synchronize_rcu();
 	for (waited_ms = 0; waited_ms < LEAVE_MAX_MS &&
 	     !blkship_observe_idle(tap->front.vol); waited_ms += 10)
 		msleep(10);
 	blkship_observe_raw(tap->front.vol);
-	tap_unlink(tap);
+	tap_hide(tap);
+	tap_unlist(tap);
+	/* Free for the next, before anybody is told that it is. */
+	blkship_front_end_meta(&tap->front);
+	blkship_bdev_unclaim(&tap->meta_bdev);
 	blkship_front_remove(&tap->front);
 	blkship_bdev_close(&tap->bdev);
 	tap_free(tap);
@@ -434,6 +489,8 @@ static int tap_reboot(struct notifier_block *block, unsigned long event,
 
 	mutex_lock(&tap_mutex);
 	list_for_each_entry(tap, &taps, link) {
+		if (tap->busy)
+			continue;	/* comes or goes: nothing is kept */
 		tap->front.keep = disk_openers(tap->disk) == 1 &&
 				  blkship_observe_idle(tap->front.vol);
 		blkship_front_end_meta(&tap->front);
@@ -446,14 +503,13 @@ static struct notifier_block reboot_block = { .notifier_call = tap_reboot };
 
 int blkship_tap_remove(const char *group, const char *volume)
 {
-	struct blkship_tap *tap;
+	struct blkship_tap *tap = tap_take(group, volume);
 
-	mutex_lock(&tap_mutex);
-	tap = tap_find(group, volume);
-	if (tap)
-		tap_detach(tap);
-	mutex_unlock(&tap_mutex);
-	return tap ? 0 : -ENOENT;
+	if (!tap)
+		return -ENOENT;
+	blkship_volume_leave(tap->front.vol);
+	tap_detach(tap);
+	return 0;
 }
 
 /*
@@ -466,12 +522,7 @@ static void tap_check_size(struct blkship_tap *tap)
 	struct blkship_volume *vol = tap->front.vol;
 	u64 old = tap->last - tap->first + 1, sectors;
 
-	lockdep_assert_held(&tap_mutex);
-	if (!tap->bdev.bdev)
-		return;		/* the self-test's disk, which is ours */
 	sectors = bdev_nr_sectors(tap->bdev.bdev);
-	if (sectors == old)
-		return;
 	if (sectors < old) {
 		if (blkship_observe_raw(vol))
 			blkship_tap_alarm(tap);
@@ -489,18 +540,48 @@ static void tap_check_size(struct blkship_tap *tap)
 	blkship_volume_grown(vol, old << SECTOR_SHIFT);
 }
 
+/* What nobody has opened is the self-test's, which ends by itself. */
+static bool tap_has_changed(const struct blkship_tap *tap)
+{
+	return test_bit(GD_DEAD, &tap->disk->state) ||
+	       (tap->bdev.bdev && bdev_nr_sectors(tap->bdev.bdev) !=
+				  tap->last - tap->first + 1);
+}
+
+/* One that has changed, and was not looked at in this round: the caller's. */
+static struct blkship_tap *tap_take_changed(u64 round)
+{
+	struct blkship_tap *tap, *found = NULL;
+
+	mutex_lock(&tap_mutex);
+	list_for_each_entry(tap, &taps, link) {
+		if (tap->busy || tap->watch_round == round ||
+		    !tap_has_changed(tap))
+			continue;
+		tap->watch_round = round;
+		tap->busy = true;
+		found = tap;
+		break;
+	}
+	mutex_unlock(&tap_mutex);
+	return found;
+}
+
 /* A disk was pulled out, or has grown: nobody tells a front end that looks on. */
 static void tap_watch(struct work_struct *work)
 {
-	struct blkship_tap *tap, *next;
+	static u64 round;	/* this work's */
+	struct blkship_tap *tap;
 	bool any;
 
-	mutex_lock(&tap_mutex);
-	list_for_each_entry_safe(tap, next, &taps, link)
-		if (test_bit(GD_DEAD, &tap->disk->state))
+	for (round++; (tap = tap_take_changed(round));)
+		if (test_bit(GD_DEAD, &tap->disk->state)) {
 			tap_detach(tap);
-		else
+		} else {
 			tap_check_size(tap);
+			tap_give_back(tap);
+		}
+	mutex_lock(&tap_mutex);
 	any = !list_empty(&taps);
 	mutex_unlock(&tap_mutex);
 	if (any)

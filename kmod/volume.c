@@ -762,12 +762,29 @@ void blkship_front_remove(struct blkship_front *front)
 	blkship_volume_put(vol);
 }
 
+void blkship_volume_leave(struct blkship_volume *vol)
+{
+	mutex_lock(&blkship_mutex);
+	vol->leaving = true;
+	mutex_unlock(&blkship_mutex);
+}
+
+static bool volume_is_busy(const struct blkship_volume *vol)
+{
+	const struct blkship_front *front;
+
+	list_for_each_entry(front, &vol->fronts, link)
+		if (front->ends_when_told)
+			return true;
+	return false;
+}
+
 int blkship_volume_delete(const char *group, const char *volume,
 			  const char **why)
 {
 	struct blkship_volume *vol = NULL;
+	bool now = false, busy = false;
 	struct blkship_group *grp;
-	bool now = false;
 
 	mutex_lock(&blkship_mutex);
 	grp = blkship_group_find(group);
@@ -777,9 +794,14 @@ int blkship_volume_delete(const char *group, const char *volume,
 		volume_unlink(vol);
 		now = true;
 	} else if (vol) {
-		vol->leaving = true;
+		busy = volume_is_busy(vol);
+		vol->leaving |= !busy;
 	}
 	mutex_unlock(&blkship_mutex);
+	if (busy) {
+		*why = "it is being attached or detached: try again in a moment";
+		return -EBUSY;
+	}
 	if (!vol) {
 		*why = grp ? "no such volume" : "no such group";
 		return -ENOENT;

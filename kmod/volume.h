@@ -83,6 +83,7 @@ struct blkship_front {
 	u64 dev_start_bytes;
 	u64 size_bytes;
 	bool started;			/* blkship_mutex */
+	bool ends_when_told;		/* by who detaches it; else with its table */
 	struct blkship_meta *meta;	/* or NULL; the front end's to put */
 	bool keep;			/* at the end: nobody writes any more */
 	/* For a change of size: made when there is time to allocate. */
@@ -141,7 +142,13 @@ void blkship_front_end_meta(struct blkship_front *front);
 /* The front end is gone, with nothing in flight. Never fails. */
 void blkship_front_remove(struct blkship_front *front);
 
-/* Detach on purpose: now, or when its front end goes. */
+/* It is detached on purpose, and its front end goes in a moment. */
+void blkship_volume_leave(struct blkship_volume *vol);
+
+/*
+ * Detach on purpose: now, or when its front end goes. One whose front end is to be
+ * ended by who detaches it, and is still there, is refused.
+ */
 int blkship_volume_delete(const char *group, const char *volume,
 			  const char **why);
 

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <netlink/attr.h>
@@ -544,6 +545,55 @@ TEST_F(slow, attached_without_a_wait)
 TEST_F(slow, attached_while_it_is_suspended)
 {
 	attached_meanwhile(_metadata, true);
+}
+
+static uint32_t flags;
+
+static void note_flags(struct nlattr **attrs, void *arg)
+{
+	(void)arg;
+	flags |= nla_get_u32(attrs[BLKSHIP_A_FLAGS]);
+}
+
+/* A disk whose write waits for the slow device is frozen for as long. */
+TEST_F(slow, others_go_on_while_a_disk_is_attached)
+{
+	uint8_t *data = pattern(4096, 43);
+	struct async *write;
+	int status, loop;
+	pid_t child;
+
+	if (sh("modprobe -q loop; losetup /dev/loop0 /dev/mapper/slow"))
+		SKIP(return, "no loop device here");
+	tap_create(DISK, "other", "w", 1);
+	loop = open("/dev/loop0", O_RDWR | O_DIRECT | O_DSYNC);
+	write = async_write(loop, data, 4096, 0);
+	sleep_ms(200);
+	child = fork();
+	if (!child)
+		_exit(-netlink_tap("/dev/loop0", GROUP, "v", RING_MIB));
+	sleep_ms(500);
+	/* The one that is being attached can neither go nor come again. */
+	EXPECT_EQ(-EBUSY, netlink_command(BLKSHIP_CMD_VOLUME_DEL, GROUP, "v"));
+	EXPECT_STRNE("", netlink_message);
+	EXPECT_EQ(-EBUSY, netlink_tap("/dev/loop0", "other", "x", 1));
+	EXPECT_STRNE("", netlink_message);
+	tap_remove("other", "w");
+	tap_create(DISK, "other", "w", 1);
+	tap_remove("other", "w");
+	EXPECT_FALSE(async_ended(write));
+
+	EXPECT_EQ(child, waitpid(child, &status, 0));
+	EXPECT_EQ(0, status);
+	EXPECT_EQ(4096, async_wait(write));
+	netlink_dump(BLKSHIP_CMD_VOLUME_GET, GROUP, note_flags, NULL);
+	EXPECT_EQ(0, flags);
+	tap_remove(GROUP, "v");
+	EXPECT_EQ(0, netlink_command(BLKSHIP_CMD_GROUP_DEL, "other", NULL));
+	EXPECT_EQ(0, netlink_command(BLKSHIP_CMD_GROUP_DEL, GROUP, NULL));
+	close(loop);
+	sh("losetup -d /dev/loop0");
+	free(data);
 }
 
 /* -- a road around -- */
