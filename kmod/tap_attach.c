@@ -7,6 +7,7 @@
 #include <linux/blkdev.h>
 #include <linux/delay.h>
 #include <linux/device-mapper.h>
+#include <linux/fs.h>
 #include <linux/reboot.h>
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
@@ -296,6 +297,19 @@ static int tap_start(struct blkship_tap *tap, const char **why)
 	return ret;
 }
 
+/*
+ * To open a number that nobody has loads a module for it, and a module with a
+ * generic netlink family (drbd) would wait for the lock that our caller has.
+ */
+static bool device_exists(dev_t dev)
+{
+	struct inode *inode = ilookup(blockdev_superblock, dev);
+
+	if (inode)
+		iput(inode);
+	return inode;
+}
+
 static int tap_open_meta(struct blkship_tap *tap, struct block_device *disk,
 			 dev_t meta_dev, const char **why)
 {
@@ -304,7 +318,8 @@ static int tap_open_meta(struct blkship_tap *tap, struct block_device *disk,
 
 	if (!meta_dev)
 		return 0;
-	ret = blkship_bdev_claim(meta_dev, tap, &tap->meta_bdev);
+	ret = device_exists(meta_dev) ?
+	      blkship_bdev_claim(meta_dev, tap, &tap->meta_bdev) : -ENXIO;
 	if (ret) {
 		*why = "cannot open the metadata device for ourselves alone";
 		return ret;
@@ -408,13 +423,15 @@ static int tap_again(struct blkship_tap *tap, const struct blkship_place *place,
 static int place_open(dev_t dev, struct blkship_place *place,
 		      struct blkship_bdev *opened, const char **why)
 {
-	int ret = blkship_bdev_open(dev, opened);
-	struct block_device *bdev = opened->bdev;
+	int ret = device_exists(dev) ? blkship_bdev_open(dev, opened) : -ENXIO;
+	struct block_device *bdev;
 
 	if (ret) {
-		*why = "cannot open the device";
+		*why = ret == -ENXIO ? "there is no such device" :
+		       "cannot open the device";
 		return ret;
 	}
+	bdev = opened->bdev;
 	if (!bdev_nr_sectors(bdev)) {
 		blkship_bdev_close(opened);
 		*why = "it has no medium";

@@ -319,6 +319,17 @@ TEST(what_is_attached_already_is_refused)
 	tap_off(_metadata);
 }
 
+/* It might have a generic netlink family, and wait for the lock that we have. */
+TEST(no_module_is_loaded_for_a_device_that_is_missing)
+{
+	sh("rmmod brd 2>/dev/null; mknod /run/missing b 1 7");
+	if (!sh("test -d /sys/module/brd"))
+		SKIP(return, "brd is in use");
+	EXPECT_EQ(-ENXIO, netlink_tap("/run/missing", GROUP, "v", RING_MIB));
+	EXPECT_STRNE("", netlink_message);
+	EXPECT_NE(0, sh("test -d /sys/module/brd"));
+}
+
 TEST(disk_that_works_without_requests_is_refused)
 {
 	if (sh("modprobe brd rd_nr=1 rd_size=4096 2>/dev/null"))
