@@ -150,7 +150,6 @@ static struct blkship_group *group_alloc(const char *name, u64 ring_bytes)
 	INIT_WORK(&grp->issue_work, blkship_capture_issue_work);
 	INIT_WORK(&grp->overflow_work, group_overflow_work);
 	INIT_DELAYED_WORK(&grp->scan_work, blkship_capture_scan_work);
-	__module_get(THIS_MODULE);
 	return grp;
 }
 
@@ -191,6 +190,7 @@ int blkship_group_create(const char *name, u64 ring_bytes,
 			 struct blkship_group **result, const char **why)
 {
 	struct blkship_group *grp;
+	int ret;
 
 	if (!blkship_name_valid(name)) {
 		*why = "not a valid group name: 1 to 31 letters, digits, dots, underscores and dashes, no dot or dash first";
@@ -203,15 +203,21 @@ int blkship_group_create(const char *name, u64 ring_bytes,
 		return -ERANGE;
 	}
 	ring_bytes = rounddown_pow_of_two(ring_bytes);
+	/* A command does not hold the module: it may be on its way out. */
+	if (!try_module_get(THIS_MODULE)) {
+		*why = "the module is being unloaded";
+		return -ESHUTDOWN;
+	}
 	if (!rings_charge(ring_bytes)) {
 		*why = "the rings of all groups would take more than 1/16 of the RAM";
-		return -ENOSPC;
+		ret = -ENOSPC;
+		goto err_module;
 	}
 	grp = group_alloc(name, ring_bytes);
 	if (!grp) {
-		rings_uncharge(ring_bytes);
 		*why = "no memory for the ring";
-		return -ENOMEM;
+		ret = -ENOMEM;
+		goto err_rings;
 	}
 
 	mutex_lock(&blkship_mutex);
@@ -230,6 +236,12 @@ int blkship_group_create(const char *name, u64 ring_bytes,
 	blkship_event(BLKSHIP_EVENT_GROUP_NEW, name, NULL);
 	*result = grp;
 	return 0;
+
+err_rings:
+	rings_uncharge(ring_bytes);
+err_module:
+	module_put(THIS_MODULE);
+	return ret;
 }
 
 int blkship_group_delete(const char *name, const char **why)

@@ -2,11 +2,13 @@
 /* Loading, attaching, reloading tables, detaching, losing, unloading. */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "harness.h"
@@ -318,6 +320,25 @@ TEST(loaded_and_unloaded_again_and_again)
 		EXPECT_TRUE(unload());
 		EXPECT_TRUE(load(""));
 	}
+}
+
+/* One that is made while the module goes must not be left without it. */
+TEST(unloaded_while_groups_come_and_go)
+{
+	unsigned int rounds = 0;
+	pid_t child = fork();
+
+	while (!child) {
+		netlink_command(BLKSHIP_CMD_GROUP_NEW, "race", NULL);
+		netlink_command(BLKSHIP_CMD_GROUP_DEL, "race", NULL);
+		sleep_ms(2);
+	}
+	for (unsigned int tries = 0; tries < 1000 && rounds < 4; tries++)
+		rounds += unload() && load("");
+	kill(child, SIGKILL);
+	waitpid(child, NULL, 0);
+	netlink_command(BLKSHIP_CMD_GROUP_DEL, "race", NULL);
+	EXPECT_EQ(4, rounds);
 }
 
 TEST_HARNESS_MAIN
