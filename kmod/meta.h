@@ -53,7 +53,7 @@ struct blkship_meta {
 	bool logs;
 
 	struct meta_slot *slots[META_SLOTS];
-	struct meta_slot *flush_slot;	/* without a page */
+	struct meta_slot *disk_slot;	/* of period_work, for the disk */
 	atomic_t nr_pending;
 	struct completion all_done;
 	blk_status_t status;		/* of the batch: any error */
@@ -61,6 +61,8 @@ struct blkship_meta {
 	struct blkship_super super;	/* as it is on the device */
 	u64 *memory;
 	struct blkship_list list;	/* group lock once started */
+	struct blkship_prints prints;	/* the same */
+	struct blkship_prints to_write;	/* with the superblock */
 	bool loaded;
 	bool partial;			/* what was read is good */
 
@@ -82,7 +84,7 @@ struct blkship_meta {
 	struct delayed_work work;
 	struct delayed_work period_work;
 	struct work_struct tell_work;
-	struct completion flushed;
+	struct completion disk_done;
 	struct timer_list hang_timer;
 };
 
@@ -99,8 +101,8 @@ void blkship_meta_put(struct blkship_meta *meta);
 /* -- for volume.c; nothing is in flight on the volume -- */
 
 /* Read it: meta->partial, list and super. Not under blkship_mutex. */
-void blkship_meta_load(struct blkship_meta *meta, const char *group,
-		       const char *volume);
+void blkship_meta_load(struct blkship_meta *meta,
+		       const struct blkship_volume *vol);
 /* Forget what was read: everything is listed, or will be. */
 void blkship_meta_distrust(struct blkship_meta *meta);
 /* Mark dirty what is listed. Under blkship_mutex. */
@@ -149,7 +151,8 @@ static inline void *meta_slot_data(struct blkship_meta *meta, u32 n)
 }
 /* Write meta->super; a state that makes the list worthless goes to both places. */
 int meta_super_write(struct blkship_meta *meta);
-u64 meta_fingerprint(struct blkship_meta *meta, int *error);
+/* Take all prints, where nobody writes any more. 0 or -EIO. */
+int meta_prints_take(struct blkship_meta *meta);
 /* The works of meta_log.c, ready to be queued. */
 void meta_works_init(struct blkship_meta *meta);
 

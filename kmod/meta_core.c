@@ -15,6 +15,13 @@
 static_assert(META_REGION_BYTES % BLKSHIP_REGION_BYTES == 0);
 static_assert(PER_REGION < 64 && 64 % PER_REGION == 0);
 
+/* What the prints are of: boot sector, labels, the first file system. */
+#define PRINT_FIRST_BYTES	(1152ULL << 10)
+#define PRINT_LAST_BYTES	(64ULL << 10)
+#define PRINT_SPREAD		64
+static_assert((PRINT_FIRST_BYTES + PRINT_LAST_BYTES) / META_BLOCK_BYTES +
+	      PRINT_SPREAD == META_PRINTS);
+
 /* -- the list -- */
 
 u64 blkship_list_regions(u64 size_bytes)
@@ -124,6 +131,14 @@ bool blkship_list_covers(const struct blkship_list *l, u64 offset_bytes,
 		if (mask_of(word, first, last) & ~l->listed[word])
 			return false;
 	return true;
+}
+
+bool blkship_list_rests(const struct blkship_list *l, u64 offset_bytes)
+{
+	u64 region = offset_bytes / META_REGION_BYTES;
+
+	return !((l->listed[region / 64] | l->wanted[region / 64]) >>
+		 region % 64 & 1);
 }
 
 void blkship_list_want(struct blkship_list *l, u64 offset_bytes,
@@ -283,14 +298,90 @@ void blkship_list_mark(const struct blkship_list *l, struct blkship_dirty *maps,
 	}
 }
 
-/* -- blocks, as on the device -- */
-
 static u32 block_crc(const void *block)
 {
 	return ~crc32c(~0, block, META_BLOCK_BYTES);
 }
 
-void blkship_super_encode(const struct blkship_super *s, void *block)
+/* -- prints -- */
+
+/* Whole blocks only. */
+static u64 print_bytes(u64 size_bytes)
+{
+	return size_bytes & ~(u64)(META_BLOCK_BYTES - 1);
+}
+
+u32 blkship_prints_count(u64 size_bytes)
+{
+	u64 size = print_bytes(size_bytes);
+	u64 first = min_t(u64, PRINT_FIRST_BYTES, size);
+	u64 last = min_t(u64, PRINT_LAST_BYTES, size);
+
+	return size ? (first + last) / META_BLOCK_BYTES + PRINT_SPREAD : 0;
+}
+
+u64 blkship_print_offset(u64 size_bytes, u32 n)
+{
+	u64 size = print_bytes(size_bytes), offset = (u64)n * META_BLOCK_BYTES;
+	u64 first = min_t(u64, PRINT_FIRST_BYTES, size);
+	u64 last = min_t(u64, PRINT_LAST_BYTES, size);
+
+	if (offset < first)
+		return offset;
+	if (offset < first + last)
+		return size - last + (offset - first);
+	offset = size / PRINT_SPREAD * (n - (first + last) / META_BLOCK_BYTES);
+	return print_bytes(offset);
+}
+
+void blkship_print_set(struct blkship_prints *p, u32 n, const void *block)
+{
+	p->crc[n] = block_crc(block);
+	p->known[n / 64] |= 1ULL << n % 64;
+}
+
+bool blkship_print_fits(const struct blkship_prints *p, u32 n,
+			const void *block)
+{
+	return !blkship_print_known(p, n) || p->crc[n] == block_crc(block);
+}
+
+void blkship_prints_settle(struct blkship_prints *p,
+			   const struct blkship_list *l, u64 size_bytes)
+{
+	u32 count = blkship_prints_count(size_bytes), n;
+
+	for (n = 0; n < count; n++)
+		if (!blkship_list_rests(l, blkship_print_offset(size_bytes, n)))
+			p->known[n / 64] &= ~(1ULL << n % 64);
+}
+
+/* -- blocks, as on the device -- */
+
+static void prints_encode(const struct blkship_prints *p,
+			  struct meta_super *raw)
+{
+	u32 i;
+
+	for (i = 0; i < META_PRINT_WORDS; i++)
+		raw->printed[i] = cpu_to_le64(p->known[i]);
+	for (i = 0; i < META_PRINTS; i++)
+		raw->prints[i] = cpu_to_le32(p->crc[i]);
+}
+
+void blkship_prints_decode(const void *block, struct blkship_prints *out)
+{
+	const struct meta_super *raw = block;
+	u32 i;
+
+	for (i = 0; i < META_PRINT_WORDS; i++)
+		out->known[i] = le64_to_cpu(raw->printed[i]);
+	for (i = 0; i < META_PRINTS; i++)
+		out->crc[i] = le32_to_cpu(raw->prints[i]);
+}
+
+void blkship_super_encode(const struct blkship_super *s,
+			  const struct blkship_prints *prints, void *block)
 {
 	struct meta_super *raw = block;
 
@@ -302,7 +393,6 @@ void blkship_super_encode(const struct blkship_super *s, void *block)
 	raw->write_no = cpu_to_le64(s->write_no);
 	raw->size_bytes = cpu_to_le64(s->size_bytes);
 	raw->log_no = cpu_to_le64(s->log_no);
-	raw->fingerprint = cpu_to_le64(s->fingerprint);
 	raw->ordinal = cpu_to_le64(s->ordinal);
 	memcpy(raw->id, s->id, sizeof(raw->id));
 	memcpy(raw->instance, s->instance, sizeof(raw->instance));
@@ -312,6 +402,7 @@ void blkship_super_encode(const struct blkship_super *s, void *block)
 	memcpy(raw->group, s->group, sizeof(raw->group));
 	memcpy(raw->volume, s->volume, sizeof(raw->volume));
 	memcpy(raw->disk, s->disk, sizeof(raw->disk));
+	prints_encode(prints, raw);
 	raw->crc = cpu_to_le32(block_crc(block));
 }
 
@@ -352,7 +443,6 @@ static int super_decode(const void *block, struct blkship_super *s)
 	s->write_no = le64_to_cpu(raw->write_no);
 	s->size_bytes = le64_to_cpu(raw->size_bytes);
 	s->log_no = le64_to_cpu(raw->log_no);
-	s->fingerprint = le64_to_cpu(raw->fingerprint);
 	s->ordinal = le64_to_cpu(raw->ordinal);
 	memcpy(s->id, raw->id, sizeof(s->id));
 	memcpy(s->instance, raw->instance, sizeof(s->instance));
@@ -390,6 +480,7 @@ int blkship_super_choose(const void *blocks, struct blkship_super *out,
 		} else if (!got && ret != -EPROTO &&
 			   (ret || s.write_no > out->write_no)) {
 			*out = s;
+			out->place = i;
 			ret = 0;
 		} else if (got && ret == -ENODATA && !is_empty(block)) {
 			ret = got;

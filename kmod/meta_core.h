@@ -94,6 +94,9 @@ void blkship_list_block_fill(struct blkship_list *l,
 void blkship_list_block_wrote(struct blkship_list *l, u32 block,
 			      const struct meta_block *written);
 
+/* Whether nobody can be writing to this byte's region: it is not to be listed. */
+bool blkship_list_rests(const struct blkship_list *l, u64 offset_bytes);
+
 /* Read from the device: what it has is listed; in NULL (or damaged) all is. */
 void blkship_list_block_load(struct blkship_list *l, u32 block,
 			     const struct meta_block *read);
@@ -102,15 +105,46 @@ void blkship_list_block_load(struct blkship_list *l, u32 block,
 void blkship_list_mark(const struct blkship_list *l, struct blkship_dirty *maps,
 		       u64 *at, u64 max_words);
 
+/* -- prints: what some blocks of the disk hold, to tell when others write there -- */
+
+/*
+ * One is known as long as its region is not listed. A region leaves the list
+ * only after a superblock was written while it was listed, and so without its
+ * print: what a superblock has of a region that is not listed is never older
+ * than the last write to it.
+ */
+struct blkship_prints {
+	u64 known[META_PRINT_WORDS];
+	u32 crc[META_PRINTS];
+};
+
+/* How many a volume of this size has, and where: at blocks of META_BLOCK_BYTES. */
+u32 blkship_prints_count(u64 size_bytes);
+u64 blkship_print_offset(u64 size_bytes, u32 n);
+
+static inline bool blkship_print_known(const struct blkship_prints *p, u32 n)
+{
+	return p->known[n / 64] >> n % 64 & 1;
+}
+
+/* This is what the block holds, read while its region rested. */
+void blkship_print_set(struct blkship_prints *p, u32 n, const void *block);
+/* Whether it still does; true when it is not known. */
+bool blkship_print_fits(const struct blkship_prints *p, u32 n,
+			const void *block);
+/* Forget those whose regions are listed, or are to be. */
+void blkship_prints_settle(struct blkship_prints *p,
+			   const struct blkship_list *l, u64 size_bytes);
+
 /* -- blocks, as on the device -- */
 
 /* A superblock in the host's order. */
 struct blkship_super {
 	u16 state;			/* enum meta_state */
+	u32 place;			/* block that it was read from */
 	u64 write_no;
 	u64 size_bytes;
 	u64 log_no;
-	u64 fingerprint;
 	u64 ordinal;
 	u8 id[16];
 	u8 instance[16];
@@ -121,7 +155,10 @@ struct blkship_super {
 	char disk[META_DISK_BYTES];
 };
 
-void blkship_super_encode(const struct blkship_super *s, void *block);
+void blkship_super_encode(const struct blkship_super *s,
+			  const struct blkship_prints *prints, void *block);
+/* Of a block that blkship_super_choose() has chosen. */
+void blkship_prints_decode(const void *block, struct blkship_prints *out);
 
 /*
  * Choose among the META_SUPERS blocks. 0; -ENODATA: both are empty, nothing was

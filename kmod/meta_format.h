@@ -16,17 +16,19 @@
 #define META_BLOCK_BYTES	4096U
 #define META_SUPERS		2U
 #define META_FIRST_BLOCK	8U
-#define META_VERSION		1U
+#define META_VERSION		2U
 #define META_SUPER_MAGIC	0x53424d42U	/* "BMBS" */
 #define META_BLOCK_MAGIC	0x4c424d42U	/* "BMBL" */
 #define META_REGION_BYTES	1048576U
 #define META_NAME_BYTES		32
 #define META_DISK_BYTES		64
+#define META_PRINTS		368U	/* blocks of the disk that are looked at */
+#define META_PRINT_WORDS	6U
 
 /* What the list is worth when nobody is attached. */
 enum meta_state {
-	META_CLEAN	= 1,	/* good if nobody wrote to the disk since: fingerprint */
-	META_LOGGED	= 2,	/* attached, each write listed before it was made: good */
+	META_CLEAN	= 1,	/* good, if the prints fit */
+	META_LOGGED	= 2,	/* attached, each write listed before it was made: the same */
 	META_IN_USE	= 3,	/* attached, writes are not listed: worth nothing */
 	META_OFF	= 4,	/* writes went on unlisted: worth nothing */
 };
@@ -40,7 +42,7 @@ struct meta_super {
 	__le64	write_no;	/* of superblocks: the higher one is the newer */
 	__le64	size_bytes;	/* of the volume */
 	__le64	log_no;		/* of the newest list when this was written */
-	__le64	fingerprint;	/* of the disk's content; CLEAN only */
+	__le64	unused;
 	__le64	ordinal;	/* commit that was durable when regions were last delisted */
 	__u8	id[16];		/* random, of this list: its blocks have the same */
 	__u8	instance[16];	/* group, in the kernel, that is or was attached */
@@ -50,8 +52,12 @@ struct meta_super {
 	char	group[META_NAME_BYTES];
 	char	volume[META_NAME_BYTES];
 	char	disk[META_DISK_BYTES];	/* what the kernel can say of it; may be empty */
+	/* Bit n % 64 of word n / 64: prints[n] is what that block of the disk holds. */
+	__le64	printed[META_PRINT_WORDS];
+	__le32	prints[META_PRINTS];	/* CRC32C */
 };
-static_assert(sizeof(struct meta_super) == 240);
+static_assert(sizeof(struct meta_super) == 1760);
+static_assert(META_PRINT_WORDS == (META_PRINTS + 63) / 64);
 
 struct meta_block {
 	__le32	magic;

@@ -12,11 +12,6 @@
 #include "capture.h"
 #include "meta.h"
 
-/* What the fingerprint looks at; boot sector, labels, the first file system. */
-#define PRINT_FIRST_BYTES	(1152ULL << 10)
-#define PRINT_LAST_BYTES	(64ULL << 10)
-#define PRINT_SPREAD		64
-
 /* -- blocks -- */
 
 static void slot_ended(struct bio *bio)
@@ -73,17 +68,39 @@ static int blocks_read(struct blkship_meta *meta, u64 first, u32 nr)
 
 /* -- superblocks -- */
 
+/* What is told of the disk: all when nobody writes, else of what rests. */
+static void prints_to_write(struct blkship_meta *meta)
+{
+	switch (meta->super.state) {
+	case META_LOGGED:
+		raw_spin_lock_irq(&meta->grp->lock);
+		blkship_prints_settle(&meta->prints, &meta->list,
+				      meta->super.size_bytes);
+		meta->to_write = meta->prints;
+		raw_spin_unlock_irq(&meta->grp->lock);
+		break;
+	case META_CLEAN:
+		meta->to_write = meta->prints;
+		break;
+	default:
+		memset(&meta->to_write, 0, sizeof(meta->to_write));
+		break;
+	}
+}
+
 int meta_super_write(struct blkship_meta *meta)
 {
 	bool worthless = meta->super.state == META_IN_USE ||
 			 meta->super.state == META_OFF;
 	int ret = 0, i;
 
+	prints_to_write(meta);
 	/* One after the other, so that one of them always is whole. */
 	for (i = 0; !ret && i < (worthless ? 2 : 1); i++) {
 		u64 at = ++meta->super.write_no % META_SUPERS;
 
-		blkship_super_encode(&meta->super, meta_slot_data(meta, 0));
+		blkship_super_encode(&meta->super, &meta->to_write,
+				     meta_slot_data(meta, 0));
 		meta_slot_set(meta, 0, meta->bdev, at * META_BLOCK_BYTES);
 		ret = meta_rw(meta, 1, WRITE_OPF | REQ_PREFLUSH);
 	}
@@ -104,6 +121,9 @@ static int super_read(struct blkship_meta *meta, struct blkship_super *out,
 		       META_BLOCK_BYTES);
 	if (!ret)
 		ret = blkship_super_choose(blocks, out, foreign);
+	if (!ret)
+		blkship_prints_decode(blocks + out->place * META_BLOCK_BYTES,
+				      &meta->prints);
 	kfree(blocks);
 	return ret;
 }
@@ -147,53 +167,75 @@ static void disk_identity(struct block_device *bdev, char *out)
 	}
 }
 
-/*
- * The CRC of some of its content. Who writes to the disk unseen hardly ever
- * leaves all of that alone: file systems note that they were mounted.
- */
-u64 meta_fingerprint(struct blkship_meta *meta, int *error)
+/* These blocks of the disk, into the first nr slots. */
+static int print_blocks_read(struct blkship_meta *meta, const u32 *which,
+			     u32 nr)
 {
-	u64 size = meta->super.size_bytes & ~(u64)(META_BLOCK_BYTES - 1);
-	u64 first = min(PRINT_FIRST_BYTES, size), at[META_SLOTS];
-	u64 last = min(PRINT_LAST_BYTES, size);
-	u64 nr = (first + last) / META_BLOCK_BYTES + PRINT_SPREAD, i;
-	u32 crc = ~0, n = 0, k;
+	u32 k;
 
-	*error = 0;
-	for (i = 0; size && i < nr && !*error; i++) {
-		u64 offset = i * META_BLOCK_BYTES;
+	for (k = 0; k < nr; k++)
+		meta_slot_set(meta, k, meta->disk, meta->disk_start_bytes +
+			      blkship_print_offset(meta->super.size_bytes,
+						   which[k]));
+	return meta_rw(meta, nr, REQ_OP_READ | REQ_SYNC);
+}
 
-		if (offset >= first + last)
-			offset = div_u64(size, PRINT_SPREAD) *
-				 (i - (first + last) / META_BLOCK_BYTES);
-		else if (offset >= first)
-			offset = size - last + (offset - first);
-		at[n++] = offset & ~(u64)(META_BLOCK_BYTES - 1);
-		if (n < META_SLOTS && i + 1 < nr)
-			continue;
-		for (k = 0; k < n; k++)
-			meta_slot_set(meta, k, meta->disk,
-				      meta->disk_start_bytes + at[k]);
-		*error = meta_rw(meta, n, REQ_OP_READ | REQ_SYNC);
-		for (k = 0; k < n; k++)
-			crc = crc32c(crc, meta_slot_data(meta, k),
-				     META_BLOCK_BYTES);
-		n = 0;
+int meta_prints_take(struct blkship_meta *meta)
+{
+	u32 count = blkship_prints_count(meta->super.size_bytes), n, k, nr;
+	u32 which[META_SLOTS];
+	int ret = 0;
+
+	for (n = 0; !ret && n < count; n += nr) {
+		nr = min(count - n, META_SLOTS);
+		for (k = 0; k < nr; k++)
+			which[k] = n + k;
+		ret = print_blocks_read(meta, which, nr);
+		for (k = 0; !ret && k < nr; k++)
+			blkship_print_set(&meta->prints, n + k,
+					  meta_slot_data(meta, k));
 	}
-	return crc;
+	return ret;
+}
+
+/*
+ * Whether the disk still holds what is known of it. Who writes there unseen
+ * hardly ever leaves all of that alone: file systems note that they were
+ * mounted. 0; -ESTALE: it does not; or -EIO.
+ */
+static int prints_check(struct blkship_meta *meta)
+{
+	u64 size = meta->super.size_bytes;
+	u32 count = blkship_prints_count(size), n, k, nr = 0;
+	u32 which[META_SLOTS];
+	int ret = 0;
+
+	for (n = 0; !ret && n < count; n++) {
+		if (blkship_print_known(&meta->prints, n))
+			which[nr++] = n;
+		if (!nr || (nr < META_SLOTS && n + 1 < count))
+			continue;
+		ret = print_blocks_read(meta, which, nr);
+		for (k = 0; !ret && k < nr; k++)
+			if (!blkship_print_fits(&meta->prints, which[k],
+						meta_slot_data(meta, k)))
+				ret = -ESTALE;
+		nr = 0;
+	}
+	return ret;
 }
 
 /* -- making one -- */
 
-static struct meta_slot *slot_alloc(struct blkship_meta *meta, bool page)
+static struct meta_slot *slot_alloc(struct blkship_meta *meta)
 {
 	struct meta_slot *slot = kzalloc(sizeof(*slot), GFP_KERNEL);
 
 	if (!slot)
 		return NULL;
 	slot->meta = meta;
-	slot->page = page ? alloc_page(GFP_KERNEL) : NULL;
-	if (!page || slot->page)
+	slot->page = alloc_page(GFP_KERNEL);
+	if (slot->page)
 		return slot;
 	kfree(slot);
 	return NULL;
@@ -213,7 +255,7 @@ static void meta_free(struct kref *ref)
 
 	for (i = 0; i < META_SLOTS; i++)
 		slot_free(meta->slots[i]);
-	slot_free(meta->flush_slot);
+	slot_free(meta->disk_slot);
 	vfree(meta->memory);
 	kfree(meta);
 }
@@ -237,13 +279,13 @@ static struct blkship_meta *meta_alloc(u64 size_bytes)
 	INIT_LIST_HEAD(&meta->waiting);
 	meta->memory = vzalloc(array_size(blkship_list_words(size_bytes),
 					  sizeof(u64)));
-	meta->flush_slot = slot_alloc(meta, false);
+	meta->disk_slot = slot_alloc(meta);
 	for (i = 0; i < META_SLOTS; i++) {
-		meta->slots[i] = slot_alloc(meta, true);
+		meta->slots[i] = slot_alloc(meta);
 		if (!meta->slots[i])
 			break;
 	}
-	if (meta->memory && meta->flush_slot && i == META_SLOTS)
+	if (meta->memory && meta->disk_slot && i == META_SLOTS)
 		return meta;
 	blkship_meta_put(meta);
 	return NULL;
@@ -300,19 +342,15 @@ err:
 /* -- loading -- */
 
 /* Whether a superblock speaks of this volume and of a list that is good. */
-static bool super_fits(struct blkship_meta *meta, const struct blkship_super *s,
-		       const char *group, const char *volume)
+static bool super_fits(const struct blkship_meta *meta,
+		       const struct blkship_super *s,
+		       const struct blkship_volume *vol)
 {
-	int error;
-
-	if (s->size_bytes != meta->super.size_bytes ||
-	    strcmp(s->group, group) || strcmp(s->volume, volume) ||
-	    strcmp(s->disk, meta->super.disk))
-		return false;
-	if (s->state == META_LOGGED)
-		return true;
-	return s->state == META_CLEAN &&
-	       s->fingerprint == meta_fingerprint(meta, &error) && !error;
+	return s->size_bytes == meta->super.size_bytes &&
+	       !strcmp(s->group, vol->grp->name) &&
+	       !strcmp(s->volume, vol->name) &&
+	       !strcmp(s->disk, meta->super.disk) &&
+	       (s->state == META_LOGGED || s->state == META_CLEAN);
 }
 
 static int list_read(struct blkship_meta *meta)
@@ -338,8 +376,31 @@ static int list_read(struct blkship_meta *meta)
 	return ret;
 }
 
-void blkship_meta_load(struct blkship_meta *meta, const char *group,
-		       const char *volume)
+/*
+ * Whether the list is good, now that it is read. A table that is reloaded was
+ * attached up to now. Where it is listed, the disk may differ for a good reason.
+ */
+static bool list_is_good(struct blkship_meta *meta,
+			 const struct blkship_volume *vol)
+{
+	int ret;
+
+	if (meta->super.state == META_LOGGED) {
+		if (!memcmp(meta->super.instance, vol->grp->ring.shared->instance,
+			    sizeof(meta->super.instance)))
+			return true;
+		blkship_prints_settle(&meta->prints, &meta->list,
+				      meta->super.size_bytes);
+	}
+	ret = prints_check(meta);
+	if (ret == -ESTALE)
+		pr_warn("blkship: group %s: volume %s: its disk was written to while it was not attached: all of it is read back\n",
+			vol->grp->name, vol->name);
+	return !ret;
+}
+
+void blkship_meta_load(struct blkship_meta *meta,
+		       const struct blkship_volume *vol)
 {
 	char disk[META_DISK_BYTES];
 	struct blkship_super super;
@@ -357,19 +418,21 @@ void blkship_meta_load(struct blkship_meta *meta, const char *group,
 	if (!ret) {
 		write_no = super.write_no;
 		meta->log_no = super.log_no;
-		meta->partial = super_fits(meta, &super, group, volume);
+		meta->partial = super_fits(meta, &super, vol);
 	}
 	if (!ret && meta->partial) {
 		meta->super = super;
-		meta->partial = !list_read(meta);
+		meta->partial = !list_read(meta) && list_is_good(meta, vol);
 	}
 	if (ret || !meta->partial) {
 		blkship_meta_distrust(meta);
 		meta->super.write_no = write_no;
 		memset(meta->super.group, 0, sizeof(meta->super.group));
 		memset(meta->super.volume, 0, sizeof(meta->super.volume));
-		strscpy(meta->super.group, group, sizeof(meta->super.group));
-		strscpy(meta->super.volume, volume, sizeof(meta->super.volume));
+		strscpy(meta->super.group, vol->grp->name,
+			sizeof(meta->super.group));
+		strscpy(meta->super.volume, vol->name,
+			sizeof(meta->super.volume));
 		memcpy(meta->super.disk, disk, sizeof(disk));
 	}
 }
@@ -385,6 +448,7 @@ void blkship_meta_distrust(struct blkship_meta *meta)
 	       sizeof(meta->super.basis_instance));
 	meta->super.basis_incarnation = 0;
 	meta->super.ordinal = 0;
+	memset(&meta->prints, 0, sizeof(meta->prints));
 	blkship_list_fill_all(l);
 	/* All of it is to be written, with its new id. */
 	for (i = 0; i < l->nr_blocks; i++)

@@ -302,23 +302,72 @@ void blkship_meta_sync_group(struct blkship_group *grp)
 
 /* -- periods -- */
 
-static void flush_ended(struct bio *bio)
+static void disk_io_ended(struct bio *bio)
 {
-	complete(&container_of(bio, struct meta_slot, bio)->meta->flushed);
+	complete(&container_of(bio, struct meta_slot, bio)->meta->disk_done);
+}
+
+/* Apart from the other slots: what waits for the list never waits for the disk. */
+static int disk_io(struct blkship_meta *meta)
+{
+	struct bio *bio = &meta->disk_slot->bio;
+
+	reinit_completion(&meta->disk_done);
+	bio->bi_end_io = disk_io_ended;
+	submit_bio(bio);
+	while (!wait_for_completion_timeout(&meta->disk_done, 30 * HZ))
+		;
+	return bio->bi_status ? -EIO : 0;
 }
 
 /* What the disk said was written stays there, also when the power goes. */
 static int disk_flush(struct blkship_meta *meta)
 {
-	struct bio *bio = &meta->flush_slot->bio;
+	bio_init(&meta->disk_slot->bio, meta->disk, NULL, 0,
+		 REQ_OP_WRITE | REQ_PREFLUSH);
+	return disk_io(meta);
+}
 
-	reinit_completion(&meta->flushed);
-	bio_init(bio, meta->disk, NULL, 0, REQ_OP_WRITE | REQ_PREFLUSH);
-	bio->bi_end_io = flush_ended;
-	submit_bio(bio);
-	while (!wait_for_completion_timeout(&meta->flushed, 30 * HZ))
-		;
-	return bio->bi_status ? -EIO : 0;
+static int disk_read_block(struct blkship_meta *meta, u64 offset_bytes)
+{
+	struct meta_slot *slot = meta->disk_slot;
+
+	bio_init(&slot->bio, meta->disk, &slot->vec, 1, REQ_OP_READ);
+	slot->bio.bi_iter.bi_sector = (meta->disk_start_bytes + offset_bytes) >>
+				      SECTOR_SHIFT;
+	__bio_add_page(&slot->bio, slot->page, META_BLOCK_BYTES, 0);
+	return disk_io(meta);
+}
+
+/*
+ * Take the prints that are missing. Where nothing is listed before and after
+ * nobody wrote in between, as that begins with a listing, and what was listed
+ * does not leave in between, as that begins in the work that we are.
+ */
+static void prints_complete(struct blkship_meta *meta)
+{
+	struct blkship_group *grp = group_of(meta);
+	u64 size = meta->super.size_bytes, at;
+	u32 count = blkship_prints_count(size), n;
+	bool missing;
+
+	for (n = 0; n < count; n++) {
+		at = blkship_print_offset(size, n);
+		raw_spin_lock_irq(&grp->lock);
+		missing = !meta->stopping && !meta->off &&
+			  !blkship_print_known(&meta->prints, n) &&
+			  blkship_list_rests(&meta->list, at);
+		raw_spin_unlock_irq(&grp->lock);
+		if (!missing)
+			continue;
+		if (disk_read_block(meta, at))
+			return;
+		raw_spin_lock_irq(&grp->lock);
+		if (blkship_list_rests(&meta->list, at))
+			blkship_print_set(&meta->prints, n,
+					  page_address(meta->disk_slot->page));
+		raw_spin_unlock_irq(&grp->lock);
+	}
 }
 
 /*
@@ -347,6 +396,7 @@ static void period_work(struct work_struct *work)
 	bool retire;
 	u64 at = 0;
 
+	prints_complete(meta);
 	raw_spin_lock_irq(&grp->lock);
 	retire = period_retires(meta);
 	raw_spin_unlock_irq(&grp->lock);
@@ -379,7 +429,7 @@ void meta_works_init(struct blkship_meta *meta)
 	INIT_DELAYED_WORK(&meta->work, meta_work);
 	INIT_DELAYED_WORK(&meta->period_work, period_work);
 	INIT_WORK(&meta->tell_work, tell_work);
-	init_completion(&meta->flushed);
+	init_completion(&meta->disk_done);
 	timer_setup(&meta->hang_timer, hang_timer, 0);
 }
 
@@ -507,7 +557,7 @@ static int keep(struct blkship_meta *meta)
 	if (!ret)
 		ret = disk_flush(meta);
 	if (!ret)
-		meta->super.fingerprint = meta_fingerprint(meta, &ret);
+		ret = meta_prints_take(meta);
 	meta->super.log_no = meta->log_no;
 	if (!ret) {
 		meta->super.state = META_CLEAN;

@@ -594,7 +594,7 @@ void blkship_front_load(struct blkship_front *front)
 				  old->bdev == front->meta->bdev ?
 				  BLKSHIP_META_PASS_ON : BLKSHIP_META_VOID);
 	if (front->meta)
-		blkship_meta_load(front->meta, vol->grp->name, vol->name);
+		blkship_meta_load(front->meta, vol);
 }
 
 /* How the metadata device is left, before the volume notices anything. */

@@ -316,31 +316,41 @@ static void loading_believes_only_what_checks(void **state)
 
 static const struct blkship_super example = {
 	.state = META_LOGGED, .write_no = 7, .size_bytes = SIZE, .log_no = 9,
-	.fingerprint = 0x1122334455667788, .ordinal = 77, .id = "iiiiiiiiiiiiiii",
+	.ordinal = 77, .id = "iiiiiiiiiiiiiii",
 	.instance = "nnnnnnnnnnnnnnn", .basis_instance = "bbbbbbbbbbbbbbb",
 	.basis_incarnation = 3, .group = "erp", .volume = "data", .disk = "naa.5",
+};
+
+static struct blkship_prints prints = {
+	.known = { 1, [META_PRINT_WORDS - 1] = 1 },
+	.crc = { 0x11223344, [META_PRINTS - 1] = 0x55667788 },
 };
 
 static void superblocks_survive_a_round_trip(void **state)
 {
 	static _Alignas(8) uint8_t blocks[META_SUPERS * META_BLOCK_BYTES];
 	struct blkship_super got, newer = example;
+	struct blkship_prints held;
 	bool foreign;
 
 	memset(blocks, 0, sizeof(blocks));
 	assert_int_equal(blkship_super_choose(blocks, &got, &foreign), -ENODATA);
 	assert_false(foreign);
-	blkship_super_encode(&example, blocks + META_BLOCK_BYTES);
+	blkship_super_encode(&example, &prints, blocks + META_BLOCK_BYTES);
 	assert_int_equal(blkship_super_choose(blocks, &got, &foreign), 0);
 	assert_memory_equal(&got.write_no, &example.write_no,
 			    sizeof(got) - offsetof(struct blkship_super, write_no));
 	assert_int_equal(got.state, META_LOGGED);
+	assert_int_equal(got.place, 1);
+	blkship_prints_decode(blocks + got.place * META_BLOCK_BYTES, &held);
+	assert_memory_equal(&held, &prints, sizeof(held));
 
 	newer.write_no++;
 	newer.state = META_OFF;
-	blkship_super_encode(&newer, blocks);
+	blkship_super_encode(&newer, &prints, blocks);
 	assert_int_equal(blkship_super_choose(blocks, &got, &foreign), 0);
 	assert_int_equal(got.state, META_OFF);
+	assert_int_equal(got.place, 0);
 	blocks[2000] ^= 1;		/* torn: the older one counts */
 	assert_int_equal(blkship_super_choose(blocks, &got, &foreign), 0);
 	assert_int_equal(got.write_no, 7);
@@ -373,21 +383,80 @@ static void a_superblock_that_checks_may_still_be_wrong(void **state)
 	struct blkship_super got;
 	bool foreign;
 
-	blkship_super_encode(&example, blocks);
+	blkship_super_encode(&example, &prints, blocks);
 	raw->state = 0;
 	reseal(blocks);
 	assert_int_equal(blkship_super_choose(blocks, &got, &foreign), -EBADMSG);
-	blkship_super_encode(&example, blocks);
+	blkship_super_encode(&example, &prints, blocks);
 	memset(raw->volume, 'v', sizeof(raw->volume));
 	reseal(blocks);
 	assert_int_equal(blkship_super_choose(blocks, &got, &foreign), -EBADMSG);
-	blkship_super_encode(&example, blocks);
-	raw->version = htole16(2);
+	blkship_super_encode(&example, &prints, blocks);
+	raw->version = htole16(1);
 	reseal(blocks);
 	assert_int_equal(blkship_super_choose(blocks, &got, &foreign), -EPROTO);
 	/* Also beside one that we know: it is the older. */
-	blkship_super_encode(&example, blocks + META_BLOCK_BYTES);
+	blkship_super_encode(&example, &prints, blocks + META_BLOCK_BYTES);
 	assert_int_equal(blkship_super_choose(blocks, &got, &foreign), -EPROTO);
+}
+
+/* -- prints -- */
+
+static void prints_are_of_blocks_of_the_volume(void **state)
+{
+	static const uint64_t sizes[] = {
+		4096, 65536 + 512, 1152 << 10, MIB + 1024, 64 * MIB, SIZE, UINT64_C(1) << 45,
+	};
+
+	assert_int_equal(blkship_prints_count(4095), 0);
+	assert_int_equal(blkship_prints_count(SIZE), META_PRINTS);
+	assert_int_equal(blkship_print_offset(SIZE, 287), (1152 << 10) - 4096);
+	assert_int_equal(blkship_print_offset(SIZE, 288), SIZE - (64 << 10));
+	assert_int_equal(blkship_print_offset(SIZE, 303), SIZE - 4096);
+	assert_int_equal(blkship_print_offset(SIZE, 304), 0);
+	assert_int_equal(blkship_print_offset(SIZE, 305), 625 * MIB);
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+		uint32_t count = blkship_prints_count(sizes[i]);
+
+		assert_in_range(count, 1, META_PRINTS);
+		for (uint32_t n = 0; n < count; n++) {
+			uint64_t at = blkship_print_offset(sizes[i], n);
+
+			assert_int_equal(at % META_BLOCK_BYTES, 0);
+			assert_true(at + META_BLOCK_BYTES <= sizes[i]);
+		}
+	}
+}
+
+/* Listed or about to be: it may be written to, and what is known of it is old. */
+static void a_print_is_known_while_its_region_rests(void **state)
+{
+	static uint8_t before[META_BLOCK_BYTES], after[META_BLOCK_BYTES] = { 1 };
+	static struct blkship_prints p;
+	struct world *w = *state;
+
+	memset(&p, 0, sizeof(p));
+	assert_true(blkship_print_fits(&p, 5, after));
+	for (uint32_t n = 0; n < META_PRINTS; n++)
+		blkship_print_set(&p, n, before);
+	assert_true(blkship_print_fits(&p, 5, before));
+	assert_false(blkship_print_fits(&p, 5, after));
+	blkship_prints_settle(&p, &w->list, SIZE);
+	assert_true(blkship_print_known(&p, 5));
+
+	assert_true(blkship_list_rests(&w->list, MIB - 1));
+	assert_false(blkship_list_touch(&w->list, 0, 512));
+	assert_false(blkship_list_rests(&w->list, MIB - 1));
+	assert_true(blkship_list_rests(&w->list, MIB));
+	blkship_prints_settle(&p, &w->list, SIZE);
+	assert_false(blkship_print_known(&p, 5));
+	assert_true(blkship_print_known(&p, 256));	/* in the second region */
+	assert_false(blkship_print_known(&p, 304));	/* the first block again */
+	blkship_print_set(&p, 5, after);
+	blkship_list_fill_all(&w->list);
+	blkship_prints_settle(&p, &w->list, SIZE);
+	for (uint32_t n = 0; n < META_PRINTS; n++)
+		assert_false(blkship_print_known(&p, n));
 }
 
 /* docs/META.md has a table for each struct: | at | type | `field` | ... */
@@ -397,11 +466,11 @@ static void the_page_has_every_field_at_its_offset(void **state)
 	static const struct { const char *type, *name; size_t at, bytes; } fields[] = {
 		F(meta_super, magic), F(meta_super, version), F(meta_super, state),
 		F(meta_super, crc), F(meta_super, region_bytes), F(meta_super, write_no),
-		F(meta_super, size_bytes), F(meta_super, log_no), F(meta_super, fingerprint),
+		F(meta_super, size_bytes), F(meta_super, log_no), F(meta_super, unused),
 		F(meta_super, ordinal), F(meta_super, id), F(meta_super, instance),
 		F(meta_super, basis_instance), F(meta_super, basis_incarnation),
 		F(meta_super, reserved), F(meta_super, group), F(meta_super, volume),
-		F(meta_super, disk),
+		F(meta_super, disk), F(meta_super, printed), F(meta_super, prints),
 		F(meta_block, magic), F(meta_block, crc), F(meta_block, index),
 		F(meta_block, log_no), F(meta_block, id), F(meta_block, reserved),
 		F(meta_block, words),
@@ -438,6 +507,8 @@ int main(void)
 		LIST_TEST(ranges_end_where_the_volume_ends),
 		LIST_TEST(hot_regions_stay_and_idle_ones_leave),
 		LIST_TEST(what_is_not_at_the_target_stays),
+		LIST_TEST(a_print_is_known_while_its_region_rests),
+		cmocka_unit_test(prints_are_of_blocks_of_the_volume),
 		LIST_TEST(it_is_unlisted_once_the_block_is_filled),
 		LIST_TEST(a_write_that_comes_before_that_keeps_it),
 		LIST_TEST(nothing_leaves_before_the_disk_has_it),
