@@ -230,7 +230,8 @@ static int diff_run(struct diff *d)
 	if (strcmp(d->from.named.name.group, d->to.named.name.group) != 0)
 		return cli_fail(CLI_USAGE, "groups %s and %s: two points of one group are compared",
 				d->from.named.name.group, d->to.named.name.group);
-	d->table = table_create(headings, ARRAY_SIZE(headings));
+	if (!d->json)
+		d->table = table_create(headings, ARRAY_SIZE(headings));
 	d->volumes = json_array();
 	progress_begin(&d->progress, total_bytes(d));
 	ret = compare_volumes(d);

@@ -27,6 +27,7 @@ static void add_rows(struct table *t, const json_t *state)
 
 	json_array_foreach(json_object_get(state, "volumes"), i, volume) {
 		const char *device = json_string_value(json_object_get(volume, "device"));
+		const char *uri = json_string_value(json_object_get(volume, "uri"));
 		char size[16];
 
 		cli_bytes(json_integer_value(json_object_get(volume, "size_bytes")), size, sizeof(size));
@@ -36,26 +37,31 @@ static void add_rows(struct table *t, const json_t *state)
 		table_cell(t, "%s", json_string_value(json_object_get(volume, "volume")));
 		table_cell(t, "%s", size);
 		table_cell(t, "%s", device ? device : "-");
-		table_cell(t, "%s", json_string_value(json_object_get(volume, "uri")));
+		table_cell(t, "%s", uri ? uri : json_string_value(json_object_get(state, "mounted_at")));
 	}
 }
 
-static struct table *map_table(void)
+static void print_table(const json_t *states)
 {
-	static const char *const headings[] = { "NAME", "POINT", "VOLUME", "SIZE", "DEVICE", "URI" };
+	static const char *const headings[] = { "NAME", "POINT", "VOLUME", "SIZE", "DEVICE", "URI OR MOUNT" };
+	struct table *t = table_create(headings, ARRAY_SIZE(headings));
+	const json_t *state;
+	size_t i;
 
-	return table_create(headings, ARRAY_SIZE(headings));
+	json_array_foreach(states, i, state)
+		add_rows(t, state);
+	table_print(t);
 }
 
 static int show(struct map *map)
 {
-	struct table *t;
+	json_t *one;
 
 	if (map->json)
 		return cli_print_json(json_incref(map->m.state));
-	t = map_table();
-	add_rows(t, map->m.state);
-	table_print(t);
+	one = json_pack("[O]", map->m.state);
+	print_table(one);
+	json_decref(one);
 	if (isatty(STDOUT_FILENO))
 		printf("next: use it, then `blkship unmap %s`\n", map->m.name);
 	return CLI_DONE;
@@ -65,7 +71,6 @@ static int show(struct map *map)
 static int list(const struct map *map)
 {
 	json_t *states = json_array();
-	struct table *t = map_table();
 	char **names;
 	size_t nr;
 	int ret = mapping_names(map->run_dir, &names, &nr);
@@ -74,21 +79,21 @@ static int list(const struct map *map)
 		struct mapping m;
 
 		if (mapping_open(map->run_dir, names[i], &m) == 0) {
-			if (m.state) {
-				add_rows(t, m.state);
+			if (m.state)
 				json_array_append(states, m.state);
-			}
 			mapping_close(&m);
 		}
 		free(names[i]);
 	}
 	free(names);
-	if (ret < 0)
+	if (ret < 0) {
+		json_decref(states);
 		return cli_fail(CLI_FAILED, "%s: %s", map->run_dir, strerror(-ret));
+	}
 	if (map->json)
 		return cli_print_json(json_pack("{s:o}", "mappings", states));
+	print_table(states);
 	json_decref(states);
-	table_print(t);
 	return CLI_DONE;
 }
 
