@@ -27,6 +27,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 import initramfs    # noqa: E402
 import kernel_image    # noqa: E402
+from qmp import Qmp    # noqa: E402
 
 CACHE = os.environ.get('BLKSHIP_CACHE', '/var/cache/blkship')
 
@@ -180,6 +181,7 @@ class Guest:
     modules    kernel modules to take along, for modprobe in the script: names, or
                paths of our own, which bring what they need
     disks      raw images (/dev/vda, vdb ...); an int is an empty one, in MiB
+    slots      how many disks can be put in and pulled out while it runs: plug(), unplug()
     channels   names; /dev/virtio-ports/NAME there, channel(NAME) here
     out_dir    gets what the script leaves in /out
     network    10.0.2.2 there is this machine's loopback
@@ -192,7 +194,7 @@ class Guest:
     """
 
     def __init__(self, script, kernel='6.12', *, programs=(), files=None,
-                 modules=(), disks=(), channels=(), out_dir=None, network=False,
+                 modules=(), disks=(), slots=0, channels=(), out_dir=None, network=False,
                  smp=2, mem_mib=1024, icount=False, accel='auto', append='',
                  on_line=None):
         self._tmp = tempfile.TemporaryDirectory(prefix='blkship-guest-')
@@ -222,6 +224,12 @@ class Guest:
             if network:
                 args += ['-netdev', 'user,id=net', '-device',
                          'virtio-net-pci,netdev=net,romfile=']
+            if slots:
+                self._fd('qmp')
+                self._qmp = Qmp(self._sockets['qmp'][0])
+                args += ['-mon', 'chardev=qmp,mode=control']
+            for slot in range(slots):
+                args += ['-device', f'pcie-root-port,id=slot{slot},chassis={slot}']
             if channels:
                 args += ['-device', 'virtio-serial-pci']
             for name in channels:
@@ -282,6 +290,19 @@ class Guest:
     def shell(self):
         """Commands for the guest, one by one; needs the channel "shell" and SHELL."""
         return Shell(self, self._sockets['shell'][0])
+
+    def plug(self, slot, path):
+        """Put a disk in; its serial number there is "slotN"."""
+        self._qmp.command('blockdev-add', driver='raw', node_name=f'disk-{slot}',
+                          discard='unmap', file={'driver': 'file', 'filename': path})
+        self._qmp.command('device_add', driver='virtio-blk-pci', bus=f'slot{slot}',
+                          id=f'plugged{slot}', drive=f'disk-{slot}', serial=f'slot{slot}')
+
+    def unplug(self, slot):
+        """Pull it out: returns when the guest has let it go."""
+        self._qmp.command('device_del', id=f'plugged{slot}')
+        self._qmp.wait_event('DEVICE_DELETED', device=f'plugged{slot}')
+        self._qmp.command('blockdev-del', node_name=f'disk-{slot}')
 
     def _read_console(self):
         with self._sockets['console'][0].makefile('rb') as console:
