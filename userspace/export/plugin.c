@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define NBDKIT_API_VERSION 2
 #include <nbdkit-plugin.h>
@@ -24,12 +25,12 @@
 
 #define THREAD_MODEL NBDKIT_THREAD_MODEL_PARALLEL
 
-/* Measured on two cores (docs/EXPORT.md): more readers than cores gain nothing. */
-#define READERS_DEFAULT 2
+/* More than there are processors gain nothing (docs/EXPORT.md), and each takes memory. */
+#define READERS_DEFAULT_MAX 4
 
 static char *store, *group, *point, *only;
 static bool force;
-static unsigned int readers = READERS_DEFAULT;
+static unsigned int readers;	/* 0: not said */
 static struct export *export;
 
 /* -- configuration -- */
@@ -152,6 +153,12 @@ static int blkship_get_ready(void)
 	    sizeof(text)) {
 		nbdkit_error("group= and point= are too long");
 		return -1;
+	}
+	if (!readers) {
+		long processors = sysconf(_SC_NPROCESSORS_ONLN);
+
+		readers = processors < 1 ? 1 : processors < READERS_DEFAULT_MAX ? processors :
+			  READERS_DEFAULT_MAX;
 	}
 	if (export_open(store, text, force, readers, &export, why) < 0) {
 		nbdkit_error("%s; nothing is exported", why);
@@ -336,7 +343,8 @@ static struct nbdkit_plugin plugin = {
 		"point=WHEN     latest (the default), -5m, 14:03:07, seq:1:4711, ...\n"
 		"volume=NAME    only this one; needed with filters that keep data, such as cow\n"
 		"force=BOOL     also a point that is known to be damaged\n"
-		"readers=N      how many reads at a time; each takes memory for an index\n",
+		"readers=N      how many reads at a time (default: processors, at most 4); each\n"
+		"               takes memory for an index\n",
 	.get_ready = blkship_get_ready,
 	.cleanup = blkship_cleanup,
 	.unload = blkship_unload,
