@@ -154,8 +154,9 @@ class Test:
         return p
 
     def init_store(self, name='store'):
+        """Where it is; this machine is 10.0.2.2 to guests."""
         proc = self.cli('target', 'init', '--store', self.path(name), '--host', 'localhost',
-                        '--listen', '127.0.0.1:0')
+                        '--host', '10.0.2.2', '--listen', '127.0.0.1:0')
         if proc.returncode:
             raise AssertionError(proc.stderr)
         return self.path(name)
