@@ -133,11 +133,8 @@ static void flight_remove(struct blkship_group *grp, struct blkship_flight *f)
 }
 
 /* No wake-up is lost: poll joins the queue before it looks under the lock. */
-void blkship_group_wake_wanted(struct blkship_group *grp)
+void blkship_group_wake_wanted(struct blkship_group *grp, u64 pos, u64 payload)
 {
-	u64 pos = READ_ONCE(grp->ring.consumer->wake_pos);
-	u64 payload = READ_ONCE(grp->ring.consumer->wake_payload);
-
 	lockdep_assert_held(&grp->lock);
 	if ((pos == grp->woken_pos && payload == grp->woken_payload) ||
 	    !waitqueue_active(&grp->wait))

@@ -173,12 +173,18 @@ u32 blkship_flights_met(const struct blkship_flight *f);
  */
 bool blkship_flight_refused(const struct blkship_flight *f);
 
-/* Wake the consumer if it asked for that at the present watermark. */
-void blkship_group_wake_wanted(struct blkship_group *grp);
+/*
+ * Wake the consumer if it asked for that at the present watermark. What it asks for
+ * is in its memory, and may change at any time: it is looked at once.
+ */
+void blkship_group_wake_wanted(struct blkship_group *grp, u64 pos, u64 payload);
 static inline void blkship_group_wake(struct blkship_group *grp)
 {
-	if (unlikely(blkship_ring_wants_wake(&grp->ring)))
-		blkship_group_wake_wanted(grp);
+	u64 pos = READ_ONCE(grp->ring.consumer->wake_pos);
+	u64 payload = READ_ONCE(grp->ring.consumer->wake_payload);
+
+	if (unlikely(blkship_ring_reached(&grp->ring, pos, payload)))
+		blkship_group_wake_wanted(grp, pos, payload);
 }
 
 #endif

@@ -71,6 +71,7 @@ struct blkship_meta {
 	struct blkship_volume *vol;
 	struct list_head waiting;	/* group lock: flights, until they are listed */
 	u64 log_no;			/* group lock: of the newest list that is durable */
+	bool started;			/* group lock: I/O is up to the work */
 	bool off;			/* group lock: the log has failed */
 	bool told;			/* work: that it is off */
 	bool basis_due;			/* group lock */

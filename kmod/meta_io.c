@@ -378,7 +378,8 @@ static int list_read(struct blkship_meta *meta)
 
 /*
  * Whether the list is good, now that it is read. A table that is reloaded was
- * attached up to now. Where it is listed, the disk may differ for a good reason.
+ * attached up to now, and its volume is still there. Where it is listed, the disk may
+ * differ for a good reason.
  */
 static bool list_is_good(struct blkship_meta *meta,
 			 const struct blkship_volume *vol)
@@ -386,7 +387,8 @@ static bool list_is_good(struct blkship_meta *meta,
 	int ret;
 
 	if (meta->super.state == META_LOGGED) {
-		if (!memcmp(meta->super.instance, vol->grp->ring.shared->instance,
+		if (vol->seen &&
+		    !memcmp(meta->super.instance, vol->grp->ring.shared->instance,
 			    sizeof(meta->super.instance)))
 			return true;
 		blkship_prints_settle(&meta->prints, &meta->list,

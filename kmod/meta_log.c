@@ -259,6 +259,9 @@ static void meta_work(struct work_struct *work)
 						 struct blkship_meta, work);
 	int ret = 0;
 
+	/* Until then blkship_meta_start() has the slots; it kicks when it ends. */
+	if (!READ_ONCE(meta->started))
+		return;
 	while (!ret && work_left(meta)) {
 		mod_timer(&meta->hang_timer, jiffies +
 			  max(READ_ONCE(blkship_meta_timeout_s), 1U) * HZ);
@@ -504,14 +507,17 @@ void blkship_meta_start(struct blkship_meta *meta)
 	if (!meta->logs && !ret)
 		return;
 	raw_spin_lock_irq(&grp->lock);
+	WRITE_ONCE(meta->started, true);
 	if (!ret)
 		meta->vol->log = meta;
+	blkship_meta_kick(meta);	/* for what came meanwhile */
 	raw_spin_unlock_irq(&grp->lock);
 	if (ret)
 		log_off(meta);
 	else
 		queue_delayed_work(blkship_meta_wq, &meta->period_work,
 				   max(READ_ONCE(blkship_meta_period_s), 1U) * HZ);
+	wake_up_all(&meta->idle);
 }
 
 /* What a tap has to say at its end: everything that is not at the target. */
@@ -616,9 +622,12 @@ void blkship_meta_rebase(struct blkship_volume *vol)
 void blkship_meta_want(struct blkship_volume *vol, u64 offset_bytes,
 		       u64 length_bytes)
 {
+	struct blkship_meta *meta = vol->meta;
+
 	lockdep_assert_held(&vol->grp->lock);
-	if (!vol->log)
+	/* Also while it is being started: what is marked then is wanted as well. */
+	if (!meta || !meta->logs || meta->off)
 		return;
-	blkship_list_want(&vol->log->list, offset_bytes, length_bytes);
-	blkship_meta_kick(vol->log);
+	blkship_list_want(&meta->list, offset_bytes, length_bytes);
+	blkship_meta_kick(meta);
 }

@@ -283,14 +283,19 @@ static inline bool blkship_ring_end(struct blkship_ring *r, u64 pos, u64 seq,
 	return true;
 }
 
+/* Whether who asked to be woken there (0: did not ask) is to be woken now. */
+static inline bool blkship_ring_reached(const struct blkship_ring *r, u64 pos,
+					u64 payload)
+{
+	return (pos && r->watermark_pos >= pos) ||
+	       (payload && r->watermark_payload >= payload);
+}
+
 /* Whether the consumer asked to be woken at the present watermark. */
 static inline bool blkship_ring_wants_wake(const struct blkship_ring *r)
 {
-	u64 pos = READ_ONCE(r->consumer->wake_pos);
-	u64 payload = READ_ONCE(r->consumer->wake_payload);
-
-	return (pos && r->watermark_pos >= pos) ||
-	       (payload && r->watermark_payload >= payload);
+	return blkship_ring_reached(r, READ_ONCE(r->consumer->wake_pos),
+				    READ_ONCE(r->consumer->wake_payload));
 }
 
 #endif

@@ -280,6 +280,8 @@ static int tap_start(struct blkship_tap *tap, const char **why)
 	ret = blkship_front_fit(&tap->front);
 	if (ret)
 		return ret;
+	/* What was queued before, and ends from here on, is no news. */
+	blkship_observe_explain(vol);
 	ret = tap_show(tap);
 	if (ret) {
 		*why = "no place for the probes";
@@ -496,6 +498,25 @@ static void tap_detach(struct blkship_tap *tap)
 }
 
 /*
+ * Whether nobody has it open but us. Of a disk that is looked at all its partitions
+ * count, some kernels count each of them once however often it is open, and each tap
+ * and each metadata device on it is one of us.
+ */
+static bool tap_alone(const struct blkship_tap *tap)
+{
+	const struct blkship_tap *other;
+	unsigned int ours = 0;
+
+	lockdep_assert_held(&tap_mutex);
+	list_for_each_entry(other, &taps, link)
+		ours += (other->disk == tap->disk) +
+			(other->meta_bdev.bdev &&
+			 other->meta_bdev.bdev->bd_disk == tap->disk);
+	return disk_openers(tap->disk) == ours && tap->bdev.bdev &&
+	       atomic_read(&tap->bdev.bdev->bd_openers) == 1;
+}
+
+/*
  * The machine goes down. What nobody has open any more but us is not written to
  * again: its state can be kept. Else, as after a crash, all is read back.
  */
@@ -508,7 +529,7 @@ static int tap_reboot(struct notifier_block *block, unsigned long event,
 	list_for_each_entry(tap, &taps, link) {
 		if (tap->busy)
 			continue;	/* comes or goes: nothing is kept */
-		tap->front.keep = disk_openers(tap->disk) == 1 &&
+		tap->front.keep = tap_alone(tap) &&
 				  blkship_observe_idle(tap->front.vol);
 		blkship_front_end_meta(&tap->front);
 	}

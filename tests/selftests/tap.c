@@ -502,6 +502,8 @@ TEST_F(halves, what_timed_out_ends_with_its_rest)
 
 /* -- attached to a device that does not answer -- */
 
+#define SLOW_MS 4000
+
 FIXTURE(slow) {
 };
 
