@@ -13,6 +13,7 @@
 
 #define SECOND_NS UINT64_C(1000000000)
 #define RETRY_MIN_S 1
+#define AGAIN_NS (SECOND_NS / 100)	/* for what ends soon and does not say so */
 #define RETRY_MAX_S 60
 #define RETRY_AUTH_S (15 * 60)
 #define CONNECT_TIMEOUT_NS (30 * SECOND_NS)
@@ -36,6 +37,7 @@ struct source {
 	void *stopped_arg;
 	bool restart;			/* take shipper and capture down, begin anew */
 	unsigned int retry_s;
+	uint64_t closed_ns;		/* monotonic, of giving the ring back; 0: never */
 	uint64_t heard_ns;		/* monotonic, of the last bytes from the target */
 	char trouble[TLS_TEXT_BYTES];	/* why there is no connection */
 	bool trouble_logged;
@@ -285,6 +287,11 @@ static bool source_open(struct source *src)
 			src->capture = NULL;
 		}
 	}
+	/* The consumer that it has may be us: the kernel lets go of polls behind our back. */
+	if (ret == -EBUSY && src->closed_ns && loop_now_ns() - src->closed_ns < SECOND_NS) {
+		loop_timer_start(src->params->loop, &src->tick, AGAIN_NS, 0, on_tick);
+		return false;
+	}
 	if (ret) {
 		if (strcmp(why, src->trouble))
 			log_error("group %s: %s; the application is not affected, its writes are tracked; next try in %u s",
@@ -314,6 +321,7 @@ static bool source_close(struct source *src)
 	src->shipper = NULL;
 	src->capture = NULL;
 	src->restart = false;
+	src->closed_ns = loop_now_ns();
 	return true;
 }
 
@@ -345,8 +353,8 @@ static void source_work(struct loop_call *call)
 			src->stopped(src->stopped_arg);
 			return;
 		}
-		/* A read is in flight, or the ring is: the kernel lets go of polls behind us. */
-		loop_timer_start(src->params->loop, &src->tick, SECOND_NS / 100, 0, on_tick);
+		/* A read is in flight, or the ring is still ours. */
+		loop_timer_start(src->params->loop, &src->tick, AGAIN_NS, 0, on_tick);
 		return;
 	}
 	if (!source_open(src))
