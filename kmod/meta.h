@@ -74,6 +74,7 @@ struct blkship_meta {
 	bool started;			/* group lock: I/O is up to the work */
 	bool off;			/* group lock: the log has failed */
 	bool told;			/* work: that it is off */
+	bool prints_ended;		/* period_work: the disk failed to be read */
 	bool basis_due;			/* group lock */
 	bool leave_due;			/* group lock: the disk was flushed */
 	bool stopping;			/* group lock: nothing is queued any more */

@@ -363,8 +363,11 @@ static void prints_complete(struct blkship_meta *meta)
 		raw_spin_unlock_irq(&grp->lock);
 		if (!missing)
 			continue;
-		if (disk_read_block(meta, at))
+		if (disk_read_block(meta, at)) {
+			/* A disk that fails is not asked again and again. */
+			meta->prints_ended = true;
 			return;
+		}
 		raw_spin_lock_irq(&grp->lock);
 		if (blkship_list_rests(&meta->list, at))
 			blkship_print_set(&meta->prints, n,
@@ -399,9 +402,12 @@ static void period_work(struct work_struct *work)
 	bool retire;
 	u64 at = 0;
 
-	prints_complete(meta);
+	if (!meta->prints_ended)
+		prints_complete(meta);
 	raw_spin_lock_irq(&grp->lock);
 	retire = period_retires(meta);
+	/* What did not leave in all this time waits for the flush of this period. */
+	meta->leave_due = false;
 	raw_spin_unlock_irq(&grp->lock);
 	do {
 		raw_spin_lock_irq(&grp->lock);
