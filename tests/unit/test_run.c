@@ -3,7 +3,8 @@
  * Runs: docs/STORE.md and the code say the same; a search finds what going through all
  * of it finds; and nothing that is cut, turned or made up is used.
  */
-#include "unit.h"
+#define DOC "docs/STORE.md"
+#include "doc.h"
 
 #include <endian.h>
 #include <errno.h>
@@ -18,90 +19,58 @@
 #include "../../userspace/store/run_write.h"
 #include "../host/sim_env.h"
 
-static char *doc;
-
-static int load_doc(void **state)
-{
-	FILE *f = fopen("docs/STORE.md", "r");
-
-	doc = calloc(1, 1 << 20);
-	if (!f || !fread(doc, 1, (1 << 20) - 1, f))
-		return -1;
-	fclose(f);
-	return 0;
-}
-
-static int free_doc(void **state)
-{
-	free(doc);
-	return 0;
-}
-
-#define FIELD(s, f) { #s, #f, offsetof(struct s, f), sizeof(((struct s *)0)->f) }
-static const struct { const char *record, *field; size_t offset, bytes; } fields[] = {
-	FIELD(run_header, magic),
-	FIELD(run_header, version),
-	FIELD(run_header, flags),
-	FIELD(run_header, header_bytes),
-	FIELD(run_header, crc),
-	FIELD(run_header, timeline),
-	FIELD(run_header, number),
-	FIELD(run_header, first_segment),
-	FIELD(run_header, last_segment),
-	FIELD(run_header, last_ordinal),
-	FIELD(run_header, nr_entries),
-	FIELD(run_header, lengths),
-	FIELD(run_header, nr_blocks),
-	FIELD(run_header, root),
-	FIELD(run_header, level),
-	FIELD(run_header, reserved),
-	FIELD(run_block, crc),
-	FIELD(run_block, number),
-	FIELD(run_block, block),
-	FIELD(run_block, nr),
-	FIELD(run_block, depth),
-	FIELD(run_block, reserved),
-	FIELD(run_entry, offset_bytes),
-	FIELD(run_entry, label_seq),
-	FIELD(run_entry, readback_no),
-	FIELD(run_entry, segment),
-	FIELD(run_entry, unit_at),
-	FIELD(run_entry, extent_no),
-	FIELD(run_entry, volume),
-	FIELD(run_entry, data_sector),
-	FIELD(run_entry, length_shift),
-	FIELD(run_entry, kind),
-	FIELD(run_entry, reserved),
-	FIELD(run_fence, offset_bytes),
-	FIELD(run_fence, label_seq),
-	FIELD(run_fence, child),
-	FIELD(run_fence, volume),
-	FIELD(run_fence, length_shift),
-	FIELD(run_fence, reserved),
-	FIELD(manifest_run, number),
-	FIELD(manifest_run, first_segment),
-	FIELD(manifest_run, last_segment),
-	FIELD(manifest_run, last_ordinal),
-	FIELD(manifest_run, nr_entries),
-	FIELD(manifest_run, nr_blocks),
-	FIELD(manifest_run, level),
+static const struct doc_field fields[] = {
+	DOC_FIELD(run_header, magic),
+	DOC_FIELD(run_header, version),
+	DOC_FIELD(run_header, flags),
+	DOC_FIELD(run_header, header_bytes),
+	DOC_FIELD(run_header, crc),
+	DOC_FIELD(run_header, timeline),
+	DOC_FIELD(run_header, number),
+	DOC_FIELD(run_header, first_segment),
+	DOC_FIELD(run_header, last_segment),
+	DOC_FIELD(run_header, last_ordinal),
+	DOC_FIELD(run_header, nr_entries),
+	DOC_FIELD(run_header, lengths),
+	DOC_FIELD(run_header, nr_blocks),
+	DOC_FIELD(run_header, root),
+	DOC_FIELD(run_header, level),
+	DOC_FIELD(run_header, reserved),
+	DOC_FIELD(run_block, crc),
+	DOC_FIELD(run_block, number),
+	DOC_FIELD(run_block, block),
+	DOC_FIELD(run_block, nr),
+	DOC_FIELD(run_block, depth),
+	DOC_FIELD(run_block, reserved),
+	DOC_FIELD(run_entry, offset_bytes),
+	DOC_FIELD(run_entry, label_seq),
+	DOC_FIELD(run_entry, readback_no),
+	DOC_FIELD(run_entry, segment),
+	DOC_FIELD(run_entry, unit_at),
+	DOC_FIELD(run_entry, extent_no),
+	DOC_FIELD(run_entry, volume),
+	DOC_FIELD(run_entry, data_sector),
+	DOC_FIELD(run_entry, length_shift),
+	DOC_FIELD(run_entry, kind),
+	DOC_FIELD(run_entry, reserved),
+	DOC_FIELD(run_fence, offset_bytes),
+	DOC_FIELD(run_fence, label_seq),
+	DOC_FIELD(run_fence, child),
+	DOC_FIELD(run_fence, volume),
+	DOC_FIELD(run_fence, length_shift),
+	DOC_FIELD(run_fence, reserved),
+	DOC_FIELD(manifest_run, number),
+	DOC_FIELD(manifest_run, first_segment),
+	DOC_FIELD(manifest_run, last_segment),
+	DOC_FIELD(manifest_run, last_ordinal),
+	DOC_FIELD(manifest_run, nr_entries),
+	DOC_FIELD(manifest_run, nr_blocks),
+	DOC_FIELD(manifest_run, level),
 };
 
 static void the_document_has_the_offsets_of_the_code(void **state)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(fields); i++) {
-		char heading[64], row[96], *at, *end, *found;
-
-		snprintf(heading, sizeof(heading), "### `struct %s`\n", fields[i].record);
-		snprintf(row, sizeof(row), "\n| %zu | %zu | `%s` |", fields[i].offset,
-			 fields[i].bytes, fields[i].field);
-		at = strstr(doc, heading);
-		assert_non_null(at);
-		end = strstr(at + 1, "\n#");
-		found = strstr(at, row);
-		if (!found || (end && found > end))
-			fail_msg("%s: no row %s", heading, row + 1);
-	}
+	doc_expect_fields(fields, ARRAY_SIZE(fields));
 }
 
 /* 16 bytes a line, as the document has them. */
@@ -518,5 +487,5 @@ int main(void)
 		cmocka_unit_test(a_run_is_durable_when_it_is_finished),
 	};
 
-	return cmocka_run_group_tests(tests, load_doc, free_doc);
+	return cmocka_run_group_tests(tests, doc_load, doc_free);
 }

@@ -3,7 +3,8 @@
  * Units and commit records: docs/SEGMENT.md and the code say the same, and nothing
  * that is cut, turned or made up gets past the decoder or makes it read outside.
  */
-#include "unit.h"
+#define DOC "docs/SEGMENT.md"
+#include "doc.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -16,154 +17,122 @@
 #include "../../userspace/store/manifest_format.h"
 #include "../host/test_batch.h"
 
-static char *doc;
-
-static int load_doc(void **state)
-{
-	FILE *f = fopen("docs/SEGMENT.md", "r");
-
-	doc = calloc(1, 1 << 20);
-	if (!f || !fread(doc, 1, (1 << 20) - 1, f))
-		return -1;
-	fclose(f);
-	return 0;
-}
-
-static int free_doc(void **state)
-{
-	free(doc);
-	return 0;
-}
-
-#define FIELD(s, f) { #s, #f, offsetof(struct s, f), sizeof(((struct s *)0)->f) }
-static const struct { const char *record, *field; size_t offset, bytes; } fields[] = {
-	FIELD(unit_header, magic),
-	FIELD(unit_header, version),
-	FIELD(unit_header, codec),
-	FIELD(unit_header, flags),
-	FIELD(unit_header, unit_bytes),
-	FIELD(unit_header, stored_bytes),
-	FIELD(unit_header, data_bytes),
-	FIELD(unit_header, nr_extents),
-	FIELD(unit_header, reserved0),
-	FIELD(unit_header, nr_crcs),
-	FIELD(unit_header, header_crc),
-	FIELD(unit_header, batch_ordinal),
-	FIELD(unit_header, label_seq),
-	FIELD(unit_header, readback_no),
-	FIELD(unit_header, stored_crc),
-	FIELD(unit_header, reserved1),
-	FIELD(unit_extent, offset_bytes),
-	FIELD(unit_extent, length_bytes),
-	FIELD(unit_extent, volume),
-	FIELD(unit_extent, kind),
-	FIELD(unit_extent, reserved),
-	FIELD(unit_extent, data_offset),
-	FIELD(unit_extent, first_crc),
-	FIELD(unit_extent, reserved1),
-	FIELD(commit_header, magic),
-	FIELD(commit_header, version),
-	FIELD(commit_header, flags),
-	FIELD(commit_header, record_bytes),
-	FIELD(commit_header, crc),
-	FIELD(commit_header, ordinal),
-	FIELD(commit_header, cut_seq),
-	FIELD(commit_header, time_ns),
-	FIELD(commit_header, current_to_ns),
-	FIELD(commit_header, batch_bytes),
-	FIELD(commit_header, nr_units),
-	FIELD(commit_header, units_crc),
-	FIELD(commit_header, nr_gaps),
-	FIELD(commit_header, nr_holds),
-	FIELD(commit_header, nr_repairs),
-	FIELD(commit_header, nr_volumes),
-	FIELD(commit_header, target_time_ns),
-	FIELD(commit_header, written_bytes),
-	FIELD(commit_header, nr_records),
-	FIELD(commit_header, target_durable),
-	FIELD(commit_header, reserved),
-	FIELD(commit_gap, from_seq),
-	FIELD(commit_gap, to_seq),
-	FIELD(commit_hold, id),
-	FIELD(commit_hold, from_seq),
-	FIELD(commit_hold, end_seq),
-	FIELD(commit_repair, t0_seq),
-	FIELD(commit_repair, end_seq),
-	FIELD(commit_volume, volume),
-	FIELD(commit_volume, flags),
-	FIELD(commit_volume, log_no),
-	FIELD(commit_volume, size_bytes),
-	FIELD(segment_header, magic),
-	FIELD(segment_header, version),
-	FIELD(segment_header, flags),
-	FIELD(segment_header, header_bytes),
-	FIELD(segment_header, crc),
-	FIELD(segment_header, timeline),
-	FIELD(segment_header, number),
-	FIELD(segment_header, first_ordinal),
-	FIELD(segment_header, created_ns),
-	FIELD(segment_header, epoch),
-	FIELD(pad_record, magic),
-	FIELD(pad_record, pad_bytes),
-	FIELD(footer_header, magic),
-	FIELD(footer_header, version),
-	FIELD(footer_header, flags),
-	FIELD(footer_header, footer_bytes),
-	FIELD(footer_header, crc),
-	FIELD(footer_header, nr_extents),
-	FIELD(footer_header, nr_commits),
-	FIELD(footer_extent, extent),
-	FIELD(footer_extent, unit_offset),
-	FIELD(footer_extent, label_seq),
-	FIELD(footer_extent, readback_no),
-	FIELD(footer_extent, batch_ordinal),
-	FIELD(segment_trailer, magic),
-	FIELD(segment_trailer, version),
-	FIELD(segment_trailer, flags),
-	FIELD(segment_trailer, footer_offset),
-	FIELD(segment_trailer, footer_bytes),
-	FIELD(segment_trailer, data_end),
-	FIELD(segment_trailer, reserved),
-	FIELD(segment_trailer, crc),
-	FIELD(manifest_header, magic),
-	FIELD(manifest_header, version),
-	FIELD(manifest_header, type),
-	FIELD(manifest_header, record_bytes),
-	FIELD(manifest_header, crc),
-	FIELD(manifest_identity, timeline),
-	FIELD(manifest_identity, created_ns),
-	FIELD(manifest_identity, epoch),
-	FIELD(manifest_identity, reserved),
-	FIELD(manifest_identity, owner),
-	FIELD(manifest_volume, id),
-	FIELD(manifest_volume, reserved),
-	FIELD(manifest_volume, size_bytes),
-	FIELD(manifest_volume, name),
-	FIELD(manifest_volume, identity),
-	FIELD(manifest_grant, incarnation),
-	FIELD(manifest_grant, reserved),
-	FIELD(manifest_grant, instance),
-	FIELD(manifest_grant, time_ns),
-	FIELD(manifest_segment_end, number),
-	FIELD(manifest_segment_end, end_offset),
-	FIELD(manifest_segment_end, last_ordinal),
+static const struct doc_field fields[] = {
+	DOC_FIELD(unit_header, magic),
+	DOC_FIELD(unit_header, version),
+	DOC_FIELD(unit_header, codec),
+	DOC_FIELD(unit_header, flags),
+	DOC_FIELD(unit_header, unit_bytes),
+	DOC_FIELD(unit_header, stored_bytes),
+	DOC_FIELD(unit_header, data_bytes),
+	DOC_FIELD(unit_header, nr_extents),
+	DOC_FIELD(unit_header, reserved0),
+	DOC_FIELD(unit_header, nr_crcs),
+	DOC_FIELD(unit_header, header_crc),
+	DOC_FIELD(unit_header, batch_ordinal),
+	DOC_FIELD(unit_header, label_seq),
+	DOC_FIELD(unit_header, readback_no),
+	DOC_FIELD(unit_header, stored_crc),
+	DOC_FIELD(unit_header, reserved1),
+	DOC_FIELD(unit_extent, offset_bytes),
+	DOC_FIELD(unit_extent, length_bytes),
+	DOC_FIELD(unit_extent, volume),
+	DOC_FIELD(unit_extent, kind),
+	DOC_FIELD(unit_extent, reserved),
+	DOC_FIELD(unit_extent, data_offset),
+	DOC_FIELD(unit_extent, first_crc),
+	DOC_FIELD(unit_extent, reserved1),
+	DOC_FIELD(commit_header, magic),
+	DOC_FIELD(commit_header, version),
+	DOC_FIELD(commit_header, flags),
+	DOC_FIELD(commit_header, record_bytes),
+	DOC_FIELD(commit_header, crc),
+	DOC_FIELD(commit_header, ordinal),
+	DOC_FIELD(commit_header, cut_seq),
+	DOC_FIELD(commit_header, time_ns),
+	DOC_FIELD(commit_header, current_to_ns),
+	DOC_FIELD(commit_header, batch_bytes),
+	DOC_FIELD(commit_header, nr_units),
+	DOC_FIELD(commit_header, units_crc),
+	DOC_FIELD(commit_header, nr_gaps),
+	DOC_FIELD(commit_header, nr_holds),
+	DOC_FIELD(commit_header, nr_repairs),
+	DOC_FIELD(commit_header, nr_volumes),
+	DOC_FIELD(commit_header, target_time_ns),
+	DOC_FIELD(commit_header, written_bytes),
+	DOC_FIELD(commit_header, nr_records),
+	DOC_FIELD(commit_header, target_durable),
+	DOC_FIELD(commit_header, reserved),
+	DOC_FIELD(commit_gap, from_seq),
+	DOC_FIELD(commit_gap, to_seq),
+	DOC_FIELD(commit_hold, id),
+	DOC_FIELD(commit_hold, from_seq),
+	DOC_FIELD(commit_hold, end_seq),
+	DOC_FIELD(commit_repair, t0_seq),
+	DOC_FIELD(commit_repair, end_seq),
+	DOC_FIELD(commit_volume, volume),
+	DOC_FIELD(commit_volume, flags),
+	DOC_FIELD(commit_volume, log_no),
+	DOC_FIELD(commit_volume, size_bytes),
+	DOC_FIELD(segment_header, magic),
+	DOC_FIELD(segment_header, version),
+	DOC_FIELD(segment_header, flags),
+	DOC_FIELD(segment_header, header_bytes),
+	DOC_FIELD(segment_header, crc),
+	DOC_FIELD(segment_header, timeline),
+	DOC_FIELD(segment_header, number),
+	DOC_FIELD(segment_header, first_ordinal),
+	DOC_FIELD(segment_header, created_ns),
+	DOC_FIELD(segment_header, epoch),
+	DOC_FIELD(pad_record, magic),
+	DOC_FIELD(pad_record, pad_bytes),
+	DOC_FIELD(footer_header, magic),
+	DOC_FIELD(footer_header, version),
+	DOC_FIELD(footer_header, flags),
+	DOC_FIELD(footer_header, footer_bytes),
+	DOC_FIELD(footer_header, crc),
+	DOC_FIELD(footer_header, nr_extents),
+	DOC_FIELD(footer_header, nr_commits),
+	DOC_FIELD(footer_extent, extent),
+	DOC_FIELD(footer_extent, unit_offset),
+	DOC_FIELD(footer_extent, label_seq),
+	DOC_FIELD(footer_extent, readback_no),
+	DOC_FIELD(footer_extent, batch_ordinal),
+	DOC_FIELD(segment_trailer, magic),
+	DOC_FIELD(segment_trailer, version),
+	DOC_FIELD(segment_trailer, flags),
+	DOC_FIELD(segment_trailer, footer_offset),
+	DOC_FIELD(segment_trailer, footer_bytes),
+	DOC_FIELD(segment_trailer, data_end),
+	DOC_FIELD(segment_trailer, reserved),
+	DOC_FIELD(segment_trailer, crc),
+	DOC_FIELD(manifest_header, magic),
+	DOC_FIELD(manifest_header, version),
+	DOC_FIELD(manifest_header, type),
+	DOC_FIELD(manifest_header, record_bytes),
+	DOC_FIELD(manifest_header, crc),
+	DOC_FIELD(manifest_identity, timeline),
+	DOC_FIELD(manifest_identity, created_ns),
+	DOC_FIELD(manifest_identity, epoch),
+	DOC_FIELD(manifest_identity, reserved),
+	DOC_FIELD(manifest_identity, owner),
+	DOC_FIELD(manifest_volume, id),
+	DOC_FIELD(manifest_volume, reserved),
+	DOC_FIELD(manifest_volume, size_bytes),
+	DOC_FIELD(manifest_volume, name),
+	DOC_FIELD(manifest_volume, identity),
+	DOC_FIELD(manifest_grant, incarnation),
+	DOC_FIELD(manifest_grant, reserved),
+	DOC_FIELD(manifest_grant, instance),
+	DOC_FIELD(manifest_grant, time_ns),
+	DOC_FIELD(manifest_segment_end, number),
+	DOC_FIELD(manifest_segment_end, end_offset),
+	DOC_FIELD(manifest_segment_end, last_ordinal),
 };
 
 static void the_document_has_the_offsets_of_the_code(void **state)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(fields); i++) {
-		char heading[64], row[96], *at, *end, *found;
-
-		snprintf(heading, sizeof(heading), "### `struct %s`\n", fields[i].record);
-		snprintf(row, sizeof(row), "\n| %zu | %zu | `%s` |", fields[i].offset,
-			 fields[i].bytes, fields[i].field);
-		at = strstr(doc, heading);
-		assert_non_null(at);
-		end = strstr(at + 1, "\n#");
-		found = strstr(at, row);
-		if (!found || (end && found > end))
-			fail_msg("%s: no row %s", heading, row + 1);
-	}
+	doc_expect_fields(fields, ARRAY_SIZE(fields));
 }
 
 /* -- the worked example -- */
@@ -453,5 +422,5 @@ int main(void)
 		cmocka_unit_test(commit_tables_that_lie_are_refused),
 	};
 
-	return cmocka_run_group_tests(tests, load_doc, free_doc);
+	return cmocka_run_group_tests(tests, doc_load, doc_free);
 }
