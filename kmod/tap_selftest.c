@@ -237,8 +237,10 @@ int blkship_tap_selftest(void)
 	test_disk_fini(t);
 out:
 	if (ret)
-		pr_err("blkship: self-test of the tap: %s; not loaded, nothing was changed; this kernel needs a newer blkship\n",
-		       why);
+		pr_err("blkship: self-test of the tap: %s; not loaded, nothing was changed; %s\n",
+		       why, ret == -EOPNOTSUPP ?
+		       "this kernel needs a newer blkship" :
+		       "load it again when there is memory for it");
 	kfree(data);
 	kfree(t);
 	return ret;
