@@ -72,6 +72,7 @@ struct blkship_meta {
 	struct list_head waiting;	/* group lock: flights, until they are listed */
 	u64 log_no;			/* group lock: of the newest list that is durable */
 	bool started;			/* group lock: I/O is up to the work */
+	bool writing;			/* group lock: what is not due any more may be on its way */
 	bool off;			/* group lock: the log has failed */
 	bool told;			/* work: that it is off */
 	bool prints_ended;		/* period_work: the disk failed to be read */

@@ -253,6 +253,13 @@ static bool work_left(struct blkship_meta *meta)
 	return left;
 }
 
+static void set_writing(struct blkship_meta *meta, bool writing)
+{
+	raw_spin_lock_irq(&group_of(meta)->lock);
+	meta->writing = writing;
+	raw_spin_unlock_irq(&group_of(meta)->lock);
+}
+
 static void meta_work(struct work_struct *work)
 {
 	struct blkship_meta *meta = container_of(to_delayed_work(work),
@@ -262,6 +269,7 @@ static void meta_work(struct work_struct *work)
 	/* Until then blkship_meta_start() has the slots; it kicks when it ends. */
 	if (!READ_ONCE(meta->started))
 		return;
+	set_writing(meta, true);
 	while (!ret && work_left(meta)) {
 		mod_timer(&meta->hang_timer, jiffies +
 			  max(READ_ONCE(blkship_meta_timeout_s), 1U) * HZ);
@@ -276,13 +284,25 @@ static void meta_work(struct work_struct *work)
 		queue_delayed_work(blkship_meta_wq, &meta->work,
 				   RETRY_JIFFIES);
 	}
+	set_writing(meta, false);
 	wake_up_all(&meta->idle);
+}
+
+/* Whether something is to be written, or is being written. */
+static bool write_left(struct blkship_meta *meta)
+{
+	bool writing;
+
+	raw_spin_lock_irq(&group_of(meta)->lock);
+	writing = meta->writing && !meta->off && !meta->stopping;
+	raw_spin_unlock_irq(&group_of(meta)->lock);
+	return writing || work_left(meta);
 }
 
 void blkship_meta_sync(struct blkship_meta *meta)
 {
 	/* The work ends it, or the timer of a device that hangs. */
-	wait_event(meta->idle, !work_left(meta));
+	wait_event(meta->idle, !write_left(meta));
 }
 
 void blkship_meta_sync_group(struct blkship_group *grp)
@@ -483,6 +503,7 @@ void blkship_meta_join(struct blkship_meta *meta, struct blkship_volume *vol)
 	meta->grp = grp;
 	meta->vol = vol;
 	raw_spin_lock_irq(&grp->lock);
+	meta->writing = meta->logs;	/* until it is started */
 	/* One counter for all lists of a group: never the same twice. */
 	grp->log_no = max(grp->log_no, meta->log_no);
 	meta->list.closed_pos = grp->ring.desc_head;
@@ -514,6 +535,7 @@ void blkship_meta_start(struct blkship_meta *meta)
 		return;
 	raw_spin_lock_irq(&grp->lock);
 	WRITE_ONCE(meta->started, true);
+	meta->writing = false;
 	if (!ret)
 		meta->vol->log = meta;
 	blkship_meta_kick(meta);	/* for what came meanwhile */
