@@ -241,25 +241,38 @@ static int write_failed(const struct output *o, int ret)
 			"check the disk and restore again");
 }
 
-/* What is not data: zeroes, also where nothing could be read and --force was given. */
-static int copy_zeroes(struct restore *r, struct output *o, uint8_t *buf)
+/* Call @each for all stretches of a volume, in order, until it returns not 0. */
+static int each_extent(struct restore *r, struct output *o,
+		       int (*each)(struct restore *r, struct output *o,
+				   const struct view_extent *e, uint8_t *buf), uint8_t *buf)
 {
 	uint64_t offset = 0;
+	int ret = CLI_DONE;
 
-	while (offset < o->size_bytes) {
+	while (offset < o->size_bytes && ret == CLI_DONE) {
 		struct view_extent e;
-		int ret = view_next(r->view, o->volume, offset, &e);
 
+		ret = view_next(r->view, o->volume, offset, &e);
 		if (ret < 0)
 			return read_failed(r, o, offset, ret);
 		offset += e.length_bytes;
-		if (e.kind == EXTENT_DATA)
-			continue;
-		ret = write_zeroes(o, buf, e.offset_bytes, e.length_bytes);
-		if (ret < 0)
-			return write_failed(o, ret);
-		progress_add(&r->progress, e.length_bytes);
+		ret = each(r, o, &e, buf);
 	}
+	return ret;
+}
+
+/* What is not data: zeroes, also where nothing could be read and --force was given. */
+static int copy_zeroes(struct restore *r, struct output *o, const struct view_extent *e,
+		       uint8_t *buf)
+{
+	int ret;
+
+	if (e->kind == EXTENT_DATA)
+		return CLI_DONE;
+	ret = write_zeroes(o, buf, e->offset_bytes, e->length_bytes);
+	if (ret < 0)
+		return write_failed(o, ret);
+	progress_add(&r->progress, e->length_bytes);
 	return CLI_DONE;
 }
 
@@ -284,7 +297,7 @@ static int copy_volume(struct restore *r, struct output *o, uint8_t *buf)
 {
 	struct copy c = { .r = r, .o = o };
 	uint64_t offset;
-	int ret = copy_zeroes(r, o, buf);
+	int ret = each_extent(r, o, copy_zeroes, buf);
 
 	if (ret != CLI_DONE)
 		return ret;
@@ -318,25 +331,23 @@ static int file_end(const struct restore *r, const struct output *o)
 	return ret;
 }
 
+static int count_data(struct restore *r, struct output *o, const struct view_extent *e,
+		      uint8_t *buf)
+{
+	if (e->kind == EXTENT_DATA)
+		o->data_bytes += e->length_bytes;
+	return CLI_DONE;
+}
+
 static int write_qcow2(struct restore *r, struct output *o)
 {
 	const struct qcow2_request request = {
 		.store = r->store, .group = r->named.name.group, .seq = r->named.point->seq,
 		.volume = o->name, .path = o->part, .force = r->force,
 	};
-	uint64_t offset = 0;
+	int ret = each_extent(r, o, count_data, NULL);
 
-	while (offset < o->size_bytes) {
-		struct view_extent e;
-		int ret = view_next(r->view, o->volume, offset, &e);
-
-		if (ret < 0)
-			return read_failed(r, o, offset, ret);
-		offset += e.length_bytes;
-		if (e.kind == EXTENT_DATA)
-			o->data_bytes += e.length_bytes;
-	}
-	return qcow2_write(&request);
+	return ret == CLI_DONE ? qcow2_write(&request) : ret;
 }
 
 static int write_output(struct restore *r, struct output *o, uint8_t *buf)
