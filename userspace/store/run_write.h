@@ -11,20 +11,9 @@
 #ifndef BLKSHIP_RUN_WRITE_H
 #define BLKSHIP_RUN_WRITE_H
 
-#include <stdbool.h>
-
-#include "../lib/env.h"
 #include "manifest_format.h"
+#include "new_file.h"
 #include "run.h"
-
-/*
- * Called as bytes are read and written: whoever must not take the whole disk sleeps in it.
- * Not 0: stop, with this error.
- */
-struct run_pace {
-	int (*fn)(void *arg, uint64_t bytes);
-	void *arg;
-};
 
 struct run_node {
 	uint8_t block[RUN_BLOCK_BYTES];
@@ -34,16 +23,10 @@ struct run_node {
 };
 
 struct run_writer {
-	struct env *env;
 	const char *dir;
-	const struct run_pace *pace;
 	struct run_header header;
-	struct env_file *file;
+	struct new_file file;
 	struct run_node *nodes;	/* RUN_MAX_DEPTH + 1, by depth */
-	uint8_t *buffer;
-	size_t buffered_bytes;
-	uint64_t file_offset;	/* of the buffer */
-	uint64_t synced_offset;
 	struct run_entry last;
 };
 
