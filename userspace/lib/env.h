@@ -66,6 +66,7 @@ struct env_ops {
 	int (*lock)(struct env *env, struct env_file *file);
 
 	int (*rename)(struct env *env, const char *from, const char *to);
+	/* A file, or an empty directory. */
 	int (*unlink)(struct env *env, const char *path);
 	/* -EEXIST when it exists. Mode 0700. */
 	int (*mkdir)(struct env *env, const char *path);

@@ -191,7 +191,7 @@ static int posix_rename(struct env *env, const char *from, const char *to)
 
 static int posix_unlink(struct env *env, const char *path)
 {
-	return unlink(path) < 0 ? -errno : 0;
+	return remove(path) < 0 ? -errno : 0;
 }
 
 static int posix_mkdir(struct env *env, const char *path)

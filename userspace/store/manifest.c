@@ -124,6 +124,17 @@ static int parse_run(struct manifest *m, const struct manifest_run *raw)
 	return 0;
 }
 
+static int parse_parent(struct manifest *m, const struct manifest_parent *raw)
+{
+	if (m->has_parent)
+		return -EBADMSG;
+	m->has_parent = true;
+	m->parent = *raw;
+	m->parent.cut_seq = le64toh(raw->cut_seq);
+	m->parent.time_ns = le64toh(raw->time_ns);
+	return 0;
+}
+
 static int parse_record(struct manifest *m, const struct manifest_header *h, const uint8_t *at,
 			bool first)
 {
@@ -133,11 +144,12 @@ static int parse_record(struct manifest *m, const struct manifest_header *h, con
 		[MANIFEST_GRANT] = sizeof(struct manifest_grant),
 		[MANIFEST_SEGMENT_END] = sizeof(struct manifest_segment_end),
 		[MANIFEST_RUN] = sizeof(struct manifest_run),
+		[MANIFEST_PARENT] = sizeof(struct manifest_parent),
 	};
 	const void *payload = at + sizeof(*h);
 
-	if (h->version != MANIFEST_VERSION || h->type < MANIFEST_IDENTITY ||
-	    h->type > MANIFEST_RUN ||
+	if (h->version != MANIFEST_VERSION || h->type > MANIFEST_PARENT ||
+	    !payload_bytes[h->type] ||
 	    h->record_bytes != sizeof(*h) + payload_bytes[h->type] ||
 	    first != (h->type == MANIFEST_IDENTITY))
 		return -EBADMSG;
@@ -153,6 +165,8 @@ static int parse_record(struct manifest *m, const struct manifest_header *h, con
 		return parse_grant(m, payload);
 	case MANIFEST_SEGMENT_END:
 		return parse_end(m, payload);
+	case MANIFEST_PARENT:
+		return parse_parent(m, payload);
 	default:
 		return parse_run(m, payload);
 	}
@@ -408,8 +422,9 @@ int manifest_open(struct manifest *m, struct env *env, const char *dir, bool wri
 	return bytes != m->image_bytes ? manifest_rewrite(m) : env->ops->datasync(env, m->file);
 }
 
-int manifest_create(struct manifest *m, struct env *env, const char *dir, const uint8_t *id,
-		    const char *owner, char *why)
+/* Paths, and an image that begins with the identity. */
+static int image_begin(struct manifest *m, struct env *env, const char *dir, const uint8_t *id,
+		       const char *owner)
 {
 	struct manifest_identity identity = { .created_ns = htole64(env->ops->realtime_ns(env)) };
 	int ret = manifest_paths(m, env, dir);
@@ -420,8 +435,46 @@ int manifest_create(struct manifest *m, struct env *env, const char *dir, const 
 	strcpy(identity.owner, owner);
 	m->identity = identity;
 	m->identity.created_ns = le64toh(identity.created_ns);
+	return ret ? ret : image_add(m, MANIFEST_IDENTITY, &identity, sizeof(identity));
+}
+
+int manifest_create(struct manifest *m, struct env *env, const char *dir, const uint8_t *id,
+		    const char *owner, char *why)
+{
+	int ret = image_begin(m, env, dir, id, owner);
+
 	if (!ret)
-		ret = image_add(m, MANIFEST_IDENTITY, &identity, sizeof(identity));
+		ret = manifest_rewrite(m);
+	if (ret)
+		complain(why, ret, strerror(-ret), 0);
+	return ret;
+}
+
+int manifest_create_branch(struct manifest *m, struct env *env, const char *dir,
+			   const uint8_t *id, const char *owner,
+			   const struct manifest_parent *parent,
+			   const struct timeline_volume *volumes, size_t nr_volumes, char *why)
+{
+	struct manifest_parent raw = *parent;
+	struct manifest_grant grant = { .incarnation = htole32(1),
+					.time_ns = htole64(env->ops->realtime_ns(env)) };
+	int ret = image_begin(m, env, dir, id, owner);
+	size_t valid_bytes;
+
+	raw.cut_seq = htole64(parent->cut_seq);
+	raw.time_ns = htole64(parent->time_ns);
+	memcpy(grant.instance, id, sizeof(grant.instance));
+	if (!ret)
+		ret = image_add(m, MANIFEST_PARENT, &raw, sizeof(raw));
+	for (size_t i = 0; i < nr_volumes && !ret; i++) {
+		struct manifest_volume volume = volume_raw(&volumes[i]);
+
+		ret = image_add(m, MANIFEST_VOLUME, &volume, sizeof(volume));
+	}
+	if (!ret)
+		ret = image_add(m, MANIFEST_GRANT, &grant, sizeof(grant));
+	if (!ret)
+		ret = manifest_parse(m, m->image, m->image_bytes, &valid_bytes, why);
 	if (!ret)
 		ret = manifest_rewrite(m);
 	if (ret)

@@ -40,6 +40,8 @@ struct manifest {
 	size_t nr_runs, max_runs;
 	size_t nr_old_runs;	/* records in the image that newer ones have replaced */
 	uint64_t run_number;	/* highest so far */
+	bool has_parent;	/* it is a branch's */
+	struct manifest_parent parent;
 };
 
 /**
@@ -55,6 +57,16 @@ int manifest_open(struct manifest *m, struct env *env, const char *dir, bool wri
  */
 int manifest_create(struct manifest *m, struct env *env, const char *dir, const uint8_t *id,
 		    const char *owner, char *why);
+
+/**
+ * manifest_create_branch - the same, for a branch; all of it appears at once
+ * @parent: host order; @volumes: of the parent, by id, with the sizes they have in the branch
+ * Incarnation 1 is granted to @id.
+ */
+int manifest_create_branch(struct manifest *m, struct env *env, const char *dir,
+			   const uint8_t *id, const char *owner,
+			   const struct manifest_parent *parent,
+			   const struct timeline_volume *volumes, size_t nr_volumes, char *why);
 void manifest_close(struct manifest *m);
 
 int manifest_add_volume(struct manifest *m, const char *name, uint64_t size_bytes,

@@ -21,6 +21,7 @@ enum manifest_type {
 	MANIFEST_GRANT = 3,	/* an incarnation */
 	MANIFEST_SEGMENT_END = 4, /* a segment given up after a failure ends there */
 	MANIFEST_RUN = 5,	/* in the place of runs that cover any of its segments */
+	MANIFEST_PARENT = 9,	/* of a branch: docs/BRANCH.md */
 };
 
 struct manifest_header {
@@ -75,5 +76,12 @@ struct manifest_run {
 	uint32_t level;
 };
 static_assert(sizeof(struct manifest_run) == 48, "on disk");
+
+struct manifest_parent {
+	uint8_t  timeline[16];
+	uint64_t cut_seq;	/* of the point */
+	uint64_t time_ns;	/* of the point */
+};
+static_assert(sizeof(struct manifest_parent) == 32, "on disk");
 
 #endif

@@ -210,6 +210,18 @@ const uint8_t *timeline_id(const struct timeline *tl)
 	return tl->manifest.identity.timeline;
 }
 
+bool timeline_parent(const struct timeline *tl, struct timeline_parent *parent)
+{
+	const struct manifest_parent *p = &tl->manifest.parent;
+
+	if (!tl->manifest.has_parent)
+		return false;
+	memcpy(parent->timeline, p->timeline, sizeof(parent->timeline));
+	parent->cut_seq = p->cut_seq;
+	parent->time_ns = p->time_ns;
+	return true;
+}
+
 const char *timeline_damage(const struct timeline *tl)
 {
 	return tl->damaged ? tl->damage : NULL;

@@ -116,6 +116,16 @@ const char *timeline_owner(const struct timeline *tl);
 const uint8_t *timeline_id(const struct timeline *tl);	/* 16 bytes */
 void timeline_state(const struct timeline *tl, struct timeline_state *state);
 
+/* Where a branch begins. */
+struct timeline_parent {
+	uint8_t timeline[16];
+	uint64_t cut_seq;
+	uint64_t time_ns;
+};
+
+/** timeline_parent - whether it is a branch (docs/BRANCH.md), and of what */
+bool timeline_parent(const struct timeline *tl, struct timeline_parent *parent);
+
 /** timeline_damage - NULL, or what recovery found damaged (a reader's view) */
 const char *timeline_damage(const struct timeline *tl);
 

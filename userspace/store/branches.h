@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * branches - which branches a timeline has: making, listing, dropping them.
+ *
+ * Beside stage [7 timeline store]; docs/BRANCH.md has files and crash rules. What is in a
+ * branch is an ordinary timeline in a directory of its own.
+ *
+ * Promises: a branch is there as a whole or not at all; it is dropped in constant time; the
+ * parent is only read.
+ */
+#ifndef BLKSHIP_BRANCHES_H
+#define BLKSHIP_BRANCHES_H
+
+#include "../lib/name.h"
+#include "timeline.h"
+
+#define BRANCHES_DIR "branches"	/* below the timeline's */
+
+struct branch_info {
+	char name[NAME_BYTES];
+	uint64_t created_ns;
+	struct timeline_parent parent;
+	int error;			/* -errno: its manifest cannot be read ... */
+	char why[TIMELINE_TEXT_BYTES];	/* ... and why; the rest but the name is 0 */
+};
+
+/** branch_path - directory of a branch; @path: out, @bytes of it. 0 or -ENAMETOOLONG */
+int branch_path(char *path, size_t bytes, const char *group_dir, const char *name);
+
+/**
+ * branch_create - make a branch of a point; durable when it returns
+ * @group_dir: of @parent, which is open for reading or writing
+ * @cut_seq: of a listed commit
+ * @why: out on failure, TIMELINE_TEXT_BYTES
+ *
+ * What a dropped branch of this name has left is removed first.
+ * Return: 0; -EINVAL the name; -EEXIST; -ENOENT no such point; -EOPNOTSUPP @parent is a
+ * branch itself; -EBUSY somebody works on this name; -EUCLEAN segments without a manifest
+ * lie there; -errno.
+ */
+int branch_create(struct env *env, const char *group_dir, const char *name,
+		  struct timeline *parent, uint64_t cut_seq, char *why);
+
+/**
+ * branch_drop - from now on it is no more; its files remain until branch_sweep()
+ * Return: 0; -ENOENT there is none; -EBUSY it is open for writing; -errno.
+ */
+int branch_drop(struct env *env, const char *group_dir, const char *name, char *why);
+
+/**
+ * branch_sweep - remove what dropped branches, and those that were never made, have left
+ * What others work on is left to them. Return: 0; -errno of the first failure: the rest
+ * stays until the next time.
+ */
+int branch_sweep(struct env *env, const char *group_dir);
+
+/**
+ * branch_list - all branches, by name
+ * @out: freed with free(); also those whose manifest is damaged, with an error
+ * Return: 0; -ENOMEM; -errno.
+ */
+int branch_list(struct env *env, const char *group_dir, struct branch_info **out, size_t *nr);
+
+#endif
