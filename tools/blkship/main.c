@@ -92,6 +92,16 @@ static const struct command commands[] = {
 	  "it has to trust it. Journals are replayed: what they, and you, write goes to a\n"
 	  "temporary file in TMPDIR (/var/tmp) and is dropped at umount; the store is only read.\n" },
 	{ "umount", cmd_umount, "DIR", "unmount a point, and drop what was written there", RUN_DIR_OPTION },
+	{ "branch create", cmd_branch_create, "GROUP@WHEN NAME [--store DIR] [--force]",
+	  "make a branch: a writable timeline that begins at a point",
+	  STORE_OPTION
+	  "  --force            also of a point that is known to be damaged\n"
+	  "\n"
+	  "What is written goes to the branch; the group's own history is only read.\n" },
+	{ "branch list", cmd_branch_list, "GROUP [--store DIR]", "list the branches of a group",
+	  STORE_OPTION },
+	{ "branch drop", cmd_branch_drop, "GROUP/NAME [--store DIR]",
+	  "drop a branch and all that was written to it", STORE_OPTION },
 	{ "store check", cmd_store_check, "[GROUP]... [--store DIR] [--rebuild]",
 	  "read and check all that a store holds, mark points that need what is damaged",
 	  STORE_OPTION

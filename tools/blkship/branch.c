@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* branch create, list, drop: writable timelines that begin at a point (docs/BRANCH.md). */
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../userspace/lib/env_posix.h"
+#include "../../userspace/store/branches.h"
+#include "cli.h"
+#include "point.h"
+
+/* GROUP/NAME, and what is needed to work on it. */
+struct branch_place {
+	char group[NAME_BYTES], name[NAME_BYTES];
+	char dir[CLI_PATH_BYTES * 2];	/* the group's */
+	struct env *env;
+};
+
+static void group_dir(const char *store, const char *group, char *dir, size_t bytes)
+{
+	char *real = realpath(store, NULL);
+
+	snprintf(dir, bytes, "%.500s/groups/%.60s", real ? real : store, group);
+	free(real);
+}
+
+static int place_open(const struct command *cmd, const char *store, const char *text,
+		      struct branch_place *place)
+{
+	const char *slash = strchr(text, '/');
+
+	if (!slash || slash == text || slash - text >= NAME_BYTES || strlen(slash + 1) >= NAME_BYTES)
+		return cli_usage(cmd, "'%.100s' is not GROUP/BRANCH", text);
+	snprintf(place->group, sizeof(place->group), "%.*s", (int)(slash - text), text);
+	snprintf(place->name, sizeof(place->name), "%s", slash + 1);
+	if (!name_valid(place->group))
+		return cli_usage(cmd, "'%.100s' is not GROUP/BRANCH", text);
+	group_dir(store, place->group, place->dir, sizeof(place->dir));
+	if (env_posix_create(NULL, &place->env) < 0)
+		return cli_fail(CLI_FAILED, "out of memory");
+	return CLI_DONE;
+}
+
+/* What was dropped before, and could not be removed then. */
+static void sweep(struct env *env, const char *dir, const char *group)
+{
+	int ret = branch_sweep(env, dir);
+
+	if (ret < 0)
+		fprintf(stderr, "blkship: group %s: files of dropped branches cannot be removed: %s; they take space until the next `blkship branch list %s`\n",
+			group, strerror(-ret), group);
+}
+
+/* -- create -- */
+
+int cmd_branch_create(const struct command *cmd, int argc, char **argv)
+{
+	static const struct option longs[] = {
+		{ "store", required_argument, NULL, 's' },
+		{ "force", no_argument, NULL, 'f' },
+		CLI_COMMON_OPTIONS
+	};
+	char dir[CLI_PATH_BYTES * 2], why[TIMELINE_TEXT_BYTES], when[64];
+	const char *store = CLI_STORE_DEFAULT, *name;
+	bool json = false, force = false;
+	struct point_named named;
+	int c, ret;
+
+	while ((c = cli_getopt(cmd, argc, argv, longs, &json)) != -1) {
+		if (c == 's')
+			store = optarg;
+		else
+			force = true;
+	}
+	cli_check_args(cmd, argc, 2, 2);
+	name = argv[optind + 1];
+	ret = point_named_open(cmd, store, argv[optind], force, "no branch was made", &named);
+	if (ret != CLI_DONE)
+		goto out;
+	group_dir(store, named.name.group, dir, sizeof(dir));
+	ret = branch_create(named.list.env, dir, name, named.list.tl, named.point->seq, why);
+	if (ret < 0) {
+		ret = cli_fail(ret == -ENOENT ? CLI_FAILED : cli_exit_of(ret),
+			       "group %s: %s; no branch was made; `blkship branch list %s --store %s` names those there are",
+			       named.name.group, why, named.name.group, store);
+		goto out;
+	}
+	if (json) {
+		ret = cli_print_json(json_pack("{s:s, s:s, s:o, s:o}", "group", named.name.group,
+					       "branch", name, "point", cli_json_seq(named.point->seq),
+					       "point_time", cli_json_time(named.point->time_ns)));
+	} else {
+		when_local(named.point->time_ns, when, sizeof(when));
+		printf("branch %s/%s begins at %s\n", named.name.group, name, when);
+	}
+out:
+	point_named_close(&named);
+	return ret;
+}
+
+/* -- list -- */
+
+static json_t *info_json(const struct branch_info *info)
+{
+	if (info->error)
+		return json_pack("{s:s, s:s}", "branch", info->name, "damage", info->why);
+	return json_pack("{s:s, s:o, s:o, s:o, s:n}", "branch", info->name, "point",
+			 cli_json_seq(info->parent.cut_seq), "point_time",
+			 cli_json_time(info->parent.time_ns), "created",
+			 cli_json_time(info->created_ns), "damage");
+}
+
+static int print_infos(const char *group, const struct branch_info *infos, size_t nr, bool json)
+{
+	static const char *const headings[] = { "BRANCH", "POINT", "OF", "MADE" };
+	json_t *rows = json_array();
+	struct table *t;
+
+	if (json) {
+		for (size_t i = 0; i < nr; i++)
+			json_array_append_new(rows, info_json(&infos[i]));
+		return cli_print_json(json_pack("{s:s, s:o}", "group", group, "branches", rows));
+	}
+	json_decref(rows);
+	t = table_create(headings, ARRAY_SIZE(headings));
+	for (size_t i = 0; i < nr; i++) {
+		char seq[48] = "-", of[64] = "damaged", made[64] = "-";
+
+		if (!infos[i].error) {
+			cli_seq(infos[i].parent.cut_seq, seq, sizeof(seq));
+			when_local(infos[i].parent.time_ns, of, sizeof(of));
+			when_local(infos[i].created_ns, made, sizeof(made));
+		}
+		table_cell(t, "%s", infos[i].name);
+		table_cell(t, "%s", seq);
+		table_cell(t, "%s", of);
+		table_cell(t, "%s", made);
+	}
+	table_print(t);
+	return CLI_DONE;
+}
+
+int cmd_branch_list(const struct command *cmd, int argc, char **argv)
+{
+	static const struct option longs[] = {
+		{ "store", required_argument, NULL, 's' },
+		CLI_COMMON_OPTIONS
+	};
+	const char *store = CLI_STORE_DEFAULT, *group;
+	struct branch_info *infos = NULL;
+	struct point_list list;
+	char dir[CLI_PATH_BYTES * 2];
+	bool json = false;
+	size_t nr = 0;
+	int c, ret;
+
+	while ((c = cli_getopt(cmd, argc, argv, longs, &json)) != -1)
+		store = optarg;
+	cli_check_args(cmd, argc, 1, 1);
+	group = argv[optind];
+	ret = point_open(store, group, &list);
+	if (ret != CLI_DONE)
+		return ret;
+	group_dir(store, group, dir, sizeof(dir));
+	sweep(list.env, dir, group);
+	ret = branch_list(list.env, dir, &infos, &nr);
+	if (ret < 0)
+		ret = cli_fail(CLI_FAILED, "group %s: its branches cannot be listed: %s", group,
+			       strerror(-ret));
+	else
+		ret = print_infos(group, infos, nr, json);
+	for (size_t i = 0; i < nr; i++)
+		if (infos[i].error)
+			ret = cli_fail(CLI_FAILED, "group %s: branch %s: %s; it cannot be used; put its manifest back from a copy, or remove its directory %s/" BRANCHES_DIR "/%s",
+				       group, infos[i].name, infos[i].why, dir, infos[i].name);
+	free(infos);
+	point_list_close(&list);
+	return ret;
+}
+
+/* -- drop -- */
+
+int cmd_branch_drop(const struct command *cmd, int argc, char **argv)
+{
+	static const struct option longs[] = {
+		{ "store", required_argument, NULL, 's' },
+		CLI_COMMON_OPTIONS
+	};
+	const char *store = CLI_STORE_DEFAULT;
+	char why[TIMELINE_TEXT_BYTES];
+	struct branch_place place;
+	bool json = false;
+	int c, ret;
+
+	while ((c = cli_getopt(cmd, argc, argv, longs, &json)) != -1)
+		store = optarg;
+	cli_check_args(cmd, argc, 1, 1);
+	ret = place_open(cmd, store, argv[optind], &place);
+	if (ret != CLI_DONE)
+		return ret;
+	ret = branch_drop(place.env, place.dir, place.name, why);
+	if (ret == -EBUSY)
+		ret = cli_fail(CLI_REFUSED, "group %s: %s; nothing was dropped; end what serves it first (nbdkit, or `blkship unmap`)",
+			       place.group, why);
+	else if (ret < 0)
+		ret = cli_fail(cli_exit_of(ret), "group %s: %s; nothing was dropped; `blkship branch list %s --store %s` names those there are",
+			       place.group, why, place.group, store);
+	else
+		sweep(place.env, place.dir, place.group);
+	if (ret == CLI_DONE && json)
+		ret = cli_print_json(json_pack("{s:s, s:s}", "group", place.group, "branch",
+					       place.name));
+	env_posix_destroy(place.env);
+	return ret;
+}
