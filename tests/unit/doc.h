@@ -57,4 +57,19 @@ static inline void doc_expect_fields(const struct doc_field *fields, size_t nr)
 	}
 }
 
+/* Bytes under a fence of that name, 16 a line. */
+static inline void doc_expect_bytes(const char *fence, const uint8_t *bytes, size_t nr)
+{
+	char want[4096], *out = want + sprintf(want, "```%s", fence);
+
+	for (size_t i = 0; i < nr; i++) {
+		if (i % 16 == 0)
+			out += sprintf(out, "\n%04zx ", i);
+		out += sprintf(out, " %02x", bytes[i]);
+	}
+	sprintf(out, "\n```");
+	if (!strstr(doc, want))
+		fail_msg("not in the document:\n%s", want);
+}
+
 #endif

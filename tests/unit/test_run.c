@@ -73,21 +73,6 @@ static void the_document_has_the_offsets_of_the_code(void **state)
 	doc_expect_fields(fields, ARRAY_SIZE(fields));
 }
 
-/* 16 bytes a line, as the document has them. */
-static void expect_in_doc(const char *fence, const uint8_t *bytes, size_t nr)
-{
-	char want[4096], *out = want + sprintf(want, "```%s", fence);
-
-	for (size_t i = 0; i < nr; i++) {
-		if (i % 16 == 0)
-			out += sprintf(out, "\n%04zx ", i);
-		out += sprintf(out, " %02x", bytes[i]);
-	}
-	sprintf(out, "\n```");
-	if (!strstr(doc, want))
-		fail_msg("not in docs/STORE.md:\n%s", want);
-}
-
 /* -- a run on a simulated disk -- */
 
 struct rig {
@@ -147,8 +132,8 @@ static void the_worked_example_is_what_the_code_makes(void **state)
 	write_run(&r, e, nr);
 	content = sim_env_content(r.sim, "/t/0000000000000007.run", &bytes);
 	assert_int_equal(bytes, 8192);
-	expect_in_doc("header", content, 96);
-	expect_in_doc("leaf", content + 4096, 16 + 2 * 40);
+	doc_expect_bytes("header", content, 96);
+	doc_expect_bytes("leaf", content + 4096, 16 + 2 * 40);
 	sim_env_destroy(r.sim);
 }
 

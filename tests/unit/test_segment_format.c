@@ -84,6 +84,8 @@ static const struct doc_field fields[] = {
 	DOC_FIELD(segment_header, first_ordinal),
 	DOC_FIELD(segment_header, created_ns),
 	DOC_FIELD(segment_header, epoch),
+	DOC_FIELD(segment_header, key_id),
+	DOC_FIELD(segment_header, key_salt),
 	DOC_FIELD(pad_record, magic),
 	DOC_FIELD(pad_record, pad_bytes),
 	DOC_FIELD(footer_header, magic),
@@ -176,23 +178,6 @@ static size_t example_commit(uint8_t *record, size_t unit_bytes, uint32_t units_
 	return commit_encode(&view, record);
 }
 
-/* 16 bytes a line, as the document has them. */
-static void expect_in_doc(const char *fence, const uint8_t *bytes, size_t nr)
-{
-	char want[4096], *at;
-	char *out = want + sprintf(want, "```%s", fence);
-
-	for (size_t i = 0; i < nr; i++) {
-		if (i % 16 == 0)
-			out += sprintf(out, "\n%04zx ", i);
-		out += sprintf(out, " %02x", bytes[i]);
-	}
-	sprintf(out, "\n```");
-	at = strstr(doc, want);
-	if (!at)
-		fail_msg("not in docs/SEGMENT.md:\n%s", want);
-}
-
 static void the_worked_example_is_what_the_code_makes(void **state)
 {
 	uint8_t unit[UNIT_MAX_BYTES] __attribute__((aligned(8)));
@@ -203,13 +188,13 @@ static void the_worked_example_is_what_the_code_makes(void **state)
 	uint8_t data[512];
 
 	assert_int_equal(bytes, 648);
-	expect_in_doc("unit", unit, 136);
+	doc_expect_bytes("unit", unit, 136);
 	assert_int_equal(unit_decode(unit, bytes, 1, &view), 0);
 	assert_int_equal(unit_unpack(&view, data), 0);
 	assert_int_equal(data[511], 255);
 	bytes = example_commit(record, bytes, units_crc);
 	assert_int_equal(bytes, 200);
-	expect_in_doc("commit", record, bytes);
+	doc_expect_bytes("commit", record, bytes);
 }
 
 /* -- damage -- */
@@ -272,7 +257,8 @@ static void fields_that_lie_are_refused(void **state)
 		{ offsetof(struct unit_header, version), 2, 2 },
 		{ offsetof(struct unit_header, codec), UNIT_ZSTD, 1 },
 		{ offsetof(struct unit_header, codec), 9, 1 },
-		{ offsetof(struct unit_header, flags), 2, 1 },
+		{ offsetof(struct unit_header, flags), 4, 1 },
+		{ offsetof(struct unit_header, flags), UNIT_ENCRYPTED, 1 },
 		{ offsetof(struct unit_header, flags), UNIT_READBACK, 1 },
 		{ offsetof(struct unit_header, unit_bytes), 640, 4 },
 		{ offsetof(struct unit_header, stored_bytes), 511, 4 },
@@ -351,6 +337,7 @@ static void lz4_that_unpacks_to_too_much_is_refused(void **state)
 static void commit_records_likewise(void **state)
 {
 	uint8_t record[COMMIT_MAX_BYTES] __attribute__((aligned(8)));
+	const struct commit_stamp stamp = { 12345, 2, 680, 8 };
 	struct commit_view view;
 	size_t bytes = example_commit(record, 648, 7);
 
@@ -366,10 +353,12 @@ static void commit_records_likewise(void **state)
 		assert_int_equal(commit_decode(record, bytes, &view), -EBADMSG);
 		record[bit / 8] ^= 1 << bit % 8;
 	}
-	commit_stamp(record, 12345, 2);
+	commit_stamp(record, &stamp);
 	assert_int_equal(commit_decode(record, bytes, &view), 0);
 	assert_int_equal(view.header.target_time_ns, 12345);
 	assert_int_equal(view.header.target_durable, 2);
+	assert_int_equal(view.header.batch_bytes, 680);
+	assert_int_equal(view.header.units_crc, 8);
 	assert_int_equal(view.gaps[0].to_seq, seq_pack(1, 6));
 	assert_int_equal(view.holds[0].id, 2);
 	assert_int_equal(view.repairs[0].end_seq, seq_pack(1, 4));

@@ -58,13 +58,18 @@ static size_t unit_tables_bytes(const struct unit_header *h)
 	       h->nr_crcs * sizeof(uint32_t);
 }
 
+static size_t unit_seal_bytes(const struct unit_header *h)
+{
+	return h->flags & UNIT_ENCRYPTED ? sizeof(struct unit_seal) : 0;
+}
+
 static bool unit_header_valid(const struct unit_header *h)
 {
 	if (h->magic != UNIT_MAGIC || h->version != FORMAT_VERSION)
 		return false;
 	if (h->codec != UNIT_STORED && h->codec != UNIT_LZ4)
 		return false;
-	if (h->flags & ~UNIT_READBACK || h->reserved0 || h->reserved1)
+	if (h->flags & ~(UNIT_READBACK | UNIT_ENCRYPTED) || h->reserved0 || h->reserved1)
 		return false;
 	if (h->nr_extents == 0 || h->nr_extents > UNIT_MAX_EXTENTS ||
 	    h->nr_crcs > UNIT_MAX_CRCS || h->data_bytes > UNIT_MAX_DATA_BYTES)
@@ -72,7 +77,8 @@ static bool unit_header_valid(const struct unit_header *h)
 	if (h->codec == UNIT_STORED ? h->stored_bytes != h->data_bytes :
 	    h->stored_bytes == 0 || h->stored_bytes > h->data_bytes)
 		return false;
-	if (h->unit_bytes != ROUND_UP(unit_tables_bytes(h) + h->stored_bytes, FORMAT_ALIGN_BYTES))
+	if (h->unit_bytes != ROUND_UP(unit_tables_bytes(h) + h->stored_bytes + unit_seal_bytes(h),
+				      FORMAT_ALIGN_BYTES))
 		return false;
 	if (h->batch_ordinal == 0)
 		return false;
@@ -142,7 +148,7 @@ int unit_decode(const void *buf, size_t bytes, int check_data, struct unit_view 
 {
 	struct unit_header *h = &view->header;
 	const uint8_t *at = buf;
-	size_t tables_bytes;
+	size_t tables_bytes, sealed_bytes;
 
 	if (bytes < sizeof(*h))
 		return -EAGAIN;
@@ -158,12 +164,14 @@ int unit_decode(const void *buf, size_t bytes, int check_data, struct unit_view 
 	view->crcs = (const void *)(at + sizeof(*h) +
 				    h->nr_extents * sizeof(struct unit_extent));
 	view->stored = at + tables_bytes;
+	view->seal = h->flags & UNIT_ENCRYPTED ? (const void *)(view->stored + h->stored_bytes) :
+		     NULL;
 	if (!extents_valid(view))
 		return -EBADMSG;
-	if (!is_zero(view->stored + h->stored_bytes,
-		     h->unit_bytes - tables_bytes - h->stored_bytes))
+	sealed_bytes = h->stored_bytes + unit_seal_bytes(h);
+	if (!is_zero(view->stored + sealed_bytes, h->unit_bytes - tables_bytes - sealed_bytes))
 		return -EBADMSG;
-	if (check_data && crc32c(view->stored, h->stored_bytes) != h->stored_crc)
+	if (check_data && crc32c(view->stored, sealed_bytes) != h->stored_crc)
 		return -EBADMSG;
 	return 0;
 }
@@ -192,6 +200,8 @@ int unit_unpack(const struct unit_view *view, void *data)
 {
 	const struct unit_header *h = &view->header;
 
+	if (view->seal)
+		return -ENOKEY;
 	if (h->codec == UNIT_STORED)
 		memcpy(data, view->stored, h->data_bytes);
 	else if (LZ4_decompress_safe((const char *)view->stored, data, h->stored_bytes,
@@ -256,7 +266,7 @@ static bool commit_header_valid(const struct commit_header *h)
 	if (!commit_counts_valid(h) || h->record_bytes != commit_record_bytes(h))
 		return false;
 	if (h->ordinal == 0 || (h->nr_units == 0) != (h->batch_bytes == 0) ||
-	    h->batch_bytes > BATCH_MAX_BYTES)
+	    h->batch_bytes > BATCH_MAX_DISK_BYTES)
 		return false;
 	return !(h->flags & COMMIT_HEARTBEAT) || h->nr_units == 0;
 }
@@ -394,11 +404,13 @@ int commit_encode(struct commit_view *view, void *buf)
 	return h->record_bytes;
 }
 
-void commit_stamp(void *buf, uint64_t target_time_ns, uint64_t target_durable)
+void commit_stamp(void *buf, const struct commit_stamp *stamp)
 {
 	struct commit_header *h = buf;
 
-	h->target_time_ns = htole64(target_time_ns);
-	h->target_durable = htole64(target_durable);
+	h->target_time_ns = htole64(stamp->target_time_ns);
+	h->target_durable = htole64(stamp->target_durable);
+	h->batch_bytes = htole64(stamp->batch_bytes);
+	h->units_crc = htole32(stamp->units_crc);
 	h->crc = htole32(commit_crc(buf, le32toh(h->record_bytes)));
 }

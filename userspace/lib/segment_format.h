@@ -34,6 +34,7 @@
 enum unit_codec { UNIT_STORED = 0, UNIT_LZ4 = 1, UNIT_ZSTD = 2 };
 
 #define UNIT_READBACK	(1u << 0)	/* extents were read back; label is the stamp p */
+#define UNIT_ENCRYPTED	(1u << 1)	/* only on disk: docs/ENCRYPTION.md */
 
 struct unit_header {
 	uint32_t magic;
@@ -50,7 +51,7 @@ struct unit_header {
 	uint64_t batch_ordinal;	/* of the commit record that will close the batch */
 	uint64_t label_seq;	/* cut, or p of a read-back */
 	uint64_t readback_no;	/* of the first extent, the next ones follow; else 0 */
-	uint32_t stored_crc;	/* of the stored data */
+	uint32_t stored_crc;	/* of the stored data, and the seal if there is one */
 	uint32_t reserved1;
 };
 static_assert(sizeof(struct unit_header) == 64, "on disk");
@@ -78,8 +79,16 @@ static_assert(sizeof(struct unit_extent) == 32, "on disk");
 /*
  * The CRC table follows the extents: one CRC32C for each piece of an
  * EXTENT_DATA that lies in one 4096-byte block of the volume, in order. The
- * stored data follow the table, then zeroes up to unit_bytes.
+ * stored data follow the table, then the seal of an encrypted unit, then zeroes up to
+ * unit_bytes.
  */
+
+/* Of an encrypted unit, in which the table and the stored data are encrypted. */
+struct unit_seal {
+	uint8_t nonce[12];
+	uint8_t tag[16];
+};
+static_assert(sizeof(struct unit_seal) == 28, "on disk");
 
 #define COMMIT_HEARTBEAT	(1u << 0)	/* the batch is empty */
 #define COMMIT_DEGRADED		(1u << 1)	/* some sectors were unreadable */
@@ -153,15 +162,22 @@ static_assert(sizeof(struct commit_gap) == 16 && sizeof(struct commit_hold) == 2
 
 /* Units of one batch: data of a cut, plus one read-back chunk. */
 #define BATCH_MAX_BYTES		(96u << 20)
+/* The same on disk: what encryption adds to the smallest unit, a third, to all of them. */
+#define BATCH_MAX_DISK_BYTES	(128u << 20)
 #define BATCH_MAX_EXTENTS	(1u << 20)	/* bounds what a target must remember */
 #define EXTENT_MAX_END_BYTES	(UINT64_C(1) << 60)
 
 /* -- the pieces of a segment file that are not units or commits -- */
 
+#define FILE_KEY_ID_BYTES	16
+#define FILE_KEY_SALT_BYTES	32
+
+#define SEGMENT_ENCRYPTED	(1u << 0)	/* every unit in it is */
+
 struct segment_header {		/* one 4096-byte block, the rest zero */
 	uint32_t magic;
 	uint16_t version;
-	uint16_t flags;
+	uint16_t flags;		/* SEGMENT_ENCRYPTED */
 	uint32_t header_bytes;	/* 4096 */
 	uint32_t crc;		/* of the 4096 bytes, this as 0 */
 	uint8_t  timeline[16];	/* its id */
@@ -169,8 +185,10 @@ struct segment_header {		/* one 4096-byte block, the rest zero */
 	uint64_t first_ordinal;	/* of the first batch in it */
 	uint64_t created_ns;	/* target's clock */
 	uint64_t epoch;
+	uint8_t  key_id[FILE_KEY_ID_BYTES];	/* encrypted: which key, else 0 */
+	uint8_t  key_salt[FILE_KEY_SALT_BYTES];	/* encrypted: random, else 0 */
 };
-static_assert(sizeof(struct segment_header) == 64, "on disk");
+static_assert(sizeof(struct segment_header) == 112, "on disk");
 
 /* After each commit record up to the next 4096: a pad record, then zeroes. */
 struct pad_record {
@@ -235,6 +253,7 @@ struct unit_view {
 	const struct unit_extent *extents;	/* little-endian, 8-aligned */
 	const uint32_t *crcs;			/* little-endian */
 	const uint8_t *stored;
+	const struct unit_seal *seal;		/* NULL: not encrypted */
 };
 
 /**
@@ -253,9 +272,10 @@ int unit_decode(const void *buf, size_t bytes, int check_data, struct unit_view 
 
 /**
  * unit_unpack - the data of a unit as captured, each block checked
- * @view: from unit_decode
+ * @view: from unit_decode; of an encrypted unit, from unit_decrypt() after that
  * @data: header.data_bytes bytes; the caller's
- * Return: 0; -EBADMSG when it does not unpack or a block's CRC is wrong.
+ * Return: 0; -EBADMSG when it does not unpack or a block's CRC is wrong; -ENOKEY when it
+ * is still encrypted.
  */
 int unit_unpack(const struct unit_view *view, void *data);
 
@@ -283,7 +303,15 @@ int commit_decode(const void *buf, size_t bytes, struct commit_view *view);
  */
 int commit_encode(struct commit_view *view, void *buf);
 
-/** commit_stamp - put the target's time and durable ordinal in, and renew the CRC */
-void commit_stamp(void *buf, uint64_t target_time_ns, uint64_t target_durable);
+/* What the target puts into a commit record that came over the wire. */
+struct commit_stamp {
+	uint64_t target_time_ns;
+	uint64_t target_durable;
+	uint64_t batch_bytes;	/* of the units as they lie on disk */
+	uint32_t units_crc;	/* likewise */
+};
+
+/** commit_stamp - put that in, and renew the CRC */
+void commit_stamp(void *buf, const struct commit_stamp *stamp);
 
 #endif

@@ -243,9 +243,12 @@ void segment_header_encode(const struct segment_header *header, void *block)
 		.first_ordinal = htole64(header->first_ordinal),
 		.created_ns = htole64(header->created_ns),
 		.epoch = htole64(header->epoch),
+		.flags = htole16(header->flags),
 	};
 
 	memcpy(h.timeline, header->timeline, sizeof(h.timeline));
+	memcpy(h.key_id, header->key_id, sizeof(h.key_id));
+	memcpy(h.key_salt, header->key_salt, sizeof(h.key_salt));
 	memset(block, 0, BLOCK_BYTES);
 	memcpy(block, &h, sizeof(h));
 	block_seal(block, offsetof(struct segment_header, crc));
@@ -259,6 +262,9 @@ int segment_header_decode(const void *block, struct segment_header *header)
 	if (le32toh(h.magic) != SEGMENT_MAGIC || le16toh(h.version) != FORMAT_VERSION ||
 	    le32toh(h.header_bytes) != SEGMENT_HEADER_BYTES ||
 	    le32toh(h.crc) != block_crc(block, offsetof(struct segment_header, crc)))
+		return -EBADMSG;
+	h.flags = le16toh(h.flags);
+	if (h.flags & ~SEGMENT_ENCRYPTED)
 		return -EBADMSG;
 	h.number = le64toh(h.number);
 	h.first_ordinal = le64toh(h.first_ordinal);

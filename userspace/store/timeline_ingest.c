@@ -247,6 +247,11 @@ static int pending_add(struct timeline *tl, size_t record_bytes)
 int timeline_append_commit(struct timeline *tl, const void *record, size_t bytes)
 {
 	struct segment_writer *w = &tl->writer;
+	struct commit_stamp stamp = {
+		.target_time_ns = tl->env->ops->realtime_ns(tl->env),
+		.target_durable = w->durable_ordinal,
+		.batch_bytes = tl->batch.bytes, .units_crc = tl->batch.units_crc,
+	};
 	struct commit_view commit;
 	int ret;
 
@@ -260,7 +265,7 @@ int timeline_append_commit(struct timeline *tl, const void *record, size_t bytes
 	if (ret)
 		return ret;
 	memcpy(tl->record, record, bytes);
-	commit_stamp(tl->record, tl->env->ops->realtime_ns(tl->env), w->durable_ordinal);
+	commit_stamp(tl->record, &stamp);
 	ret = pending_add(tl, bytes);
 	if (!ret)
 		ret = segment_writer_append(w, tl->record, bytes);
