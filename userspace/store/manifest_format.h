@@ -21,6 +21,7 @@ enum manifest_type {
 	MANIFEST_GRANT = 3,	/* an incarnation */
 	MANIFEST_SEGMENT_END = 4, /* a segment given up after a failure ends there */
 	MANIFEST_RUN = 5,	/* in the place of runs that cover any of its segments */
+	MANIFEST_PACK = 8,	/* in the place of segments, and of packs it covers whole */
 	MANIFEST_PARENT = 9,	/* of a branch: docs/BRANCH.md */
 };
 
@@ -76,6 +77,17 @@ struct manifest_run {
 	uint32_t level;
 };
 static_assert(sizeof(struct manifest_run) == 48, "on disk");
+
+struct manifest_pack {
+	uint64_t number;	/* rising */
+	uint64_t first_segment;
+	uint64_t last_segment;
+	uint64_t last_ordinal;	/* in last_segment */
+	uint64_t points_no;	/* of the points file by which it was made */
+	uint64_t nr_extents;
+	uint64_t file_bytes;
+};
+static_assert(sizeof(struct manifest_pack) == 56, "on disk");
 
 struct manifest_parent {
 	uint8_t  timeline[16];

@@ -94,8 +94,11 @@ int new_file_finish(struct new_file *f, const char *dir, const char *from, const
 		ret = ops->datasync(f->env, f->file);
 	if (!ret)
 		ret = ops->rename(f->env, from, to);
-	if (!ret)
+	if (!ret) {
 		ret = ops->sync_dir(f->env, dir);
+		if (ret)
+			ops->unlink(f->env, to);
+	}
 	if (!ret)
 		file_free(f);
 	return ret;
