@@ -81,6 +81,35 @@ static int take_segments(struct view *v, bool *gone, char *why)
 	return ret;
 }
 
+int view_open_until(struct timeline *tl, uint64_t ordinal, struct view **out, char *why)
+{
+	const struct manifest *m = &tl->manifest;
+	struct view *v = calloc(1, sizeof(*v));
+	int ret = -ENOMEM;
+
+	why[0] = 0;
+	if (v)
+		v->volumes = calloc(m->nr_volumes + 1, sizeof(*v->volumes));
+	if (v && v->volumes) {
+		v->env = tl->env;
+		v->tl = tl;
+		v->cut_seq = ordinal ? tl->points.commits[ordinal - 1].cut_seq : 0;
+		v->nr_commits = ordinal;
+		for (size_t i = 0; i < m->nr_volumes; i++)
+			if (m->volumes[i].size_bytes)
+				v->volumes[v->nr_volumes++] = (struct view_volume){
+					m->volumes[i].id, m->volumes[i].size_bytes };
+		ret = take_segments(v, NULL, why);
+	}
+	if (!ret)
+		*out = v;
+	else
+		view_close(v);
+	if (ret && !why[0])
+		snprintf(why, TIMELINE_TEXT_BYTES, "%s", strerror(-ret));
+	return ret;
+}
+
 static int open_once(struct timeline *tl, uint64_t cut_seq, struct view **out, bool *gone,
 		     char *why)
 {
@@ -158,10 +187,13 @@ uint64_t view_size(const struct view *v, uint16_t volume)
 	return vol ? vol->size_bytes : 0;
 }
 
-int view_next(struct view *v, uint16_t volume, uint64_t offset_bytes, struct view_extent *out)
+/* As view_next(), where nothing was ever written as @nothing. */
+static int stretch(struct view *v, uint16_t volume, uint64_t offset_bytes, uint8_t nothing,
+		   struct view_extent *out)
 {
 	const struct view_volume *vol = view_volume(v, volume);
 	uint64_t end = offset_bytes;
+	bool any = false;
 	uint8_t kind = 0;
 	int ret;
 
@@ -170,23 +202,36 @@ int view_next(struct view *v, uint16_t volume, uint64_t offset_bytes, struct vie
 	ret = view_window(v, vol, offset_bytes, vol->size_bytes);
 	if (ret)
 		return ret;
-	/* Join what touches and is of one kind; nothing there is zero. */
+	/* Join what touches and is of one kind. */
 	for (size_t i = view_find(v, offset_bytes); end < v->pieces_end; i++) {
 		const struct view_piece *p = i < v->nr_pieces ? &v->pieces[i] : NULL;
 
 		if (!p || p->offset_bytes > end) {
-			if (kind && kind != EXTENT_ZERO)
+			if (any && kind != nothing)
 				break;
-			kind = EXTENT_ZERO;
+			any = true;
+			kind = nothing;
 			end = p ? p->offset_bytes : v->pieces_end;
 			if (!p)
 				break;
 		}
-		if (kind && kind != p->kind)
+		if (any && kind != p->kind)
 			break;
+		any = true;
 		kind = p->kind;
 		end = p->offset_bytes + p->length_bytes;
 	}
 	*out = (struct view_extent){ offset_bytes, end - offset_bytes, kind };
 	return 0;
+}
+
+int view_next(struct view *v, uint16_t volume, uint64_t offset_bytes, struct view_extent *out)
+{
+	return stretch(v, volume, offset_bytes, EXTENT_ZERO, out);
+}
+
+int view_next_written(struct view *v, uint16_t volume, uint64_t offset_bytes,
+		      struct view_extent *out)
+{
+	return stretch(v, volume, offset_bytes, VIEW_NOTHING, out);
 }

@@ -44,6 +44,12 @@ int view_next(struct view *v, uint16_t volume, uint64_t offset_bytes, struct vie
 /** view_size - of a volume at this point; 0: not a member */
 uint64_t view_size(const struct view *v, uint16_t volume);
 
+#define VIEW_NOTHING 0
+
+/** view_next_written - the same, with the kind VIEW_NOTHING where nothing was ever shipped */
+int view_next_written(struct view *v, uint16_t volume, uint64_t offset_bytes,
+		      struct view_extent *out);
+
 /**
  * view_read - content at the point; multiples of 512
  * Return: 0; -EIO touches unreadable sectors; -EBADMSG a checksum is wrong or a

@@ -99,6 +99,12 @@ struct view {
 
 const struct view_volume *view_volume(const struct view *v, uint16_t id);
 
+/*
+ * A branch's view: what its own commits up to @ordinal (0: none) have written to the
+ * volumes that its manifest gives a size. Whatever came later is not looked at.
+ */
+int view_open_until(struct timeline *tl, uint64_t ordinal, struct view **out, char *why);
+
 /* -- view_version.c -- */
 
 /* Make room and add one; 0 or -ENOMEM. */
