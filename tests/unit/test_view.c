@@ -311,7 +311,8 @@ static void a_damaged_segment_is_an_error_not_wrong_content(void **state)
 		timeline_close(tl);
 		sim_env_flip(r->sim, path, offset, i % 8);
 	}
-	assert_true(refused > 40);
+	/* Only the sectors of the blocks that are wrong, and those a broken table has. */
+	assert_true(refused > 15);
 	sim_env_destroy(r->sim);
 	free(r);
 }

@@ -26,11 +26,6 @@ static bool is_zero(const uint8_t *at, size_t bytes)
 	return true;
 }
 
-static uint32_t min_u32(uint64_t a, uint32_t b)
-{
-	return a < b ? a : b;
-}
-
 /* -- units -- */
 
 static void unit_header_load(const void *buf, struct unit_header *h)
@@ -144,20 +139,21 @@ static uint32_t unit_header_crc(const void *buf, size_t tables_bytes)
 			     tables_bytes - sizeof(h));
 }
 
-int unit_decode(const void *buf, size_t bytes, int check_data, struct unit_view *view)
+/* Header and tables; -EAGAIN when less than @whole says is there. */
+static int decode_tables(const void *buf, size_t bytes, bool whole, struct unit_view *view)
 {
 	struct unit_header *h = &view->header;
 	const uint8_t *at = buf;
-	size_t tables_bytes, sealed_bytes;
+	size_t tables_bytes;
 
 	if (bytes < sizeof(*h))
 		return -EAGAIN;
 	unit_header_load(buf, h);
 	if (!unit_header_valid(h))
 		return -EBADMSG;
-	if (bytes < h->unit_bytes)
-		return -EAGAIN;
 	tables_bytes = unit_tables_bytes(h);
+	if (bytes < (whole ? h->unit_bytes : tables_bytes))
+		return -EAGAIN;
 	if (unit_header_crc(buf, tables_bytes) != h->header_crc)
 		return -EBADMSG;
 	view->extents = (const void *)(at + sizeof(*h));
@@ -166,34 +162,59 @@ int unit_decode(const void *buf, size_t bytes, int check_data, struct unit_view 
 	view->stored = at + tables_bytes;
 	view->seal = h->flags & UNIT_ENCRYPTED ? (const void *)(view->stored + h->stored_bytes) :
 		     NULL;
-	if (!extents_valid(view))
-		return -EBADMSG;
+	return extents_valid(view) ? 0 : -EBADMSG;
+}
+
+int unit_decode_tables(const void *buf, size_t bytes, struct unit_view *view)
+{
+	return decode_tables(buf, bytes, false, view);
+}
+
+int unit_decode(const void *buf, size_t bytes, int check_data, struct unit_view *view)
+{
+	const struct unit_header *h = &view->header;
+	int ret = decode_tables(buf, bytes, true, view);
+	size_t sealed_bytes;
+
+	if (ret)
+		return ret;
 	sealed_bytes = h->stored_bytes + unit_seal_bytes(h);
-	if (!is_zero(view->stored + sealed_bytes, h->unit_bytes - tables_bytes - sealed_bytes))
+	if (!is_zero(view->stored + sealed_bytes,
+		     h->unit_bytes - unit_tables_bytes(h) - sealed_bytes))
 		return -EBADMSG;
 	if (check_data && crc32c(view->stored, sealed_bytes) != h->stored_crc)
 		return -EBADMSG;
 	return 0;
 }
 
-/* Each piece of an extent that lies in one block of the volume has its CRC. */
-static bool extent_crcs_match(const struct unit_view *view, const struct unit_extent *e,
-			      const uint8_t *data)
+void unit_part_widen(const struct unit_extent *e, uint64_t *from, uint64_t *to)
 {
-	uint64_t offset = le64toh(e->offset_bytes), left = le64toh(e->length_bytes);
-	const uint32_t *crc = view->crcs + le32toh(e->first_crc);
+	uint64_t offset = le64toh(e->offset_bytes), length = le64toh(e->length_bytes);
+	uint64_t start = (offset + *from) / BLOCK_BYTES * BLOCK_BYTES;
+	uint64_t end = ROUND_UP(offset + *to, BLOCK_BYTES) - offset;
 
-	data += le32toh(e->data_offset);
-	while (left) {
-		uint32_t piece = min_u32(left, BLOCK_BYTES - offset % BLOCK_BYTES);
+	*from = start > offset ? start - offset : 0;
+	*to = end < length ? end : length;
+}
 
-		if (crc32c(data, piece) != le32toh(*crc++))
-			return false;
-		data += piece;
-		offset += piece;
-		left -= piece;
+int unit_check_part(const struct unit_view *view, const struct unit_extent *e, uint64_t from,
+		    uint64_t to, const uint8_t *data)
+{
+	uint64_t offset = le64toh(e->offset_bytes);
+	const uint32_t *crc = view->crcs + le32toh(e->first_crc) +
+			      ((offset + from) / BLOCK_BYTES - offset / BLOCK_BYTES);
+
+	while (from < to) {
+		uint64_t bytes = BLOCK_BYTES - (offset + from) % BLOCK_BYTES;
+
+		if (bytes > to - from)
+			bytes = to - from;
+		if (crc32c(data, bytes) != le32toh(*crc++))
+			return -EBADMSG;
+		data += bytes;
+		from += bytes;
 	}
-	return true;
+	return 0;
 }
 
 int unit_unpack(const struct unit_view *view, void *data)
@@ -209,7 +230,9 @@ int unit_unpack(const struct unit_view *view, void *data)
 		return -EBADMSG;
 	for (unsigned int i = 0; i < h->nr_extents; i++)
 		if (view->extents[i].kind == EXTENT_DATA &&
-		    !extent_crcs_match(view, &view->extents[i], data))
+		    unit_check_part(view, &view->extents[i], 0,
+				    le64toh(view->extents[i].length_bytes),
+				    (uint8_t *)data + le32toh(view->extents[i].data_offset)))
 			return -EBADMSG;
 	return 0;
 }

@@ -271,6 +271,31 @@ struct unit_view {
 int unit_decode(const void *buf, size_t bytes, int check_data, struct unit_view *view);
 
 /**
+ * unit_decode_tables - the same, of a unit whose stored data are not all there
+ * @bytes: of header, extents and CRC table at least
+ * Of what lies behind the tables nothing is looked at.
+ */
+int unit_decode_tables(const void *buf, size_t bytes, struct unit_view *view);
+
+/**
+ * unit_part_widen - a part of an extent's data, to whole blocks of the volume
+ * @e: EXTENT_DATA; as far as the blocks are in it
+ * @from, @to: in its data, from < to <= its length; in and out
+ */
+void unit_part_widen(const struct unit_extent *e, uint64_t *from, uint64_t *to);
+
+/**
+ * unit_check_part - whether a part of an extent's data is what was captured
+ * @view: from unit_decode or unit_decode_tables
+ * @e: one of its extents
+ * @from, @to: from unit_part_widen()
+ * @data: what is said to be captured, from @from on
+ * Return: 0; -EBADMSG.
+ */
+int unit_check_part(const struct unit_view *view, const struct unit_extent *e, uint64_t from,
+		    uint64_t to, const uint8_t *data);
+
+/**
  * unit_unpack - the data of a unit as captured, each block checked
  * @view: from unit_decode; of an encrypted unit, from unit_decrypt() after that
  * @data: header.data_bytes bytes; the caller's

@@ -90,6 +90,11 @@ struct view {
 	/* view_read.c */
 	struct view_unit units[VIEW_SETS][VIEW_WAYS];
 	uint64_t clock;
+	bool units_stored;	/* the last one was not compressed */
+	uint8_t tables[512] __attribute__((aligned(8))); /* beginning of a unit */
+	uint32_t tables_segment;	/* 0: none */
+	size_t tables_bytes;
+	uint64_t tables_offset;
 	struct view_file files[VIEW_FILES];
 	uint8_t *window;	/* part of a segment file */
 	uint32_t window_segment;

@@ -2,10 +2,12 @@
 /*
  * view_read - content of a view: from pieces to bytes, by way of checked units.
  *
- * A unit is read, unpacked and checked once for as long as it stays among the last
- * few used. Reading the segments in order, which a restore mostly does, reads them in
- * large windows.
+ * A compressed unit is read, unpacked and checked once for as long as it stays among the
+ * last few used. Of a stored one only the blocks that are wanted are read and checked, as
+ * often as they are: the page cache has them. Reading the segments in order, which a
+ * restore mostly does, reads them in large windows.
  */
+#include <endian.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +17,6 @@
 #include "view_internal.h"
 
 #define PATH_BYTES 4096
-#define UNIT_WINDOW_BYTES ((UNIT_MAX_BYTES + 2 * BLOCK_BYTES) / BLOCK_BYTES * BLOCK_BYTES)
 
 void view_read_fini(struct view *v)
 {
@@ -52,8 +53,9 @@ static int file_get(struct view *v, uint32_t segment, struct env_file **out)
 	return 0;
 }
 
-/* All bytes there are from @offset on, at least a unit's worth if the file has them. */
-static int64_t window_at(struct view *v, uint32_t segment, uint64_t offset, const uint8_t **at)
+/* All bytes in hand from @offset on, @need at least if the file has them. */
+static int64_t window_at(struct view *v, uint32_t segment, uint64_t offset, size_t need,
+			 const uint8_t **at)
 {
 	uint64_t end = v->window_offset + v->window_bytes;
 	bool same = v->window_segment == segment && v->window_bytes;
@@ -62,11 +64,12 @@ static int64_t window_at(struct view *v, uint32_t segment, uint64_t offset, cons
 	int64_t got;
 	int ret;
 
-	if (same && offset >= v->window_offset && offset + UNIT_MAX_BYTES <= end)
+	if (same && offset >= v->window_offset && offset + need <= end)
 		goto out;
 	/* Shortly after those in the window: more of them will follow. */
 	want = same && offset >= v->window_offset && offset <= end + VIEW_WINDOW_BYTES / 2 ?
-	       VIEW_WINDOW_BYTES : UNIT_WINDOW_BYTES;
+	       VIEW_WINDOW_BYTES : (offset % BLOCK_BYTES + need + BLOCK_BYTES - 1) / BLOCK_BYTES *
+	       BLOCK_BYTES;
 	if (!v->window) {
 		v->window = aligned_alloc(BLOCK_BYTES, VIEW_WINDOW_BYTES);
 		if (!v->window)
@@ -112,6 +115,12 @@ static struct view_unit *unit_slot(struct view_unit *set)
 	return oldest->data ? oldest : NULL;
 }
 
+/* Whether its data lie there as they were captured. */
+static bool unit_is_plain(const struct unit_view *unit)
+{
+	return unit->header.codec == UNIT_STORED && !unit->seal;
+}
+
 int view_unit_get(struct view *v, uint32_t segment, uint64_t offset, struct view_unit **out)
 {
 	struct view_unit *set = unit_set(v, segment, offset), *u;
@@ -127,7 +136,7 @@ int view_unit_get(struct view *v, uint32_t segment, uint64_t offset, struct view
 			return 0;
 		}
 	}
-	seen = window_at(v, segment, offset, &at);
+	seen = window_at(v, segment, offset, UNIT_MAX_BYTES, &at);
 	if (seen < 0)
 		return seen;
 	/* The blocks have CRCs of their own, which are checked once it is unpacked. */
@@ -142,7 +151,78 @@ int view_unit_get(struct view *v, uint32_t segment, uint64_t offset, struct view
 	u->unit_offset = offset;
 	u->data_bytes = unit.header.data_bytes;
 	u->used = ++v->clock;
+	v->units_stored = unit_is_plain(&unit);
 	*out = u;
+	return 0;
+}
+
+static const struct unit_extent *extent_with(const struct unit_view *unit, uint32_t data_offset)
+{
+	for (unsigned int i = 0; i < unit->header.nr_extents; i++) {
+		const struct unit_extent *e = &unit->extents[i];
+		uint32_t from = le32toh(e->data_offset);
+
+		if (e->kind == EXTENT_DATA && data_offset >= from &&
+		    data_offset - from < le64toh(e->length_bytes))
+			return e;
+	}
+	return NULL;
+}
+
+/* Header and tables of a unit, unless they are longer than most. */
+static int tables_get(struct view *v, uint32_t segment, uint64_t offset, struct unit_view *out)
+{
+	struct env_file *file;
+	int64_t got;
+	int ret;
+
+	if (v->tables_segment != segment || v->tables_offset != offset) {
+		v->tables_segment = 0;
+		ret = file_get(v, segment, &file);
+		if (ret)
+			return ret;
+		got = v->env->ops->read(v->env, file, v->tables, sizeof(v->tables), offset);
+		if (got < 0)
+			return got;
+		v->tables_segment = segment;
+		v->tables_offset = offset;
+		v->tables_bytes = got;
+	}
+	return unit_decode_tables(v->tables, v->tables_bytes, out) ? -EAGAIN : 0;
+}
+
+/*
+ * Bytes of a stored unit, without reading and checking the rest of it. All lie in one
+ * extent. Return: 0; -EAGAIN: take the whole unit; -EBADMSG; -errno.
+ */
+static int stored_read(struct view *v, const struct view_piece *p, uint64_t skip, void *buf,
+		       size_t bytes)
+{
+	uint64_t data_offset = p->data_offset + skip, begin, from, to;
+	const struct unit_extent *e;
+	struct unit_view unit;
+	const uint8_t *at;
+	int64_t seen;
+	int ret = tables_get(v, p->segment, p->unit_offset, &unit);
+
+	if (ret)
+		return ret;
+	v->units_stored = unit_is_plain(&unit);
+	e = v->units_stored ? extent_with(&unit, data_offset) : NULL;
+	if (!e)
+		return -EAGAIN;
+	begin = from = data_offset - le32toh(e->data_offset);
+	to = from + bytes;
+	if (to > le64toh(e->length_bytes))
+		return -EBADMSG;
+	unit_part_widen(e, &from, &to);
+	seen = window_at(v, p->segment, p->unit_offset + (unit.stored - v->tables) +
+			 le32toh(e->data_offset) + from, to - from, &at);
+	if (seen < 0)
+		return seen;
+	if ((uint64_t)seen < to - from || unit_check_part(&unit, e, from, to, at))
+		return -EBADMSG;
+	memcpy(buf, at + (begin - from), bytes);
 	return 0;
 }
 
@@ -158,6 +238,12 @@ static int piece_read(struct view *v, const struct view_piece *p, uint64_t skip,
 	if (p->kind != EXTENT_DATA) {
 		memset(buf, 0, bytes);
 		return 0;
+	}
+	/* A guess, by the last one; a wrong one costs a read of what is then in the page cache. */
+	if (v->units_stored) {
+		ret = stored_read(v, p, skip, buf, bytes);
+		if (ret != -EAGAIN)
+			return ret;
 	}
 	ret = view_unit_get(v, p->segment, p->unit_offset, &u);
 	if (ret)
