@@ -71,8 +71,13 @@ struct blkship_meta {
 	struct blkship_volume *vol;
 	struct list_head waiting;	/* group lock: flights, until they are listed */
 	u64 log_no;			/* group lock: of the newest list that is durable */
-	bool started;			/* group lock: I/O is up to the work */
-	bool writing;			/* group lock: what is not due any more may be on its way */
+	/*
+	 * Group lock. Each pass writes all that is due when it begins, one pass
+	 * after the other: the first by the start, the others by the work.
+	 */
+	u64 passes_begun;
+	u64 passes_ended;
+	u64 passes_wanted;		/* up to this one also if nothing is due */
 	bool off;			/* group lock: the log has failed */
 	bool told;			/* work: that it is off */
 	bool prints_ended;		/* period_work: the disk failed to be read */
@@ -132,7 +137,10 @@ void blkship_meta_rebase(struct blkship_volume *vol);
 /* Have a range listed that was marked dirty; under the group's lock. */
 void blkship_meta_want(struct blkship_volume *vol, u64 offset_bytes,
 		       u64 length_bytes);
-/* Wait until all of that is on the device, or the log is off. */
+/*
+ * Wait until all of that is on the device, or the log is off: for two passes at
+ * most, whatever else is written meanwhile.
+ */
 void blkship_meta_sync(struct blkship_meta *meta);
 /* The same for every volume of the group; not under blkship_mutex. */
 void blkship_meta_sync_group(struct blkship_group *grp);

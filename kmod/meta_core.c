@@ -199,11 +199,11 @@ void blkship_list_leave(struct blkship_list *l)
 	}
 }
 
-bool blkship_list_due(const struct blkship_list *l, u32 *block)
+bool blkship_list_due(const struct blkship_list *l, u32 from, u32 *block)
 {
 	u32 i;
 
-	for (i = 0; i < l->nr_blocks; i++) {
+	for (i = from; i < l->nr_blocks; i++) {
 		if (!(l->due[i / 64] >> i % 64 & 1))
 			continue;
 		*block = i;

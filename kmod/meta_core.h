@@ -79,8 +79,8 @@ u64 blkship_list_map_words(const struct blkship_list *l);
  */
 void blkship_list_leave(struct blkship_list *l);
 
-/* The first block that is due; false when there is none. */
-bool blkship_list_due(const struct blkship_list *l, u32 *block);
+/* The first block from @from on that is due; false when there is none. */
+bool blkship_list_due(const struct blkship_list *l, u32 from, u32 *block);
 
 /*
  * Fill a block's bits as they are to be written: what is listed or wanted, less

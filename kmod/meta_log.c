@@ -119,7 +119,8 @@ static u64 next_log_no(struct blkship_group *grp)
 	return grp->log_no;
 }
 
-static u32 batch_fill(struct blkship_meta *meta, u64 *log_no)
+/* From block *from on, which moves on. */
+static u32 batch_fill(struct blkship_meta *meta, u32 *from, u64 *log_no)
 {
 	struct blkship_group *grp = group_of(meta);
 	struct meta_block *block;
@@ -129,7 +130,7 @@ static u32 batch_fill(struct blkship_meta *meta, u64 *log_no)
 	while (n < META_SLOTS) {
 		block = meta_slot_data(meta, n);
 		raw_spin_lock_irq(&grp->lock);
-		due = blkship_list_due(&meta->list, &index);
+		due = blkship_list_due(&meta->list, *from, &index);
 		if (due) {
 			if (!n)
 				*log_no = next_log_no(grp);
@@ -144,6 +145,7 @@ static u32 batch_fill(struct blkship_meta *meta, u64 *log_no)
 			      (META_FIRST_BLOCK + (u64)index) *
 			      META_BLOCK_BYTES);
 		meta->slots[n++]->index = index;
+		*from = index + 1;
 	}
 	return n;
 }
@@ -170,14 +172,18 @@ static void batch_wrote(struct blkship_meta *meta, u32 nr, u64 log_no)
 		queue_work(blkship_wq, &grp->issue_work);
 }
 
+/*
+ * Every block that is due, once: one that comes to be due meanwhile may be left
+ * to the next pass, so that this one ends however busy the volume is.
+ */
 static int write_due(struct blkship_meta *meta)
 {
+	u32 from = 0, nr;
 	u64 log_no;
 	int ret;
-	u32 nr;
 
 	for (;;) {
-		nr = batch_fill(meta, &log_no);
+		nr = batch_fill(meta, &from, &log_no);
 		if (!nr)
 			return 0;
 		ret = meta_rw(meta, nr, REQ_OP_WRITE | REQ_SYNC | REQ_META |
@@ -211,53 +217,71 @@ static int leave_begin(struct blkship_meta *meta)
 
 /*
  * The list is for another incarnation: said only after what was marked for it
- * is listed. Who asked for that did so before, so it is due by now.
+ * is listed. Who asked for that did so before, so it is due by now; who asks
+ * for yet another one meanwhile has to wait for the next pass.
  */
 static int write_all(struct blkship_meta *meta)
 {
 	struct blkship_group *grp = group_of(meta);
+	u32 incarnation;
 	bool basis;
 	int ret;
 
 	raw_spin_lock_irq(&grp->lock);
 	basis = meta->basis_due;
+	incarnation = meta->basis_incarnation;
+	meta->basis_due = false;
 	raw_spin_unlock_irq(&grp->lock);
 	ret = leave_begin(meta);
 	if (!ret)
 		ret = write_due(meta);
 	if (ret || !basis)
 		return ret;
-	raw_spin_lock_irq(&grp->lock);
-	meta->basis_due = false;
 	memcpy(meta->super.basis_instance, grp->ring.shared->instance,
 	       sizeof(meta->super.basis_instance));
-	meta->super.basis_incarnation = meta->basis_incarnation;
+	meta->super.basis_incarnation = incarnation;
+	raw_spin_lock_irq(&grp->lock);
 	meta->super.ordinal = meta->ordinal;
 	raw_spin_unlock_irq(&grp->lock);
 	return meta_super_write(meta);
 }
 
-static bool work_left(struct blkship_meta *meta)
+/* Whether there is something to write, or somebody waits for a pass. */
+static bool pass_begin(struct blkship_meta *meta)
 {
 	struct blkship_group *grp = group_of(meta);
-	bool left;
+	bool begin;
 	u32 block;
 
 	if (!meta->logs)
 		return false;	/* only its end writes it */
 
 	raw_spin_lock_irq(&grp->lock);
-	left = !meta->off && !meta->stopping && (meta->basis_due || meta->leave_due ||
-			      blkship_list_due(&meta->list, &block));
+	begin = !meta->off && !meta->stopping &&
+		(meta->basis_due || meta->leave_due ||
+		 blkship_list_due(&meta->list, 0, &block) ||
+		 meta->passes_wanted > meta->passes_begun);
+	meta->passes_begun += begin;
 	raw_spin_unlock_irq(&grp->lock);
-	return left;
+	return begin;
 }
 
-static void set_writing(struct blkship_meta *meta, bool writing)
+static void pass_end(struct blkship_meta *meta)
 {
 	raw_spin_lock_irq(&group_of(meta)->lock);
-	meta->writing = writing;
+	meta->passes_ended++;
 	raw_spin_unlock_irq(&group_of(meta)->lock);
+	wake_up_all(&meta->idle);
+}
+
+static bool pass_has_ended(struct blkship_meta *meta, u64 pass)
+{
+	bool ended;
+
+	raw_spin_lock_irq(&group_of(meta)->lock);
+	ended = meta->passes_ended >= pass;
+	raw_spin_unlock_irq(&group_of(meta)->lock);
+	return ended;
 }
 
 static void meta_work(struct work_struct *work)
@@ -267,14 +291,15 @@ static void meta_work(struct work_struct *work)
 	int ret = 0;
 
 	/* Until then blkship_meta_start() has the slots; it kicks when it ends. */
-	if (!READ_ONCE(meta->started))
+	if (!pass_has_ended(meta, 1))
 		return;
-	set_writing(meta, true);
-	while (!ret && work_left(meta)) {
+	while (!ret && pass_begin(meta)) {
 		mod_timer(&meta->hang_timer, jiffies +
 			  max(READ_ONCE(blkship_meta_timeout_s), 1U) * HZ);
 		ret = write_all(meta);
 		del_timer_sync(&meta->hang_timer);
+		if (!ret)
+			pass_end(meta);
 	}
 	if (ret)
 		log_off(meta);
@@ -284,25 +309,30 @@ static void meta_work(struct work_struct *work)
 		queue_delayed_work(blkship_meta_wq, &meta->work,
 				   RETRY_JIFFIES);
 	}
-	set_writing(meta, false);
-	wake_up_all(&meta->idle);
 }
 
-/* Whether something is to be written, or is being written. */
-static bool write_left(struct blkship_meta *meta)
+static bool sync_is_over(struct blkship_meta *meta, u64 pass)
 {
-	bool writing;
-
-	raw_spin_lock_irq(&group_of(meta)->lock);
-	writing = meta->writing && !meta->off && !meta->stopping;
-	raw_spin_unlock_irq(&group_of(meta)->lock);
-	return writing || work_left(meta);
+	return READ_ONCE(meta->off) || READ_ONCE(meta->stopping) ||
+	       pass_has_ended(meta, pass);
 }
 
+/*
+ * The pass that is under way may have gone by what the caller asks for: so it is
+ * the next one. The timer of a device that hangs ends it, too.
+ */
 void blkship_meta_sync(struct blkship_meta *meta)
 {
-	/* The work ends it, or the timer of a device that hangs. */
-	wait_event(meta->idle, !write_left(meta));
+	u64 pass;
+
+	if (!meta->logs)
+		return;
+	raw_spin_lock_irq(&group_of(meta)->lock);
+	pass = meta->passes_begun + 1;
+	meta->passes_wanted = pass;
+	blkship_meta_kick(meta);
+	raw_spin_unlock_irq(&group_of(meta)->lock);
+	wait_event(meta->idle, sync_is_over(meta, pass));
 }
 
 void blkship_meta_sync_group(struct blkship_group *grp)
@@ -503,7 +533,7 @@ void blkship_meta_join(struct blkship_meta *meta, struct blkship_volume *vol)
 	meta->grp = grp;
 	meta->vol = vol;
 	raw_spin_lock_irq(&grp->lock);
-	meta->writing = meta->logs;	/* until it is started */
+	meta->passes_begun = 1;		/* it is blkship_meta_start() */
 	/* One counter for all lists of a group: never the same twice. */
 	grp->log_no = max(grp->log_no, meta->log_no);
 	meta->list.closed_pos = grp->ring.desc_head;
@@ -534,8 +564,7 @@ void blkship_meta_start(struct blkship_meta *meta)
 	if (!meta->logs && !ret)
 		return;
 	raw_spin_lock_irq(&grp->lock);
-	WRITE_ONCE(meta->started, true);
-	meta->writing = false;
+	meta->passes_ended = 1;
 	if (!ret)
 		meta->vol->log = meta;
 	blkship_meta_kick(meta);	/* for what came meanwhile */

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "harness.h"
@@ -395,6 +396,44 @@ TEST_F(volume, failing_device_turns_the_log_off)
 	EXPECT_EQ(STATE_LOGGED, state());
 	close(events);
 	free(data);
+}
+
+/* The second volume of the group, seen by the consumer. */
+static bool other_is_seen(void *arg)
+{
+	struct blkship_volume_info info = { .volume = 1 };
+
+	(void)arg;
+	return ioctl(ring.fd, BLKSHIP_IOC_VOLUME, &info) == 0;
+}
+
+/* While its list is being begun, the daemon goes on with the group. */
+TEST_F(volume, list_is_begun_while_the_group_is_used)
+{
+	struct blkship_incarnation inc = { .incarnation = 1 };
+	struct blkship_mark mark = { .volume = 1, .length_bytes = 512 };
+	int status;
+	pid_t child;
+
+	if (sh("modprobe -q dm_delay && modprobe brd rd_nr=1 rd_size=4096"))
+		SKIP(return, "no dm-delay or brd here");
+	/* Reads, writes, flushes. */
+	dm_create("late", "0 2048 delay %s 65536 0 %s 65536 1000 %s 65536 0", BACKING, BACKING,
+		  BACKING);
+	child = fork();
+	if (!child)
+		_exit(sh("dmsetup create t1 --table '0 8192 blkship /dev/ram0 0 " GROUP
+			 " v1 meta /dev/mapper/late'"));
+	ASSERT_TRUE(wait_until(other_is_seen, NULL));
+	EXPECT_EQ(0, ioctl(ring.fd, BLKSHIP_IOC_INCARNATION, &inc));
+	EXPECT_EQ(0, ioctl(ring.fd, BLKSHIP_IOC_MARK, &mark));
+	EXPECT_EQ(child, waitpid(child, &status, 0));
+	EXPECT_EQ(0, status);
+	EXPECT_NE(NULL, strstr(sh_line("dmsetup status t1"), "listed"));
+	EXPECT_EQ(NULL, strstr(sh_line("dmsetup status t1"), "listed off"));
+	volume_remove("t1", GROUP, "v1");
+	dm_remove("late");
+	sh("rmmod brd");
 }
 
 /* It holds a write, but not for long. */

@@ -49,7 +49,7 @@ static unsigned int write_due(struct world *w)
 	unsigned int nr = 0;
 	uint32_t block;
 
-	for (; blkship_list_due(&w->list, &block); nr++) {
+	for (; blkship_list_due(&w->list, 0, &block); nr++) {
 		blkship_list_block_fill(&w->list, &w->maps, block, &w->block[block]);
 		blkship_list_block_wrote(&w->list, block, &w->block[block]);
 	}
@@ -81,15 +81,15 @@ static void a_write_goes_when_its_listing_is_durable(void **state)
 	assert_int_equal(w->list.nr_blocks, 2);
 	assert_false(blkship_list_touch(&w->list, 5 * MIB - 512, 1024));
 	assert_false(blkship_list_covers(&w->list, 5 * MIB - 512, 1024));
-	assert_true(blkship_list_due(&w->list, &block));
+	assert_true(blkship_list_due(&w->list, 0, &block));
 	assert_int_equal(block, 0);
 	blkship_list_block_fill(&w->list, &w->maps, 0, &w->block[0]);
 	/* Filled is not written: still nothing may go, and it is not due again. */
 	assert_false(blkship_list_touch(&w->list, 5 * MIB, 512));
-	assert_false(blkship_list_due(&w->list, &block));
+	assert_false(blkship_list_due(&w->list, 0, &block));
 	/* Wanted after the fill: not in this block. */
 	assert_false(blkship_list_touch(&w->list, 9 * MIB, 512));
-	assert_true(blkship_list_due(&w->list, &block));
+	assert_true(blkship_list_due(&w->list, 0, &block));
 	blkship_list_block_wrote(&w->list, 0, &w->block[0]);
 	assert_true(blkship_list_covers(&w->list, 5 * MIB - 512, 1024));
 	assert_true(blkship_list_touch(&w->list, 4 * MIB, 2 * MIB));
@@ -99,6 +99,23 @@ static void a_write_goes_when_its_listing_is_durable(void **state)
 	assert_true(blkship_list_covers(&w->list, 5 * MIB, 5 * MIB));
 	assert_int_equal(w->list.nr_listed, 6);
 	assert_int_equal(write_due(w), 0);
+}
+
+/* So that who writes them all once comes to an end, whatever is wanted meanwhile. */
+static void due_blocks_are_found_from_one_on(void **state)
+{
+	struct world *w = *state;
+	uint32_t block;
+
+	blkship_list_want(&w->list, 0, SIZE);
+	assert_true(blkship_list_due(&w->list, 0, &block));
+	assert_int_equal(block, 0);
+	assert_true(blkship_list_due(&w->list, 1, &block));
+	assert_int_equal(block, 1);
+	assert_false(blkship_list_due(&w->list, 2, &block));
+	blkship_list_block_fill(&w->list, &w->maps, 1, &w->block[1]);
+	assert_false(blkship_list_due(&w->list, 1, &block));
+	assert_true(blkship_list_due(&w->list, 0, &block));
 }
 
 static void ranges_end_where_the_volume_ends(void **state)
@@ -504,6 +521,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		LIST_TEST(a_write_goes_when_its_listing_is_durable),
+		LIST_TEST(due_blocks_are_found_from_one_on),
 		LIST_TEST(ranges_end_where_the_volume_ends),
 		LIST_TEST(hot_regions_stay_and_idle_ones_leave),
 		LIST_TEST(what_is_not_at_the_target_stays),
