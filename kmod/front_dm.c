@@ -16,6 +16,7 @@
 #include <linux/slab.h>
 
 #include "capture.h"
+#include "front.h"
 #include "front_dm.h"
 #include "meta.h"
 

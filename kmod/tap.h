@@ -6,7 +6,7 @@
 #include <linux/workqueue.h>
 
 #include "compat.h"
-#include "volume.h"
+#include "front.h"
 
 struct blkship_tap {
 	struct hlist_node node;		/* of its disk's bucket; RCU */

@@ -1,19 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * volume - a member of a group, and the front ends that feed it.
+ * volume - a member of a group: what of it is dirty, and where it is read back.
  *
- * The volume's state lives apart from its front ends: a table reload, or a
- * front end that comes back, does not reset it. A volume is fed while one of
- * its front ends was started; when the last of these goes without having been
- * told to leave, that is an alarm: writes may pass unseen from then on, so the
- * volume is dirty as a whole, with a seq, and diverged until it is fed again
- * and marked once more; nothing of it can be taken over meanwhile.
- *
- * A front end that is suspended may be replaced by something that is not ours,
- * which is used before we are told. So the suspension itself takes a seq, which
- * is a gap, and no repair pass may cover it before the volume is fed again:
- * until then its dirty map cannot be read. Nothing is written while it lasts;
- * when we are resumed nothing was missed, and an empty pass closes the gap.
+ * Its state lives apart from the front ends that feed it (front.h): a table
+ * reload, or a front end that comes back, does not reset it.
  */
 #ifndef BLKSHIP_VOLUME_H
 #define BLKSHIP_VOLUME_H
@@ -26,6 +16,12 @@
 #include "group.h"
 
 struct blkship_meta;
+
+/* The memory of a volume's maps, made before it is needed. */
+struct blkship_maps {
+	u64 *dirty;
+	u64 *repairing;
+};
 
 struct blkship_volume {
 	struct kref ref;
@@ -72,75 +68,36 @@ struct blkship_volume {
 	bool outgrown;			/* group lock; written to beyond its end */
 };
 
-/* One front end of a volume; embedded in its private data. */
-struct blkship_front {
-	const char *kind;		/* "dm", "tap" */
-	struct list_head link;		/* of volume->fronts */
-	struct blkship_volume *vol;
-	const void *owner;		/* front ends of one owner replace each other */
-	const void *generation;		/* but only one of each generation */
-	dev_t dev;
-	u64 dev_start_bytes;
-	u64 size_bytes;
-	bool started;			/* blkship_mutex */
-	bool ends_when_told;		/* by who detaches it; else with its table */
-	struct blkship_meta *meta;	/* or NULL; the front end's to put */
-	bool keep;			/* at the end: nobody writes any more */
-	/* For a change of size: made when there is time to allocate. */
-	u64 *spare_dirty;
-	u64 *spare_repairing;
-};
+/* Empty maps for a volume of this size; 0 or -ENOMEM, and then there are none. */
+int blkship_maps_alloc(struct blkship_maps *maps, u64 size_bytes);
+void blkship_maps_free(struct blkship_maps *maps);
 
 /*
- * Add a front end to a volume; group and volume are made when missing. The
- * fields from owner to size_bytes are the caller's. Does not feed yet.
+ * Find or make a volume of the group; the reference is the caller's. Allocates
+ * without blkship_mutex, so somebody else may make the same one meanwhile. An
+ * ERR_PTR() with *why.
  */
-int blkship_front_add(struct blkship_front *front, const char *group,
-		      const char *volume, u64 ring_bytes, const char **why);
+struct blkship_volume *blkship_volume_get(struct blkship_group *grp,
+					  const char *name, u64 size_bytes,
+					  const char **why);
+void blkship_volume_put(struct blkship_volume *vol);
 
 /*
- * Read the metadata device, if there is one, before the start; part the volume
- * from another one. Waits for both devices, and for the volume's own. Done by
- * blkship_front_start() when it was not done.
+ * Take it out of the group if nobody refers to it any more, and it was told to
+ * leave or nothing was ever captured of it: then the group's reference is the
+ * caller's to put, without the mutex. Under blkship_mutex.
  */
-void blkship_front_load(struct blkship_front *front);
+bool blkship_volume_drop_unused(struct blkship_volume *vol);
 
 /*
- * From now on every write passes this front end. Called with nothing in flight;
- * allocates nothing that may wait for a device.
+ * Change to maps that were made for this size; *spare has the old ones then.
+ * What is new is dirty. Writes of a tapped volume go on meanwhile, so it is one
+ * step under the lock: some 0.6 ms for a TiB, once. Under blkship_mutex.
  */
-int blkship_front_start(struct blkship_front *front);
-
-/*
- * Give the volume the size of this front end. Before any write passes it; else
- * blkship_front_start() does it, with nothing in flight.
- */
-int blkship_front_fit(struct blkship_front *front);
-
-/*
- * The device of a front end that feeds has grown; what is new is dirty. Returns
- * -ENOMEM when there are no maps for that yet.
- */
-int blkship_front_grow(struct blkship_front *front, u64 size_bytes);
+void blkship_volume_resize(struct blkship_volume *vol, u64 size_bytes,
+			   struct blkship_maps *spare);
 /* From now on its front end sees what is behind the old end: say so. */
 void blkship_volume_grown(struct blkship_volume *vol, u64 old_bytes);
-
-/* It goes on feeding, but what is on the device is not known any more. */
-void blkship_front_restart(struct blkship_front *front);
-
-/* Suspended with nothing in flight: what is resumed after it may not be ours. */
-void blkship_front_suspend(struct blkship_front *front);
-/* It was: what was started feeds the volume, before anything is written. */
-void blkship_front_resume(struct blkship_front *front);
-
-/*
- * Leave the metadata device, if there is one, as front->keep says. Nothing is in
- * flight, and nothing is kept from then on. Part of blkship_front_remove().
- */
-void blkship_front_end_meta(struct blkship_front *front);
-
-/* The front end is gone, with nothing in flight. Never fails. */
-void blkship_front_remove(struct blkship_front *front);
 
 /* It is detached on purpose, and its front end goes in a moment. */
 void blkship_volume_leave(struct blkship_volume *vol);
@@ -151,8 +108,6 @@ void blkship_volume_leave(struct blkship_volume *vol);
  */
 int blkship_volume_delete(const char *group, const char *volume,
 			  const char **why);
-
-void blkship_volume_put(struct blkship_volume *vol);
 
 /* The volume at this index if it was ever fed; under blkship_mutex. */
 struct blkship_volume *blkship_volume_at(struct blkship_group *grp, u32 index);
