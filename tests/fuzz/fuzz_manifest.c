@@ -15,7 +15,7 @@ static size_t records(const uint8_t *in, size_t bytes, uint8_t *out, size_t max)
 
 	while (bytes >= 2) {
 		struct manifest_header h = { .magic = MANIFEST_MAGIC, .version = MANIFEST_VERSION,
-					     .type = in[0] % 7 };
+					     .type = in[0] % 13 };
 		size_t part = in[1] < bytes - 2 ? in[1] : bytes - 2;
 
 		h.record_bytes = sizeof(h) + (part + 7) / 8 * 8;

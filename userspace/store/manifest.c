@@ -13,7 +13,7 @@
 
 #define MAX_IMAGE_BYTES (64u << 20)
 #define READ_ALIGN_BYTES 4096
-#define OLD_RUNS 64		/* so many records out of date are no reason to write anew */
+#define OLD_RECORDS 64		/* so many out of date are no reason to write anew */
 
 static int complain(char *why, int error, const char *text, uint64_t offset)
 {
@@ -57,8 +57,17 @@ static bool text_ends(const char *text, size_t bytes)
 	return memchr(text, 0, bytes);
 }
 
-static int parse_volume(struct manifest *m, const struct manifest_volume *raw)
+static int parse_identity(struct manifest *m, const void *payload)
 {
+	memcpy(&m->identity, payload, sizeof(m->identity));
+	m->identity.created_ns = le64toh(m->identity.created_ns);
+	m->identity.epoch = le32toh(m->identity.epoch);
+	return text_ends(m->identity.owner, sizeof(m->identity.owner)) ? 0 : -EBADMSG;
+}
+
+static int parse_volume(struct manifest *m, const void *payload)
+{
+	const struct manifest_volume *raw = payload;
 	uint16_t id = le16toh(raw->id);
 	struct timeline_volume *v;
 
@@ -77,8 +86,9 @@ static int parse_volume(struct manifest *m, const struct manifest_volume *raw)
 	return 0;
 }
 
-static int parse_grant(struct manifest *m, const struct manifest_grant *raw)
+static int parse_grant(struct manifest *m, const void *payload)
 {
+	const struct manifest_grant *raw = payload;
 	uint32_t incarnation = le32toh(raw->incarnation);
 
 	if (incarnation <= m->incarnation)
@@ -88,8 +98,10 @@ static int parse_grant(struct manifest *m, const struct manifest_grant *raw)
 	return 0;
 }
 
-static int parse_end(struct manifest *m, const struct manifest_segment_end *raw)
+static int parse_end(struct manifest *m, const void *payload)
 {
+	const struct manifest_segment_end *raw = payload;
+
 	if (!array_reserve(&m->ends, &m->max_ends, m->nr_ends + 1))
 		return -ENOMEM;
 	m->ends[m->nr_ends++] = (struct manifest_segment_end){
@@ -98,8 +110,9 @@ static int parse_end(struct manifest *m, const struct manifest_segment_end *raw)
 }
 
 /* In the place of what it overlaps; the others stay in order. */
-static int parse_run(struct manifest *m, const struct manifest_run *raw)
+static int parse_run(struct manifest *m, const void *payload)
 {
+	const struct manifest_run *raw = payload;
 	struct manifest_run run = {
 		le64toh(raw->number), le64toh(raw->first_segment), le64toh(raw->last_segment),
 		le64toh(raw->last_ordinal), le64toh(raw->nr_entries), le32toh(raw->nr_blocks),
@@ -119,13 +132,33 @@ static int parse_run(struct manifest *m, const struct manifest_run *raw)
 	memmove(&m->runs[from + 1], &m->runs[to], (m->nr_runs - to) * sizeof(run));
 	m->runs[from] = run;
 	m->nr_runs += 1 + from - to;
-	m->nr_old_runs += to - from;
+	m->nr_old_records += to - from;
 	m->run_number = run.number;
 	return 0;
 }
 
-static int parse_parent(struct manifest *m, const struct manifest_parent *raw)
+/* In the place of the one before; it never goes less far. */
+static int parse_points(struct manifest *m, const void *payload)
 {
+	const struct manifest_points *raw = payload;
+	struct manifest_points points = {
+		le64toh(raw->number), le64toh(raw->last_segment), le64toh(raw->last_ordinal),
+		le64toh(raw->nr_commits), le64toh(raw->file_bytes), le32toh(raw->flags), 0 };
+
+	if (points.number <= m->points.number || points.number == UINT64_MAX ||
+	    points.last_segment < m->points.last_segment || points.last_segment == 0 ||
+	    points.last_segment > UINT32_MAX || points.last_ordinal < m->points.last_ordinal ||
+	    points.nr_commits > points.last_ordinal || points.flags & ~MANIFEST_POINTS_LEFT_OUT)
+		return -EBADMSG;
+	m->nr_old_records += m->points.number != 0;
+	m->points = points;
+	return 0;
+}
+
+static int parse_parent(struct manifest *m, const void *payload)
+{
+	const struct manifest_parent *raw = payload;
+
 	if (m->has_parent)
 		return -EBADMSG;
 	m->has_parent = true;
@@ -135,41 +168,56 @@ static int parse_parent(struct manifest *m, const struct manifest_parent *raw)
 	return 0;
 }
 
+/* Whether a record still says something that no newer one does. */
+static bool grant_is_current(const struct manifest *m, const void *payload)
+{
+	return le32toh(((const struct manifest_grant *)payload)->incarnation) == m->incarnation;
+}
+
+static bool run_is_current(const struct manifest *m, const void *payload)
+{
+	uint64_t number = le64toh(((const struct manifest_run *)payload)->number);
+
+	for (size_t i = 0; i < m->nr_runs; i++)
+		if (m->runs[i].number == number)
+			return true;
+	return false;
+}
+
+static bool points_are_current(const struct manifest *m, const void *payload)
+{
+	return le64toh(((const struct manifest_points *)payload)->number) == m->points.number;
+}
+
+/* What there can be. A type without a size is not known. */
+static const struct record_type {
+	uint32_t payload_bytes;
+	int (*parse)(struct manifest *m, const void *payload);
+	/* NULL: it stays when the file is written anew. */
+	bool (*is_current)(const struct manifest *m, const void *payload);
+} record_types[] = {
+	[MANIFEST_IDENTITY] = { sizeof(struct manifest_identity), parse_identity, NULL },
+	[MANIFEST_VOLUME] = { sizeof(struct manifest_volume), parse_volume, NULL },
+	[MANIFEST_GRANT] = { sizeof(struct manifest_grant), parse_grant, grant_is_current },
+	[MANIFEST_SEGMENT_END] = { sizeof(struct manifest_segment_end), parse_end, NULL },
+	[MANIFEST_RUN] = { sizeof(struct manifest_run), parse_run, run_is_current },
+	[MANIFEST_POINTS] = { sizeof(struct manifest_points), parse_points, points_are_current },
+	[MANIFEST_PARENT] = { sizeof(struct manifest_parent), parse_parent, NULL },
+};
+
 static int parse_record(struct manifest *m, const struct manifest_header *h, const uint8_t *at,
 			bool first)
 {
-	static const uint32_t payload_bytes[] = {
-		[MANIFEST_IDENTITY] = sizeof(struct manifest_identity),
-		[MANIFEST_VOLUME] = sizeof(struct manifest_volume),
-		[MANIFEST_GRANT] = sizeof(struct manifest_grant),
-		[MANIFEST_SEGMENT_END] = sizeof(struct manifest_segment_end),
-		[MANIFEST_RUN] = sizeof(struct manifest_run),
-		[MANIFEST_PARENT] = sizeof(struct manifest_parent),
-	};
-	const void *payload = at + sizeof(*h);
+	const struct record_type *type = record_types;
 
-	if (h->version != MANIFEST_VERSION || h->type > MANIFEST_PARENT ||
-	    !payload_bytes[h->type] ||
-	    h->record_bytes != sizeof(*h) + payload_bytes[h->type] ||
+	if (h->version != MANIFEST_VERSION ||
+	    h->type >= sizeof(record_types) / sizeof(*record_types))
+		return -EBADMSG;
+	type += h->type;
+	if (!type->payload_bytes || h->record_bytes != sizeof(*h) + type->payload_bytes ||
 	    first != (h->type == MANIFEST_IDENTITY))
 		return -EBADMSG;
-	switch (h->type) {
-	case MANIFEST_IDENTITY:
-		memcpy(&m->identity, payload, sizeof(m->identity));
-		m->identity.created_ns = le64toh(m->identity.created_ns);
-		m->identity.epoch = le32toh(m->identity.epoch);
-		return text_ends(m->identity.owner, sizeof(m->identity.owner)) ? 0 : -EBADMSG;
-	case MANIFEST_VOLUME:
-		return parse_volume(m, payload);
-	case MANIFEST_GRANT:
-		return parse_grant(m, payload);
-	case MANIFEST_SEGMENT_END:
-		return parse_end(m, payload);
-	case MANIFEST_PARENT:
-		return parse_parent(m, payload);
-	default:
-		return parse_run(m, payload);
-	}
+	return type->parse(m, at + sizeof(*h));
 }
 
 int manifest_parse(struct manifest *m, const void *image, size_t bytes, size_t *valid_bytes,
@@ -258,18 +306,10 @@ static struct manifest_volume volume_raw(const struct timeline_volume *v)
 	return raw;
 }
 
-static bool run_is_valid(const struct manifest *m, uint64_t number)
-{
-	for (size_t i = 0; i < m->nr_runs; i++)
-		if (m->runs[i].number == number)
-			return true;
-	return false;
-}
-
 /*
  * Drop what newer records have replaced: of each volume its first stays, with what is
- * known of it now, because ids must come in order; of the grants the newest; of the runs
- * those that are valid. (The newest run is: so its number is not used again.)
+ * known of it now, because ids must come in order. (The newest run and points file are
+ * current: so their numbers are not used again.)
  */
 static void image_compact(struct manifest *m)
 {
@@ -277,16 +317,18 @@ static void image_compact(struct manifest *m)
 
 	while (from < m->image_bytes) {
 		uint8_t *at = m->image + from, *payload;
+		const struct record_type *type;
 		struct manifest_header h;
 		struct manifest_volume volume;
-		struct manifest_grant grant;
-		struct manifest_run run;
 		uint32_t bytes;
 
 		memcpy(&h, at, sizeof(h));
 		bytes = le32toh(h.record_bytes);
 		payload = at + sizeof(h);
+		type = &record_types[le16toh(h.type)];
 		from += bytes;
+		if (type->is_current && !type->is_current(m, payload))
+			continue;
 		if (le16toh(h.type) == MANIFEST_VOLUME) {
 			memcpy(&volume, payload, sizeof(volume));
 			if (le16toh(volume.id) != nr_volumes)
@@ -295,20 +337,12 @@ static void image_compact(struct manifest *m)
 			memcpy(payload, &volume, sizeof(volume));
 			h.crc = htole32(record_crc(at, bytes));
 			memcpy(at, &h, sizeof(h));
-		} else if (le16toh(h.type) == MANIFEST_GRANT) {
-			memcpy(&grant, payload, sizeof(grant));
-			if (le32toh(grant.incarnation) != m->incarnation)
-				continue;
-		} else if (le16toh(h.type) == MANIFEST_RUN) {
-			memcpy(&run, payload, sizeof(run));
-			if (!run_is_valid(m, le64toh(run.number)))
-				continue;
 		}
 		memmove(m->image + to, at, bytes);
 		to += bytes;
 	}
 	m->image_bytes = to;
-	m->nr_old_runs = 0;
+	m->nr_old_records = 0;
 }
 
 /* Longer than it is read it must never become: whoever may append could void it. */
@@ -316,7 +350,7 @@ static int image_room(struct manifest *m, uint32_t bytes)
 {
 	size_t limit_bytes = m->limit_bytes - sizeof(struct manifest_header) - bytes;
 
-	if (m->image_bytes <= limit_bytes && m->nr_old_runs <= OLD_RUNS + m->nr_runs)
+	if (m->image_bytes <= limit_bytes && m->nr_old_records <= OLD_RECORDS + m->nr_runs)
 		return 0;
 	image_compact(m);
 	m->rewrite = true;
@@ -587,6 +621,25 @@ int manifest_add_run(struct manifest *m, const struct manifest_run *run)
 		return -ENOMEM;
 	ret = manifest_append(m, MANIFEST_RUN, &raw, sizeof(raw));
 	return ret ? ret : parse_run(m, &raw);
+}
+
+uint64_t manifest_next_points(const struct manifest *m)
+{
+	return m->points.number + 1;
+}
+
+int manifest_add_points(struct manifest *m, const struct manifest_points *points)
+{
+	struct manifest_points raw = {
+		htole64(points->number), htole64(points->last_segment),
+		htole64(points->last_ordinal), htole64(points->nr_commits),
+		htole64(points->file_bytes), htole32(points->flags), 0 };
+	int ret;
+
+	if (points->number != manifest_next_points(m))
+		return -EINVAL;
+	ret = manifest_append(m, MANIFEST_POINTS, &raw, sizeof(raw));
+	return ret ? ret : parse_points(m, &raw);
 }
 
 const struct manifest_segment_end *manifest_end(const struct manifest *m, uint64_t number)

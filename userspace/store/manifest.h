@@ -2,11 +2,11 @@
 /*
  * manifest - what a timeline must know before it looks at a segment.
  *
- * Append-only: identity, volumes, incarnations, ends of segments given up, runs. A record
- * is durable when the call that added it returned 0. What a torn append left is
+ * Append-only: identity, volumes, incarnations, ends of segments given up, runs, points
+ * files. A record is durable when the call that added it returned 0. What a torn append left is
  * cut off by a rewrite (temporary file, sync, rename, sync of the directory);
  * anything else that does not check is damage, and refused. A rewrite also drops
- * superseded records, when the file would become too long or most runs in it are out
+ * superseded records, when the file would become too long or most of it is out
  * of date; what does not fit then is refused with -ENOSPC.
  */
 #ifndef BLKSHIP_MANIFEST_H
@@ -38,8 +38,9 @@ struct manifest {
 	size_t nr_ends, max_ends;
 	struct manifest_run *runs;	/* valid ones, by first_segment; they never overlap */
 	size_t nr_runs, max_runs;
-	size_t nr_old_runs;	/* records in the image that newer ones have replaced */
 	uint64_t run_number;	/* highest so far */
+	struct manifest_points points;	/* the points file; number 0: none yet */
+	size_t nr_old_records;	/* in the image, of runs and points that newer ones replaced */
 	bool has_parent;	/* it is a branch's */
 	struct manifest_parent parent;
 };
@@ -86,6 +87,15 @@ int manifest_add_run(struct manifest *m, const struct manifest_run *run);
 
 /** manifest_next_run - the number that no run has had yet */
 uint64_t manifest_next_run(const struct manifest *m);
+
+/**
+ * manifest_add_points - name a points file; from now on it is the one that counts
+ * @points: its number is manifest_next_points(); host order
+ */
+int manifest_add_points(struct manifest *m, const struct manifest_points *points);
+
+/** manifest_next_points - the number that no points file has had yet */
+uint64_t manifest_next_points(const struct manifest *m);
 
 /** manifest_end - where a segment was given up, or NULL */
 const struct manifest_segment_end *manifest_end(const struct manifest *m, uint64_t number);

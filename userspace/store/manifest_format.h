@@ -21,6 +21,7 @@ enum manifest_type {
 	MANIFEST_GRANT = 3,	/* an incarnation */
 	MANIFEST_SEGMENT_END = 4, /* a segment given up after a failure ends there */
 	MANIFEST_RUN = 5,	/* in the place of runs that cover any of its segments */
+	MANIFEST_POINTS = 6,	/* in the place of the points file before */
 	MANIFEST_PACK = 8,	/* in the place of segments, and of packs it covers whole */
 	MANIFEST_PARENT = 9,	/* of a branch: docs/BRANCH.md */
 };
@@ -77,6 +78,19 @@ struct manifest_run {
 	uint32_t level;
 };
 static_assert(sizeof(struct manifest_run) == 48, "on disk");
+
+#define MANIFEST_POINTS_LEFT_OUT (1u << 0)	/* some commits do not exist any more */
+
+struct manifest_points {
+	uint64_t number;	/* rising */
+	uint64_t last_segment;
+	uint64_t last_ordinal;	/* in last_segment */
+	uint64_t nr_commits;	/* that exist, up to there */
+	uint64_t file_bytes;
+	uint32_t flags;
+	uint32_t reserved;
+};
+static_assert(sizeof(struct manifest_points) == 48, "on disk");
 
 struct manifest_pack {
 	uint64_t number;	/* rising */
