@@ -96,6 +96,7 @@ def need(good, what):
 
 Volume = namedtuple('Volume', 'id size name identity')
 Run = namedtuple('Run', 'number first last last_ordinal nr_entries nr_blocks level')
+Points = namedtuple('Points', 'number last_segment last_ordinal nr_commits file_bytes flags')
 
 
 class Manifest:
@@ -103,6 +104,7 @@ class Manifest:
         with open(path, 'rb') as f:
             data = f.read()
         self.volumes, self.ends, self.runs, self.incarnation = {}, {}, [], 0
+        self.points = None
         at = 0
         while at + 16 <= len(data):
             magic, version, kind, size, _ = struct.unpack_from('<4sHHII', data, at)
@@ -134,6 +136,8 @@ class Manifest:
             self.runs = [r for r in self.runs if r.last < run.first or r.first > run.last]
             self.runs.append(run)
             self.runs.sort(key=lambda r: r.first)
+        elif kind == 6:
+            self.points = Points(*struct.unpack('<QQQQQI4x', p))
         else:
             raise Damaged(f'manifest: a record of type {kind}, which this reader does not know')
 
@@ -357,6 +361,34 @@ def pieces(offset, length):
         offset, length = offset + size, length - size
 
 
+# -- the points file --
+
+class PointsFile:
+    """Which commits exist up to the end of a segment; twice in the file."""
+
+    def __init__(self, manifest, path, named):
+        with open(path, 'rb') as f:
+            data = f.read()
+        need(len(data) == named.file_bytes, f'points file {named.number}: size')
+        half = len(data) // 2
+        good = [c for c in (data[:half], data[half:]) if self.checks(c)]
+        need(good, f'points file {named.number}: neither copy checks')
+        timeline, number, last_segment, last_ordinal = struct.unpack_from('<16sQQQ', good[0], 16)
+        nr_commits, = struct.unpack_from('<Q', good[0], 120)
+        need(timeline == manifest.timeline and
+             (number, last_segment, last_ordinal, nr_commits) == named[:4],
+             f'points file {named.number}: other than the manifest says')
+        self.last_ordinal = last_ordinal
+        self.ordinals = {struct.unpack_from('<Q', good[0], BLOCK + 80 * i)[0]
+                         for i in range(nr_commits)}
+
+    @staticmethod
+    def checks(copy):
+        return (copy[:4] == b'BSL1' and crc_is(copy[:BLOCK], 12) and
+                struct.unpack_from('<H', copy, 4)[0] == 1 and
+                crc32c(copy[BLOCK:]) == struct.unpack_from('<I', copy, 156)[0])
+
+
 # -- a timeline --
 
 
@@ -371,6 +403,13 @@ class Timeline:
             path = os.path.join(directory, f'{number:016x}.seg')
             self.segments[number] = s = Segment(self.manifest, path, number, len(self.commits) + 1)
             self.commits += s.commits
+        self.exists = self.commits
+        if self.manifest.points:
+            named = self.manifest.points
+            kept = PointsFile(self.manifest, os.path.join(directory, f'{named.number:016x}.points'),
+                              named)
+            self.exists = [c for c in self.commits
+                           if c.ordinal > kept.last_ordinal or c.ordinal in kept.ordinals]
         self.runs = [RunFile(self.manifest, os.path.join(directory, f'{r.number:016x}.run'), r)
                      for r in self.manifest.runs] if runs else []
         covered = {n for r in self.manifest.runs for n in range(r.first, r.last + 1)} if runs else ()
@@ -395,7 +434,7 @@ class Timeline:
             return not any(max(first, repaired + 1) <= min(last, cut) for first, last in gaps)
 
         points, cuts = [], set()
-        for c in self.commits:
+        for c in self.exists:
             if c.cut not in cuts and listed(c.cut):
                 points.append(c)
                 cuts.add(c.cut)

@@ -8,7 +8,8 @@
  *  - it opens again;
  *  - nothing acknowledged is lost, and nothing is there that was not sent;
  *  - every point looked at is what the model says;
- *  - without faults every run the manifest names is whole, and no other is there.
+ *  - what a reader finds in the points file and behind it is what the writer knows;
+ *  - without faults every run and points file the manifest names is whole, and no other is there.
  * At the end a bit of a segment turns: then a reader gets right content or an error.
  */
 #ifndef STORE_SIM_H
@@ -23,7 +24,7 @@ struct store_sim_counts {
 	uint64_t points;	/* compared with the model */
 	uint64_t power_cuts, kills;
 	uint64_t faults;	/* that ended the timeline's writing, or a job */
-	uint64_t jobs, merges;	/* whose result was taken */
+	uint64_t jobs, merges, points_files; /* whose result was taken */
 	uint64_t strays;	/* found and removed when opening */
 	uint64_t flips;
 };

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "../../userspace/store/index.h"
+#include "../../userspace/store/points_file.h"
 #include "../../userspace/store/run_read.h"
 #include "../../userspace/store/timeline_internal.h"
 #include "../host/history.h"
@@ -110,24 +111,40 @@ static void check_run(struct store_sim *s, const struct manifest_run *mr)
 			  (unsigned long long)mr->number, ret);
 }
 
-static void count_runs(void *arg, const char *name)
+static void check_points_file(struct store_sim *s)
 {
-	size_t length = strlen(name);
+	const struct manifest *m = &s->tl->manifest;
+	struct points_file file;
+	unsigned int nr_bad;
+	int ret = points_file_read(s->env, DIR, m->identity.timeline, &m->points, &file, &nr_bad);
 
-	*(size_t *)arg += (length == 20 && !strcmp(name + 16, ".run")) ||
-			  (length == 24 && !strcmp(name + 16, ".run.new"));
+	if (!ret)
+		points_fini(&file.points);
+	if (ret || nr_bad)
+		violation(s, "points file %llu is named and does not check: %d",
+			  (unsigned long long)m->points.number, ret);
 }
 
-static size_t nr_run_files(struct store_sim *s)
+static void count_files(void *arg, const char *name)
+{
+	*(size_t *)arg += strstr(name, ".run") || strstr(name, ".points");
+}
+
+static size_t nr_index_files(struct store_sim *s)
 {
 	size_t nr = 0;
 
-	s->env->ops->list(s->env, DIR, count_runs, &nr);
+	s->env->ops->list(s->env, DIR, count_files, &nr);
 	return nr;
 }
 
+static size_t nr_named_files(const struct store_sim *s)
+{
+	return s->tl->manifest.nr_runs + (s->tl->manifest.points.number != 0);
+}
+
 /* What the manifest names, and nothing else, is there; they follow one another. */
-static void check_runs(struct store_sim *s, bool whole)
+static void check_index(struct store_sim *s, bool whole)
 {
 	const struct manifest *m = &s->tl->manifest;
 
@@ -136,10 +153,46 @@ static void check_runs(struct store_sim *s, bool whole)
 			violation(s, "runs overlap");
 	if (!whole)
 		return;
-	if (nr_run_files(s) != m->nr_runs)
-		violation(s, "%zu files of runs, %zu are named", nr_run_files(s), m->nr_runs);
+	if (nr_index_files(s) != nr_named_files(s))
+		violation(s, "%zu files of the index, %zu are named", nr_index_files(s),
+			  nr_named_files(s));
 	for (size_t i = 0; i < m->nr_runs && !s->turned; i++)
 		check_run(s, &m->runs[i]);
+	if (m->points.number && !s->turned)
+		check_points_file(s);
+}
+
+static bool commit_same(const struct timeline_commit *a, const struct timeline_commit *b)
+{
+	return a->ordinal == b->ordinal && a->cut_seq == b->cut_seq && a->time_ns == b->time_ns &&
+	       a->target_time_ns == b->target_time_ns && a->since_ns == b->since_ns &&
+	       a->listed == b->listed && a->degraded == b->degraded && a->flags == b->flags &&
+	       a->unlisted_why == b->unlisted_why && a->batch_bytes == b->batch_bytes;
+}
+
+/* What opening finds, in the points file and behind it, is what those who were there know. */
+static void check_reader(struct store_sim *s, const struct timeline *reader)
+{
+	const struct points *a = &s->tl->points, *b = &reader->points;
+
+	if (a->nr_commits != b->nr_commits || a->last_ordinal != b->last_ordinal ||
+	    a->last_cut_seq != b->last_cut_seq || a->last_time_ns != b->last_time_ns ||
+	    a->readback_no != b->readback_no || a->hold_id != b->hold_id ||
+	    a->last_gap_seq != b->last_gap_seq || a->repaired_t0 != b->repaired_t0 ||
+	    a->nr_gaps != b->nr_gaps || a->nr_holds != b->nr_holds ||
+	    a->nr_open_holds != b->nr_open_holds || a->nr_repairs != b->nr_repairs ||
+	    a->nr_bad != b->nr_bad || a->nr_members != b->nr_members)
+		violation(s, "a reader knows %zu commits up to %d, other than the %zu up to %d",
+			  b->nr_commits, (int)b->last_ordinal, a->nr_commits,
+			  (int)a->last_ordinal);
+	for (size_t i = 0; i < a->nr_commits && !s->wrong[0]; i++)
+		if (!commit_same(&a->commits[i], &b->commits[i]))
+			violation(s, "a reader knows commit %d differently",
+				  (int)a->commits[i].ordinal);
+	for (size_t i = 0; i < s->tl->manifest.nr_volumes && !s->wrong[0]; i++)
+		if (s->tl->manifest.volumes[i].has_data != reader->manifest.volumes[i].has_data ||
+		    s->tl->manifest.volumes[i].member != reader->manifest.volumes[i].member)
+			violation(s, "a reader knows volume %zu differently", i);
 }
 
 /* -- what happens -- */
@@ -172,10 +225,12 @@ static void do_index(struct store_sim *s)
 		s->job_done = true;
 	} else {
 		bool merge = index_job_text(s->job)[0] == 'm';
+		bool points = index_job_text(s->job)[0] == 'p';
 		int ret = timeline_index_take(s->tl, s->job);
 
 		say(s, "taken: %d", ret);
 		s->counts.jobs += !ret;
+		s->counts.points_files += !ret && points;
 		s->counts.merges += !ret && merge;
 		s->job = NULL;
 	}
@@ -200,6 +255,7 @@ static void do_look(struct store_sim *s)
 			violation(s, "a reader: %s", why);
 		return;
 	}
+	check_reader(s, reader);
 	check_some(s, reader, 1);
 	timeline_close(reader);
 }
@@ -214,11 +270,13 @@ static void do_flip(struct store_sim *s)
 		return;
 	number = m->runs[below(s, m->nr_runs)].number;
 	run_path(path, sizeof(path), DIR, number, 0);
+	if (m->points.number && below(s, 3) == 0)
+		points_path(path, sizeof(path), DIR, number = m->points.number, 0);
 	if (!sim_env_content(s->sim, path, &bytes) || bytes == 0)
 		return;
 	s->faulty = s->turned = true;
 	s->counts.flips++;
-	say(s, "a bit of run %d turns", (int)number);
+	say(s, "a bit of %s turns", path);
 	sim_env_flip(s->sim, path, below(s, bytes), below(s, 8));
 	if (below(s, 4) == 0)
 		s->env->ops->unlink(s->env, path);
@@ -308,6 +366,9 @@ static void life_end(struct store_sim *s)
 	bool off = sim_env_is_off(s->sim);
 
 	job_end(s);
+	if (s->tl && !off)
+		do_look(s);
+	off = sim_env_is_off(s->sim);
 	if (!off && below(s, 2)) {
 		say(s, "KILLED");
 		s->counts.kills++;
@@ -325,7 +386,7 @@ static void life_end(struct store_sim *s)
 /* Open, and hold what is found against what was acknowledged and sent. */
 static bool life_begin(struct store_sim *s)
 {
-	size_t files = nr_run_files(s);
+	size_t files = nr_index_files(s);
 	char why[TIMELINE_TEXT_BYTES];
 	uint64_t durable;
 	int ret = timeline_open(s->env, DIR, TIMELINE_CREATE, "owner", &s->tl, why);
@@ -349,9 +410,9 @@ static bool life_begin(struct store_sim *s)
 	history_truncate(&s->h, durable);
 	if (sim_env_is_off(s->sim))
 		return false;	/* in the last of what opening does */
-	if (files > s->tl->manifest.nr_runs)
-		s->counts.strays += files - s->tl->manifest.nr_runs;
-	check_runs(s, !s->faulty);
+	if (files > nr_named_files(s))
+		s->counts.strays += files - nr_named_files(s);
+	check_index(s, !s->faulty);
 	if (!s->armed)
 		check_some(s, s->tl, 1);
 	if (!history_greet(&s->h, s->tl))
@@ -422,8 +483,9 @@ static void last_life(struct store_sim *s)
 	timeline_index_state(s->tl, &nr_runs, &nr_waiting);
 	if (nr_waiting || s->tl->nr_bad_runs)
 		violation(s, "%d segments have no run", (int)nr_waiting);
-	check_runs(s, true);
+	check_index(s, true);
 	check_some(s, s->tl, 2);
+	do_look(s);
 	if (s->h.nr_batches)
 		check_point(s, s->tl, s->h.nr_batches - 1);
 	look_at_damage(s);

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "../../userspace/store/index.h"
+#include "../../userspace/store/points_file.h"
 #include "../../userspace/store/timeline_internal.h"
 #include "../../userspace/store/view_internal.h"
 #include "../host/history.h"
@@ -534,11 +535,12 @@ static void runs_bear_witness_of_what_is_lost(void **state)
 	for (uint64_t seed = 1; seed <= 12; seed++) {
 		const struct timeline_commit *commits;
 		struct timeline *reader;
-		uint64_t bytes, last;
+		uint64_t bytes, last, points;
 		char path[64];
 		size_t nr;
 
 		build(&r, seed, 24, 8);
+		points = r.tl->manifest.points.number;
 		last = r.tl->manifest.runs[nr_runs(&r) - 1].last_segment;
 		timeline_close(r.tl);
 		r.tl = NULL;
@@ -549,6 +551,9 @@ static void runs_bear_witness_of_what_is_lost(void **state)
 				break;
 		}
 		if (seed % 2) {
+			/* Or the commit would not even be looked at. */
+			points_path(path, sizeof(path), "/tl", points, 0);
+			assert_int_equal(r.env->ops->unlink(r.env, path), 0);
 			snprintf(path, sizeof(path), "/tl/%016llx.seg", (unsigned long long)last);
 			assert_non_null(sim_env_content(r.sim, path, &bytes));
 			/* The magic of the last commit record: no witness behind it. */

@@ -239,12 +239,13 @@ static void report_json(struct scrub *s)
 
 	for (size_t i = 0; i < state->nr_found; i++)
 		json_array_append_new(damage, damage_json(s, &state->found[i].damage));
-	json_array_append_new(s->groups, json_pack("{s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:s?, s:o}",
+	json_array_append_new(s->groups, json_pack("{s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:b, s:s?, s:o}",
 		"group", s->group, "complete", !state->next_segment, "next_segment",
 		(json_int_t)state->next_segment, "read_bytes", (json_int_t)s->check.read_bytes,
 		"units", (json_int_t)s->check.nr_units, "footers_damaged",
 		(json_int_t)s->check.nr_footers_damaged, "runs_damaged",
-		(json_int_t)s->check.nr_runs_damaged, "history", timeline_damage(s->list.tl),
+		(json_int_t)s->check.nr_runs_damaged, "points_file_damaged",
+		s->check.points_damaged, "history", timeline_damage(s->list.tl),
 		"damage", damage));
 }
 
@@ -265,6 +266,9 @@ static void report(struct scrub *s)
 	if (s->check.nr_runs_damaged)
 		printf("%s: %llu damaged runs of the index: nothing is lost, points open more slowly; --rebuild makes them anew when the target's daemon is stopped\n",
 		       s->group, (unsigned long long)s->check.nr_runs_damaged);
+	if (s->check.points_damaged)
+		printf("%s: the points file is damaged: nothing is lost as long as one of its two copies is whole; the target's daemon replaces it when more has come in\n",
+		       s->group);
 	cli_bytes(s->check.read_bytes, size, sizeof(size));
 	printf("%s: %s read in %.1f s, %llu units", s->group, size, seconds,
 	       (unsigned long long)s->check.nr_units);

@@ -76,7 +76,7 @@ int branch_open(struct env *env, const char *dir, struct branch **out, char *why
 		ret = -EINVAL;
 	}
 	if (!ret)
-		ret = view_open_until(b->tl, b->tl->points.nr_commits, &b->view, why);
+		ret = view_open_until(b->tl, b->tl->points.last_ordinal, &b->view, why);
 	if (ret) {
 		branch_close(b);
 		return ret;
@@ -372,7 +372,7 @@ int branch_durable(const struct branch *b, uint64_t ordinal)
 {
 	int ret;
 
-	if (b->tl->points.nr_commits >= ordinal)
+	if (b->tl->points.last_ordinal >= ordinal)
 		return 0;
 	ret = failed(b);
 	return ret ? ret : -EAGAIN;
@@ -393,7 +393,7 @@ uint64_t branch_unsynced_bytes(const struct branch *b)
 
 static void release(struct branch *b)
 {
-	uint64_t durable = b->tl->points.nr_commits;
+	uint64_t durable = b->tl->points.last_ordinal;
 
 	while (b->first && b->first->ordinal <= durable) {
 		struct extent_source *source = b->first;
@@ -493,9 +493,9 @@ static int read_unit(struct branch *b, const struct place *place, void *buf, siz
 	int ret;
 
 	/* What it has read ahead may be older than what has become durable since. */
-	if (b->view_durable != b->tl->points.nr_commits)
+	if (b->view_durable != b->tl->points.last_ordinal)
 		b->view->window_bytes = 0;
-	b->view_durable = b->tl->points.nr_commits;
+	b->view_durable = b->tl->points.last_ordinal;
 	ret = view_unit_get(b->view, source->segment, source->unit_offset, &u);
 	if (ret)
 		return ret;

@@ -10,6 +10,7 @@
 
 #include "array.h"
 #include "run_read.h"
+#include "points_file.h"
 #include "segment_scan.h"
 #include "timeline_internal.h"
 
@@ -56,7 +57,9 @@ static int segment_load(struct timeline *tl, uint64_t number, uint64_t first_ord
 		.end_limit = end ? end->end_offset : 0, .trust_footer = true,
 	};
 	segment_path(path, PATH_BYTES, tl->dir, number);
-	ret = segment_scan(scan);
+	/* Opening has read only what lies behind the points file. */
+	ret = number < tl->nr_segments ? segment_scan_finished(scan, tl->dir) :
+					 segment_scan(scan);
 	if (!ret && !scan->header_valid)
 		ret = -EBADMSG;
 	if (ret)
@@ -207,7 +210,7 @@ static int check_unit(struct check_reader *r, const struct footer_extent *extent
 static int check_index(struct check_reader *r, const struct segment_scan *scan)
 {
 	const struct footer_extent *e = scan->index.extents;
-	uint64_t nr_commits = r->tl->points.nr_commits;
+	uint64_t last_ordinal = r->tl->points.last_ordinal;
 	size_t first = 0, next;
 	int ret;
 
@@ -219,7 +222,7 @@ static int check_index(struct check_reader *r, const struct segment_scan *scan)
 		       e[next].unit_offset == e[first].unit_offset)
 			next++;
 		/* Became durable after the timeline was opened. */
-		if (e[first].batch_ordinal > nr_commits)
+		if (e[first].batch_ordinal > last_ordinal)
 			break;
 		ret = check_unit(r, e, first, next - first);
 	}
@@ -310,7 +313,7 @@ static int damage_extend(struct check_reader *r, char *why)
 
 		ret = segment_load(r->tl, r->segment, ordinal + 1, &scan, path, why);
 		for (size_t i = 0; i < scan.index.nr_committed && !ret; i++)
-			if (scan.index.extents[i].batch_ordinal <= r->tl->points.nr_commits)
+			if (scan.index.extents[i].batch_ordinal <= r->tl->points.last_ordinal)
 				replace(r, &scan.index.extents[i], i);
 		ordinal = scan.last_ordinal;
 		segment_index_fini(&scan.index);
@@ -389,6 +392,26 @@ static int check_runs(struct check_reader *r)
 	return ret;
 }
 
+/* One that is gone was replaced by a writer meanwhile, or opening would have said so. */
+static int check_points_file(struct check_reader *r)
+{
+	struct timeline *tl = r->tl;
+	struct points_file file;
+	unsigned int nr_bad;
+	int ret;
+
+	if (!tl->manifest.points.number)
+		return 0;
+	ret = points_file_read(tl->env, tl->dir, tl->manifest.identity.timeline,
+			       &tl->manifest.points, &file, &nr_bad);
+	if (!ret)
+		points_fini(&file.points);
+	if (ret == -ENOMEM)
+		return ret;
+	r->check->points_damaged = nr_bad && (ret != -ENOENT || tl->points_bad);
+	return 0;
+}
+
 /* -- */
 
 static int check_all(struct check_reader *r, char *why)
@@ -413,7 +436,9 @@ static int check_all(struct check_reader *r, char *why)
 		if (!ret)
 			check->next_segment = r->segment + 1;
 	}
-	return ret ? ret : check_runs(r);
+	if (!ret)
+		ret = check_runs(r);
+	return ret ? ret : check_points_file(r);
 }
 
 int check_run(struct timeline *tl, struct check *check, char *why)

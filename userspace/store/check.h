@@ -46,6 +46,7 @@ struct check {
 	/* Nothing is lost with these: segments that are read from the start, runs made anew. */
 	uint64_t nr_footers_damaged;
 	uint64_t nr_runs_damaged;
+	bool points_damaged;	/* one of the two copies in the points file, or both */
 	uint64_t read_bytes;
 };
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* index - keeps the runs of a timeline: which to make next, and what counts. */
+/* index - keeps the runs and the points file of a timeline: which to make next, what counts. */
 #include "index.h"
 
 #include <errno.h>
@@ -8,18 +8,28 @@
 #include <string.h>
 
 #include "array.h"
+#include "points_build.h"
 #include "run_build.h"
 #include "timeline_internal.h"
 
 #define PATH_BYTES 4096
 
+/*
+ * A points file is made anew when so many finished segments are not in it: opening reads
+ * those. Proportional to what has to be written, so that this stays a small part of all.
+ */
+#define POINTS_BEHIND		4
+#define POINTS_PER_SEGMENT	16384	/* 160 bytes of points file each, of 32 MiB: 8 % */
+
 struct index_job {
+	enum index_kind kind;
 	char *dir;
 	uint8_t timeline[16];
 	uint64_t number;
-	struct run_segment segment;	/* without inputs: a run of level 0 of this */
-	struct manifest_run inputs[RUN_FAN_IN];
-	size_t nr_inputs;
+	struct run_segment segment;		/* INDEX_SEGMENT: of this */
+	struct manifest_run inputs[RUN_FAN_IN];	/* INDEX_MERGE: of these */
+	struct points_build points;		/* INDEX_POINTS */
+	struct manifest_segment_end *ends;	/* its own */
 	char text[INDEX_TEXT_BYTES];
 
 	bool done;
@@ -93,7 +103,9 @@ static void stray_take(void *arg, const char *name)
 	char *end;
 
 	if ((length != 20 || strcmp(name + 16, ".run") != 0) &&
-	    (length != 24 || strcmp(name + 16, ".run.new") != 0))
+	    (length != 24 || strcmp(name + 16, ".run.new") != 0) &&
+	    (length != 23 || strcmp(name + 16, ".points") != 0) &&
+	    (length != 27 || strcmp(name + 16, ".points.new") != 0))
 		return;
 	number = strtoull(name, &end, 16);
 	if (end != name + 16)
@@ -101,6 +113,8 @@ static void stray_take(void *arg, const char *name)
 	for (size_t i = 0; i < s->tl->manifest.nr_runs && length == 20; i++)
 		if (s->tl->manifest.runs[i].number == number)
 			return;
+	if (length == 23 && s->tl->manifest.points.number == number)
+		return;
 	/* Without memory for its name it stays until the next opening. */
 	if (array_reserve(&s->names, &s->max, s->nr + 1))
 		memcpy(s->names[s->nr++], name, length + 1);
@@ -183,9 +197,83 @@ static bool plan_segment(const struct timeline *tl, struct run_segment *out)
 	return true;
 }
 
-struct index_job *timeline_index_plan(struct timeline *tl)
+/* Whether the points file is so far behind that a new one is due. */
+static bool plan_points(const struct timeline *tl)
+{
+	uint64_t finished = segment_writer_finished(&tl->writer);
+	uint64_t behind = finished - (tl->points_bad ? 0 : tl->manifest.points.last_segment);
+
+	return finished && behind >= POINTS_BEHIND + tl->points.nr_commits / POINTS_PER_SEGMENT;
+}
+
+static int job_points(const struct timeline *tl, struct index_job *job)
+{
+	const struct manifest *m = &tl->manifest;
+
+	job->points = (struct points_build){
+		.number = manifest_next_points(m), .nr_volumes = m->nr_volumes,
+		.last_segment = segment_writer_finished(&tl->writer), .nr_ends = m->nr_ends,
+		.now_ns = tl->env->ops->realtime_ns(tl->env),
+	};
+	if (!tl->points_bad)
+		job->points.before = m->points;
+	job->ends = malloc((m->nr_ends + 1) * sizeof(*job->ends));
+	if (!job->ends)
+		return -ENOMEM;
+	if (m->nr_ends)
+		memcpy(job->ends, m->ends, m->nr_ends * sizeof(*job->ends));
+	snprintf(job->text, sizeof(job->text), "points up to segment %llu",
+		 (unsigned long long)job->points.last_segment);
+	return 0;
+}
+
+/* Whether there is something of this kind to do; then the job says what. */
+static bool plan_kind(const struct timeline *tl, enum index_kind kind, struct index_job *job)
 {
 	const struct manifest_run *inputs;
+
+	job->kind = kind;
+	switch (kind) {
+	case INDEX_MERGE:
+		inputs = plan_merge(tl);
+		if (!inputs)
+			return false;
+		memcpy(job->inputs, inputs, sizeof(job->inputs));
+		snprintf(job->text, sizeof(job->text), "merge of segments %llu to %llu",
+			 (unsigned long long)inputs[0].first_segment,
+			 (unsigned long long)inputs[RUN_FAN_IN - 1].last_segment);
+		return true;
+	case INDEX_SEGMENT:
+		if (!plan_segment(tl, &job->segment))
+			return false;
+		snprintf(job->text, sizeof(job->text), "segment %llu",
+			 (unsigned long long)job->segment.number);
+		return true;
+	default:
+		return plan_points(tl) && job_points(tl, job) == 0;
+	}
+}
+
+/* What failed, for want of space perhaps, must not keep the others waiting. */
+static bool plan_any(const struct timeline *tl, struct index_job *job)
+{
+	for (int failed = 0; failed < 2; failed++)
+		for (int kind = 0; kind < INDEX_NR_KINDS; kind++)
+			if (tl->job_failed[kind] == failed && plan_kind(tl, kind, job))
+				return true;
+	return false;
+}
+
+static void job_free(struct index_job *job)
+{
+	points_fini(&job->points.points);
+	free(job->ends);
+	free(job->dir);
+	free(job);
+}
+
+struct index_job *timeline_index_plan(struct timeline *tl)
+{
 	struct index_job *job;
 
 	if (tl->read_only || tl->indexing)
@@ -193,24 +281,9 @@ struct index_job *timeline_index_plan(struct timeline *tl)
 	job = calloc(1, sizeof(*job));
 	if (!job)
 		return NULL;
-	/* A merge that failed, for want of space perhaps, must not keep segments waiting. */
-	inputs = tl->merge_failed && plan_segment(tl, &job->segment) ? NULL : plan_merge(tl);
-	if (inputs) {
-		job->nr_inputs = RUN_FAN_IN;
-		memcpy(job->inputs, inputs, sizeof(job->inputs));
-		snprintf(job->text, sizeof(job->text), "merge of segments %llu to %llu",
-			 (unsigned long long)inputs[0].first_segment,
-			 (unsigned long long)inputs[RUN_FAN_IN - 1].last_segment);
-	} else if (plan_segment(tl, &job->segment)) {
-		snprintf(job->text, sizeof(job->text), "segment %llu",
-			 (unsigned long long)job->segment.number);
-	} else {
-		free(job);
-		return NULL;
-	}
 	job->dir = strdup(tl->dir);
-	if (!job->dir) {
-		free(job);
+	if (!job->dir || !plan_any(tl, job)) {
+		job_free(job);
 		return NULL;
 	}
 	memcpy(job->timeline, tl->manifest.identity.timeline, sizeof(job->timeline));
@@ -221,14 +294,32 @@ struct index_job *timeline_index_plan(struct timeline *tl)
 
 /* -- doing and taking -- */
 
+static int points_make(struct index_job *job, struct env *env, const struct run_pace *pace)
+{
+	struct points_build *b = &job->points;
+
+	b->env = env;
+	b->dir = job->dir;
+	memcpy(b->timeline, job->timeline, sizeof(b->timeline));
+	b->ends = job->ends;
+	b->pace = pace;
+	return points_build_run(b);
+}
+
 int index_job_run(struct index_job *job, struct env *env, const struct run_pace *pace)
 {
-	if (job->nr_inputs)
+	switch (job->kind) {
+	case INDEX_MERGE:
 		job->error = run_build_merge(env, job->dir, job->timeline, job->number, job->inputs,
-					     job->nr_inputs, pace, &job->run, &job->bad);
-	else
+					     RUN_FAN_IN, pace, &job->run, &job->bad);
+		break;
+	case INDEX_SEGMENT:
 		job->error = run_build_segment(env, job->dir, job->timeline, job->number,
 					       &job->segment, pace, &job->run);
+		break;
+	default:
+		job->error = points_make(job, env, pace);
+	}
 	job->done = true;
 	return job->error;
 }
@@ -268,19 +359,38 @@ static int run_name(struct timeline *tl, const struct manifest_run *run)
 	return ret;
 }
 
+/* Name it; then, and only then, the one before can go. */
+static int points_name(struct timeline *tl, const struct points_build *b)
+{
+	uint64_t old = tl->manifest.points.number;
+	char path[PATH_BYTES];
+	int ret = manifest_add_points(&tl->manifest, &b->named);
+
+	if (ret)
+		return ret;
+	timeline_points_settled(tl, &b->points, b->last_segment);
+	tl->points_bad = false;
+	points_path(path, sizeof(path), tl->dir, old, 0);
+	if (old)
+		tl->env->ops->unlink(tl->env, path);
+	return 0;
+}
+
 int timeline_index_take(struct timeline *tl, struct index_job *job)
 {
 	int ret = job->done ? job->error : -ECANCELED;
 
 	tl->indexing = false;
-	if (job->nr_inputs)
-		tl->merge_failed = ret;
+	tl->job_failed[job->kind] = ret;
 	if (job->bad)
 		timeline_run_bad(tl, job->bad);
+	/* Unless some do not exist any more all can be read again from the segments. */
+	if (job->points.before_bad && !(tl->manifest.points.flags & MANIFEST_POINTS_LEFT_OUT))
+		tl->points_bad = true;
 	if (!ret)
-		ret = run_name(tl, &job->run);
-	free(job->dir);
-	free(job);
+		ret = job->kind == INDEX_POINTS ? points_name(tl, &job->points) :
+						  run_name(tl, &job->run);
+	job_free(job);
 	return ret;
 }
 

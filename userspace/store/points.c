@@ -9,7 +9,6 @@
 #include "array.h"
 
 #define OPEN UINT64_MAX
-#define MAX_BAD 4096		/* past it everything counts as degraded, for good */
 
 void points_fini(struct points *p)
 {
@@ -21,6 +20,7 @@ void points_fini(struct points *p)
 	free(p->bad);
 	free(p->members);
 	free(p->all_members);
+	free(p->volumes);
 	free(p->people_gaps);
 	memset(p, 0, sizeof(*p));
 }
@@ -74,10 +74,8 @@ static uint64_t last_gap_at(const struct points *p, uint64_t cut)
 	return low ? p->gaps[low - 1].to_seq : 0;
 }
 
-static void commit_judge(const struct points *p, struct timeline_commit *c)
+static void commit_list(const struct points *p, struct timeline_commit *c)
 {
-	bool was = c->listed;
-
 	if (held(p, c->cut_seq))
 		c->unlisted_why = "hold";
 	else if (last_gap_at(p, c->cut_seq) > repaired_at(p, c->cut_seq))
@@ -85,6 +83,13 @@ static void commit_judge(const struct points *p, struct timeline_commit *c)
 	else
 		c->unlisted_why = NULL;
 	c->listed = !c->unlisted_why;
+}
+
+static void commit_judge(const struct points *p, struct timeline_commit *c)
+{
+	bool was = c->listed;
+
+	commit_list(p, c);
 	/* Listed later than made: what could not be read meanwhile may be in it. */
 	if (c->listed && !was && p->nr_bad)
 		c->degraded = true;
@@ -237,7 +242,7 @@ static int add_facts(struct points *p, const struct commit_view *commit, uint64_
 
 static int bad_add(struct points *p, const struct footer_extent *e)
 {
-	if (p->nr_bad == MAX_BAD)
+	if (p->nr_bad == POINTS_MAX_BAD)
 		return 0;
 	if (!array_reserve(&p->bad, &p->max_bad, p->nr_bad + 1))
 		return -ENOMEM;
@@ -253,7 +258,7 @@ static int bad_hide(struct points *p, const struct footer_extent *e)
 	uint64_t start = e->extent.offset_bytes, end = start + e->extent.length_bytes;
 	size_t kept = 0, nr = p->nr_bad;
 
-	if (nr == MAX_BAD)
+	if (nr == POINTS_MAX_BAD)
 		return 0;
 	for (size_t i = 0; i < nr; i++) {
 		struct points_bad b = p->bad[i];
@@ -277,8 +282,8 @@ static int bad_hide(struct points *p, const struct footer_extent *e)
 	}
 	memmove(&p->bad[kept], &p->bad[nr], (p->nr_bad - nr) * sizeof(*p->bad));
 	p->nr_bad -= nr - kept;
-	if (p->nr_bad > MAX_BAD)
-		p->nr_bad = MAX_BAD;
+	if (p->nr_bad > POINTS_MAX_BAD)
+		p->nr_bad = POINTS_MAX_BAD;
 	return 0;
 }
 
@@ -344,6 +349,37 @@ static int add_members(struct points *p, const struct commit_view *commit)
 	return 0;
 }
 
+/* Who has data, and who is a member now. */
+static int add_volumes(struct points *p, const struct commit_view *commit,
+		       const struct footer_extent *extents, size_t nr_extents)
+{
+	size_t nr = p->nr_volumes;
+
+	for (size_t i = 0; i < nr_extents; i++)
+		if (extents[i].extent.volume >= nr)
+			nr = extents[i].extent.volume + 1;
+	for (uint32_t i = 0; i < commit->header.nr_volumes; i++)
+		if (le16toh(commit->volumes[i].volume) >= nr)
+			nr = le16toh(commit->volumes[i].volume) + 1;
+	if (!array_reserve(&p->volumes, &p->max_volumes, nr))
+		return -ENOMEM;
+	while (p->nr_volumes < nr)
+		p->volumes[p->nr_volumes++] = (struct points_volume){ .log_no = 0 };
+	for (size_t i = 0; i < nr_extents; i++)
+		p->volumes[extents[i].extent.volume].has_data = true;
+	for (size_t i = 0; i < nr; i++) {
+		p->volumes[i].member = false;
+		p->volumes[i].log_no = 0;
+	}
+	for (uint32_t i = 0; i < commit->header.nr_volumes; i++) {
+		struct points_volume *v = &p->volumes[le16toh(commit->volumes[i].volume)];
+
+		v->member = true;
+		v->log_no = le32toh(commit->volumes[i].log_no);
+	}
+	return 0;
+}
+
 size_t points_members(const struct points *p, size_t index, const struct points_member **out)
 {
 	uint64_t ordinal = p->commits[index].ordinal;
@@ -378,6 +414,17 @@ size_t points_find(const struct points *p, uint64_t cut_seq)
 	return low < p->nr_commits && p->commits[low].cut_seq == cut_seq ? low : p->nr_commits;
 }
 
+uint64_t points_cut_at(const struct points *p, uint64_t ordinal)
+{
+	size_t i = p->nr_commits;
+
+	if (ordinal >= p->last_ordinal)
+		return p->last_cut_seq;
+	while (i > 0 && p->commits[i - 1].ordinal > ordinal)
+		i--;
+	return i ? p->commits[i - 1].cut_seq : 0;
+}
+
 /* -- */
 
 int points_add(struct points *p, const struct commit_view *commit,
@@ -395,6 +442,8 @@ int points_add(struct points *p, const struct commit_view *commit,
 	if (!ret)
 		ret = add_members(p, commit);
 	if (!ret)
+		ret = add_volumes(p, commit, extents, nr_extents);
+	if (!ret)
 		ret = add_facts(p, commit, &rejudge);
 	if (ret)
 		return ret;
@@ -409,14 +458,78 @@ int points_add(struct points *p, const struct commit_view *commit,
 	*c = (struct timeline_commit){
 		.ordinal = h->ordinal, .cut_seq = h->cut_seq, .time_ns = h->time_ns,
 		.current_to_ns = h->current_to_ns, .target_time_ns = h->target_time_ns,
+		/* A clock that went back makes nothing older than what came before it. */
+		.since_ns = h->target_time_ns > p->last_since_ns ? h->target_time_ns :
+			    p->last_since_ns,
 		.batch_bytes = h->batch_bytes, .written_bytes = h->written_bytes,
 		.nr_records = h->nr_records, .flags = h->flags,
 		.degraded = h->flags & COMMIT_DEGRADED,
 	};
 	commit_judge(p, c);
 	c->degraded |= p->nr_bad > 0;
+	p->last_ordinal = c->ordinal;
+	p->last_cut_seq = c->cut_seq;
+	p->last_time_ns = c->time_ns;
+	p->last_since_ns = c->since_ns;
 	p->people_gaps_valid = false;
 	return 0;
+}
+
+int points_renew(struct points *p)
+{
+	holds_renew_max(p, 0);
+	p->nr_open_holds = 0;
+	for (size_t i = 0; i < p->nr_holds; i++) {
+		const struct points_hold *h = &p->holds[i];
+
+		if (h->end_seq != OPEN)
+			continue;
+		if (!array_reserve(&p->open_holds, &p->max_open_holds, p->nr_open_holds + 1))
+			return -ENOMEM;
+		p->open_holds[p->nr_open_holds++] = (struct commit_hold){ h->id, h->from_seq, 0 };
+	}
+	for (size_t i = 0; i < p->nr_commits; i++)
+		commit_list(p, &p->commits[i]);
+	p->people_gaps_valid = false;
+	return 0;
+}
+
+void points_adopt_since(struct points *p, const struct points *stored)
+{
+	uint64_t since_ns = stored->last_since_ns;
+	size_t i = 0;
+
+	if (p == stored)
+		return;
+	for (size_t j = 0; i < p->nr_commits && p->commits[i].ordinal <= stored->last_ordinal; i++) {
+		while (j < stored->nr_commits &&
+		       stored->commits[j].ordinal < p->commits[i].ordinal)
+			j++;
+		if (j < stored->nr_commits && stored->commits[j].ordinal == p->commits[i].ordinal)
+			p->commits[i].since_ns = stored->commits[j].since_ns;
+	}
+	for (; i < p->nr_commits; i++) {
+		struct timeline_commit *c = &p->commits[i];
+
+		if (c->target_time_ns > since_ns)
+			since_ns = c->target_time_ns;
+		c->since_ns = since_ns;
+	}
+	p->last_since_ns = since_ns;
+	p->aged_ns = stored->aged_ns;
+}
+
+void points_forget(struct points *p, uint64_t ordinal)
+{
+	size_t nr = 0;
+
+	while (nr < p->nr_commits && p->commits[nr].ordinal <= ordinal)
+		nr++;
+	if (nr == 0)
+		return;
+	p->nr_commits -= nr;
+	memmove(p->commits, p->commits + nr, p->nr_commits * sizeof(*p->commits));
+	p->people_gaps_valid = false;
 }
 
 static bool people_gap_add(struct points *p, uint64_t from_ns, uint64_t to_ns)

@@ -9,15 +9,19 @@
  * at ingest (timeline_append_commit).
  *
  * Kept so that adding a commit costs O(log n) and as many old commits as it lists.
+ * Commits may cease to exist (retention); what they said of others stays.
  */
 #ifndef BLKSHIP_POINTS_H
 #define BLKSHIP_POINTS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "../lib/segment_format.h"
 #include "timeline.h"
+
+#define POINTS_MAX_BAD 4096	/* past it everything counts as degraded, for good */
 
 struct points_hold {
 	uint64_t id;
@@ -38,6 +42,13 @@ struct points_member {
 	uint64_t size_bytes;
 };
 
+/* What the commits so far say of a volume. */
+struct points_volume {
+	bool has_data;
+	bool member;		/* of the newest */
+	uint32_t log_no;
+};
+
 /* Who is a member from a commit on, until the next of these. */
 struct points_members {
 	uint64_t ordinal;
@@ -46,7 +57,7 @@ struct points_members {
 };
 
 struct points {
-	struct timeline_commit *commits;
+	struct timeline_commit *commits;	/* that exist, by ordinal */
 	size_t nr_commits, max_commits;
 	struct commit_gap *gaps;	/* by from_seq; to_seq never falls */
 	size_t nr_gaps, max_gaps;
@@ -60,11 +71,20 @@ struct points {
 	size_t nr_bad, max_bad;
 	struct points_members *members;	/* by ordinal; only where they change */
 	size_t nr_members, max_members;
+	struct points_volume *volumes;	/* by id; those that a commit named */
+	size_t nr_volumes, max_volumes;
 	struct points_member *all_members;
 	size_t nr_all_members, max_all_members;
 	struct timeline_gap *people_gaps;
 	size_t nr_people_gaps, max_people_gaps;
 	bool people_gaps_valid;
+
+	/* Of the newest commit, also when it does not exist any more; 0: there was none. */
+	uint64_t last_ordinal;
+	uint64_t last_cut_seq;
+	uint64_t last_time_ns;
+	uint64_t last_since_ns;
+	uint64_t aged_ns;	/* the clock of retention, when it was last applied */
 
 	uint64_t readback_no;	/* highest so far */
 	uint64_t hold_id;
@@ -83,10 +103,29 @@ int points_add(struct points *p, const struct commit_view *commit,
 	       const struct footer_extent *extents, size_t nr_extents);
 
 /**
+ * points_renew - after everything but what is derived was filled in: derive it
+ * Of holds max_end_seq, the open ones, and which commits are listed.
+ * Return: 0; -ENOMEM.
+ */
+int points_renew(struct points *p);
+
+/**
+ * points_adopt_since - take since when ages count from points that were settled
+ * @stored: of the same timeline, up to some ordinal; what is newer follows from there
+ */
+void points_adopt_since(struct points *p, const struct points *stored);
+
+/** points_forget - commits up to @ordinal do not exist any more; all else stays known */
+void points_forget(struct points *p, uint64_t ordinal);
+
+/**
  * points_find - the first commit with this cut
  * Return: its index; nr_commits: none.
  */
 size_t points_find(const struct points *p, uint64_t cut_seq);
+
+/** points_cut_at - the cut of the newest commit that exists up to @ordinal; 0: there is none */
+uint64_t points_cut_at(const struct points *p, uint64_t ordinal);
 
 /** points_members - the volumes of a commit, by its index; *out until the next points_add() */
 size_t points_members(const struct points *p, size_t index, const struct points_member **out);

@@ -111,35 +111,6 @@ static struct run_entry pieces_take(struct pieces *p)
 	return e;
 }
 
-/* Without a good footer the next segment says whether all was found. */
-static bool next_follows(const struct segment_scan *scan, const char *dir)
-{
-	char path[PATH_BYTES];
-	struct segment_scan next = {
-		.env = scan->env, .path = path, .timeline = scan->timeline,
-		.number = scan->number + 1, .first_ordinal = scan->last_ordinal + 1,
-		.trust_footer = true,
-	};
-	int ret;
-
-	segment_path(path, sizeof(path), dir, next.number);
-	ret = segment_scan(&next);
-	segment_index_fini(&next.index);
-	return !ret && next.header_valid;
-}
-
-static int scan_finished(struct segment_scan *scan, const char *dir)
-{
-	int ret = segment_scan(scan);
-
-	if (!ret && (!scan->header_valid || scan->damaged || scan->index.nr_commits == 0))
-		ret = -EBADMSG;
-	if (!ret && !scan->sealed && (!scan->end_limit || scan->end_offset != scan->end_limit) &&
-	    !next_follows(scan, dir))
-		ret = -EBADMSG;
-	return ret;
-}
-
 int run_build_segment(struct env *env, const char *dir, const uint8_t *timeline, uint64_t number,
 		      const struct run_segment *segment, const struct run_pace *pace,
 		      struct manifest_run *out)
@@ -158,7 +129,7 @@ int run_build_segment(struct env *env, const char *dir, const uint8_t *timeline,
 
 	memcpy(header.timeline, timeline, sizeof(header.timeline));
 	segment_path(path, sizeof(path), dir, segment->number);
-	ret = scan_finished(&scan, dir);
+	ret = segment_scan_finished(&scan, dir);
 	header.last_ordinal = scan.last_ordinal;
 	if (!ret)
 		ret = pieces_begin(&p, &scan.index, segment->number);

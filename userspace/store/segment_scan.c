@@ -11,6 +11,7 @@
 #include "../lib/crc32c.h"
 #include "array.h"
 
+#define PATH_BYTES	4096
 #define WINDOW_BYTES	(1u << 20)
 #define SPARSE_BYTES	(64u << 10)	/* when only commits are read: they lie far apart */
 #define FOOTER_MAX_BYTES (1u << 30)
@@ -415,5 +416,34 @@ int segment_scan(struct segment_scan *scan)
 		ret = scan_from_start(scan, &r);
 	}
 	reader_close(&r);
+	return ret;
+}
+
+/* Without a good footer the next segment says whether all was found. */
+static bool next_follows(const struct segment_scan *scan, const char *dir)
+{
+	char path[PATH_BYTES];
+	struct segment_scan next = {
+		.env = scan->env, .path = path, .timeline = scan->timeline,
+		.number = scan->number + 1, .first_ordinal = scan->last_ordinal + 1,
+		.trust_footer = true,
+	};
+	int ret;
+
+	segment_path(path, sizeof(path), dir, next.number);
+	ret = segment_scan(&next);
+	segment_index_fini(&next.index);
+	return !ret && next.header_valid;
+}
+
+int segment_scan_finished(struct segment_scan *scan, const char *dir)
+{
+	int ret = segment_scan(scan);
+
+	if (!ret && (!scan->header_valid || scan->damaged || scan->index.nr_commits == 0))
+		ret = -EBADMSG;
+	if (!ret && !scan->sealed && (!scan->end_limit || scan->end_offset != scan->end_limit) &&
+	    !next_follows(scan, dir))
+		ret = -EBADMSG;
 	return ret;
 }

@@ -52,4 +52,11 @@ struct segment_scan {
  */
 int segment_scan(struct segment_scan *scan);
 
+/**
+ * segment_scan_finished - the same for one that a writer has finished: all of it must be there
+ * @dir: of the segments; without a good footer the next one says where this ended
+ * Return: as segment_scan(); -EBADMSG when something is missing.
+ */
+int segment_scan_finished(struct segment_scan *scan, const char *dir);
+
 #endif

@@ -241,7 +241,7 @@ void timeline_state(const struct timeline *tl, struct timeline_state *state)
 		.repaired_t0 = r->repaired_t0,
 		.incarnation = tl->manifest.incarnation,
 		.epoch = tl->manifest.identity.epoch,
-		.durable_ordinal = tl->points.nr_commits,
+		.durable_ordinal = tl->points.last_ordinal,
 		.error = tl->broken ? tl->broken : tl->writer.error,
 	};
 	memcpy(state->instance, tl->manifest.instance, sizeof(state->instance));
@@ -304,20 +304,27 @@ int timeline_take_commit(struct timeline *tl, const struct commit_view *commit,
 {
 	int ret = points_add(&tl->points, commit, extents, nr_extents);
 
-	for (size_t i = 0; i < nr_extents && !ret; i++)
-		tl->manifest.volumes[extents[i].extent.volume].has_data = true;
-	for (size_t i = 0; i < tl->manifest.nr_volumes; i++) {
-		tl->manifest.volumes[i].member = false;
-		tl->manifest.volumes[i].log_no = 0;
-	}
-	for (uint32_t i = 0; i < commit->header.nr_volumes; i++) {
-		struct timeline_volume *v =
-			&tl->manifest.volumes[le16toh(commit->volumes[i].volume)];
-
-		v->member = true;
-		v->log_no = le32toh(commit->volumes[i].log_no);
-	}
+	timeline_volumes_renew(tl);
 	return ret;
+}
+
+void timeline_volumes_renew(struct timeline *tl)
+{
+	for (size_t i = 0; i < tl->points.nr_volumes; i++) {
+		struct timeline_volume *v = &tl->manifest.volumes[i];
+
+		v->has_data = tl->points.volumes[i].has_data;
+		v->member = tl->points.volumes[i].member;
+		v->log_no = tl->points.volumes[i].log_no;
+	}
+}
+
+void timeline_points_settled(struct timeline *tl, const struct points *stored,
+			     uint64_t last_segment)
+{
+	points_adopt_since(&tl->points, stored);
+	tl->settled = (struct points_settled){ stored->last_ordinal, stored->last_cut_seq,
+					       last_segment };
 }
 
 size_t timeline_open_holds(const struct timeline *tl, const struct commit_hold **out)
@@ -330,6 +337,27 @@ size_t timeline_commits(struct timeline *tl, const struct timeline_commit **out)
 {
 	*out = tl->points.commits;
 	return tl->points.nr_commits;
+}
+
+int timeline_kept_cuts(const struct timeline *tl, struct timeline_kept *out)
+{
+	const struct points *p = &tl->points;
+	struct timeline_kept kept = { .settled_ordinal = 0 };
+
+	if (tl->settled.last_ordinal) {
+		kept.settled_ordinal = tl->settled.last_ordinal;
+		kept.settled_cut = tl->settled.last_cut_seq;
+		kept.settled_segment = tl->settled.last_segment;
+	}
+	kept.cuts = malloc((p->nr_commits + 1) * sizeof(*kept.cuts));
+	if (!kept.cuts)
+		return -ENOMEM;
+	for (size_t i = 0; i < p->nr_commits; i++)
+		if (p->commits[i].ordinal <= kept.settled_ordinal &&
+		    (!kept.nr || p->commits[i].cut_seq != kept.cuts[kept.nr - 1]))
+			kept.cuts[kept.nr++] = p->commits[i].cut_seq;
+	*out = kept;
+	return 0;
 }
 
 size_t timeline_gaps(struct timeline *tl, const struct timeline_gap **out)

@@ -72,6 +72,7 @@ struct timeline_commit {
 	uint64_t time_ns;
 	uint64_t current_to_ns;
 	uint64_t target_time_ns;
+	uint64_t since_ns;	/* from when its age counts, by the clock of docs/STORE.md */
 	uint64_t batch_bytes;
 	uint64_t written_bytes;
 	uint64_t nr_records;
@@ -211,10 +212,28 @@ int timeline_void_tail(struct timeline *tl);
 /* -- reading -- */
 
 /**
- * timeline_commits - all durable commits by ordinal, with what 1.7 says of each
- * *out is valid until the next append, flush or close.
+ * timeline_commits - all commits that exist, by ordinal, with what 1.7 says of each
+ * Durable ones; ordinals rise, and are not dense where points were dropped.
+ * *out is valid until the next append, flush, timeline_index_take() or close.
  */
 size_t timeline_commits(struct timeline *tl, const struct timeline_commit **out);
+
+/* Which cuts there are up to an ordinal; what is newer may all be needed. */
+struct timeline_kept {
+	uint64_t *cuts;		/* that exist, rising, each once; free() it */
+	size_t nr;
+	uint64_t settled_ordinal; /* up to here that is durable; 0: nothing is settled */
+	uint64_t settled_cut;	/* of that commit */
+	uint64_t settled_segment; /* the one it is the last of */
+};
+
+/**
+ * timeline_kept_cuts - the cuts that still exist, as the points file has them
+ * What is not in @cuts and below settled_cut never exists again: a version that only
+ * such a cut shows is not needed. Every cut from settled_cut on counts as one that exists.
+ * Return: 0; -ENOMEM.
+ */
+int timeline_kept_cuts(const struct timeline *tl, struct timeline_kept *out);
 
 /** A gap, as a person wants it: between which points the seconds are missing. */
 struct timeline_gap {

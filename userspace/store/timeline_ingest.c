@@ -285,7 +285,7 @@ void timeline_durable(void *arg, uint64_t ordinal)
 	struct timeline *tl = arg;
 	size_t nr = 0;
 
-	for (; nr < tl->nr_pending && tl->points.nr_commits < ordinal; nr++) {
+	for (; nr < tl->nr_pending && tl->points.last_ordinal < ordinal; nr++) {
 		struct timeline_pending *p = &tl->pending[nr];
 		struct commit_view commit;
 		int ret = commit_decode(p->record, COMMIT_MAX_BYTES, &commit);
@@ -318,16 +318,14 @@ void timeline_received_reset(struct timeline *tl)
 	tl->nr_pending = 0;
 	memset(&tl->batch, 0, sizeof(tl->batch));
 	*r = (struct timeline_received){
+		.cut_seq = p->last_cut_seq,
+		.ordinal = p->last_ordinal,
+		.time_ns = p->last_time_ns,
 		.readback_no = p->readback_no,
 		.hold_id = p->hold_id,
 		.last_gap_seq = p->last_gap_seq,
 		.repaired_t0 = p->repaired_t0,
 	};
-	if (p->nr_commits) {
-		r->cut_seq = p->commits[p->nr_commits - 1].cut_seq;
-		r->ordinal = p->commits[p->nr_commits - 1].ordinal;
-		r->time_ns = p->commits[p->nr_commits - 1].time_ns;
-	}
 	for (size_t i = 0; i < p->nr_open_holds && i < COMMIT_MAX_OPEN_HOLDS; i++)
 		r->open_holds[r->nr_open_holds++] = p->open_holds[i];
 }

@@ -40,6 +40,14 @@ struct timeline_received {
 	size_t nr_open_holds;
 };
 
+/* Up to where a points file goes; last_ordinal 0: none is in use. */
+struct points_settled {
+	uint64_t last_ordinal, last_cut_seq, last_segment;
+};
+
+/* What a job of the index makes. */
+enum index_kind { INDEX_MERGE, INDEX_SEGMENT, INDEX_POINTS, INDEX_NR_KINDS };
+
 struct timeline {
 	struct env *env;
 	char *dir;
@@ -53,8 +61,10 @@ struct timeline {
 	uint64_t nr_segments;	/* a reader's: that hold what points says */
 	uint64_t *bad_runs;	/* numbers of those that are of no use */
 	size_t nr_bad_runs, max_bad_runs;
+	struct points_settled settled;	/* what of the points is in the points file */
+	bool points_bad;	/* the points file is of no use */
 	bool indexing;		/* a job is under way */
-	bool merge_failed;	/* the last one */
+	bool job_failed[INDEX_NR_KINDS]; /* the last of its kind */
 
 	struct timeline_received received;
 	struct timeline_batch batch;
@@ -76,6 +86,13 @@ void timeline_received_reset(struct timeline *tl);
 /* timeline.c: a durable commit, live or found by recovery; 0 or -errno. */
 int timeline_take_commit(struct timeline *tl, const struct commit_view *commit,
 			 const struct footer_extent *extents, size_t nr_extents);
+
+/* timeline.c: what the points say of volumes, told to who asks for volumes. */
+void timeline_volumes_renew(struct timeline *tl);
+
+/* timeline.c: a points file has it all up to the end of this segment. */
+void timeline_points_settled(struct timeline *tl, const struct points *stored,
+			     uint64_t last_segment);
 
 /* index.c: a run does not check; a reader's runs as the manifest has them now; a writer's
  * strays removed and runs looked at. */

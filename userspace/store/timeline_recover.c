@@ -15,10 +15,12 @@
 
 #include "../lib/seq.h"
 #include "array.h"
+#include "points_file.h"
 #include "segment_scan.h"
 #include "timeline_internal.h"
 
 #define PATH_BYTES 4096
+#define RELOADS 3	/* beside a writer that makes a new points file */
 
 struct numbers {
 	uint64_t *items;
@@ -87,7 +89,7 @@ static int take_commit(void *arg, const struct commit_view *commit,
 	if (seq_incarnation(h->cut_seq) > tl->manifest.incarnation)
 		return damage(tl, tl->recovering, "commit %llu is of an incarnation the manifest does not know",
 			      (unsigned long long)h->ordinal);
-	if (p->nr_commits && h->cut_seq < p->commits[p->nr_commits - 1].cut_seq)
+	if (h->cut_seq < p->last_cut_seq)
 		return damage(tl, tl->recovering, "commit %llu has a lower cut than the one before",
 			      (unsigned long long)h->ordinal);
 	for (size_t i = 0; i < nr_extents; i++)
@@ -188,7 +190,7 @@ static int recover_segment(struct timeline *tl, uint64_t number, bool last)
 	char path[PATH_BYTES];
 	struct segment_scan scan = {
 		.env = tl->env, .path = path, .timeline = tl->manifest.identity.timeline,
-		.number = number, .first_ordinal = tl->points.nr_commits + 1,
+		.number = number, .first_ordinal = tl->points.last_ordinal + 1,
 		.end_limit = end ? end->end_offset : 0, .trust_footer = !last,
 		.commit = take_commit, .arg = tl,
 	};
@@ -223,35 +225,151 @@ static int judge_runs(struct timeline *tl)
 	for (size_t i = 0; i < m->nr_runs; i++) {
 		const struct manifest_run run = m->runs[i];
 
-		if (run.last_ordinal <= tl->points.nr_commits)
+		if (run.last_ordinal <= tl->points.last_ordinal)
 			m->runs[kept++] = run;
 		else if (!tl->damaged)
 			ret = damage(tl, run.last_segment, "commit %llu was durable, and what is there ends with %llu",
 				     (unsigned long long)run.last_ordinal,
-				     (unsigned long long)tl->points.nr_commits);
+				     (unsigned long long)tl->points.last_ordinal);
 	}
 	m->nr_runs = kept;
+	return ret;
+}
+
+/* -- the points file -- */
+
+static bool points_fit(const struct timeline *tl, const struct points *p)
+{
+	return seq_incarnation(p->last_cut_seq) <= tl->manifest.incarnation &&
+	       p->nr_volumes <= tl->manifest.nr_volumes;
+}
+
+/* The one that the manifest names; a writer removes it when it has named another. */
+static int points_read(struct timeline *tl, struct points_file *file, char *why)
+{
+	const struct manifest *m = &tl->manifest;
+	int ret = -ENOENT;
+
+	for (int i = 0; i < RELOADS && ret == -ENOENT; i++) {
+		uint64_t number = m->points.number;
+
+		ret = points_file_read(tl->env, tl->dir, m->identity.timeline, &m->points, file,
+				       NULL);
+		if (ret != -ENOENT || !tl->read_only)
+			break;
+		manifest_close(&tl->manifest);
+		if (manifest_open(&tl->manifest, tl->env, tl->dir, false, why))
+			return -EBADMSG;
+		if (m->points.number == number)
+			break;
+	}
+	if (!ret && !points_fit(tl, &file->points)) {
+		points_fini(&file->points);
+		ret = -EBADMSG;
+	}
+	return ret;
+}
+
+static bool numbers_dense(const struct numbers *n, uint64_t last)
+{
+	for (uint64_t i = 0; i < last; i++)
+		if (i >= n->nr || n->items[i] != i + 1)
+			return false;
+	return true;
+}
+
+/* Which commits there still are nothing else says. */
+static int points_lost(struct timeline *tl)
+{
+	const struct manifest_points *named = &tl->manifest.points;
+
+	snprintf(tl->damage, sizeof(tl->damage), "%.100s/%016llx.points: missing or damaged: which points up to commit %llu were not dropped is not known; put it back from a copy",
+		 tl->dir, (unsigned long long)named->number,
+		 (unsigned long long)named->last_ordinal);
+	tl->damaged = true;
+	return tl->read_only ? 0 : -EUCLEAN;
+}
+
+/*
+ * List the segments, and begin behind those that the points file knows. If it is of no use,
+ * or one of them is not there, all of them are read.
+ */
+static int recover_points(struct timeline *tl, struct numbers *n, char *why)
+{
+	const struct manifest_points *named = &tl->manifest.points;
+	struct points_file file;
+	int ret = named->number ? points_read(tl, &file, why) : 0, listed = numbers_list(tl, n);
+	bool left_out = named->flags & MANIFEST_POINTS_LEFT_OUT;
+
+	if (!named->number)
+		return listed;
+	if (!ret && (listed || (!left_out && !numbers_dense(n, file.last_segment)))) {
+		points_fini(&file.points);
+		ret = -EBADMSG;
+	}
+	if (listed)
+		return listed;
+	if (!ret) {
+		tl->points = file.points;
+		tl->nr_segments = file.last_segment;
+		timeline_volumes_renew(tl);
+		timeline_points_settled(tl, &tl->points, file.last_segment);
+		return 0;
+	}
+	if (ret != -ENOENT && ret != -EBADMSG && ret != -EIO)
+		return ret;
+	tl->points_bad = true;
+	return left_out ? points_lost(tl) : 0;
+}
+
+/* What was named was durable: less than that has been lost. */
+static int judge_points(struct timeline *tl)
+{
+	const struct manifest_points *named = &tl->manifest.points;
+
+	if (tl->points_bad && named->flags & MANIFEST_POINTS_LEFT_OUT)
+		points_forget(&tl->points, named->last_ordinal);
+	if (tl->damaged || tl->points.last_ordinal >= named->last_ordinal)
+		return 0;
+	return damage(tl, named->last_segment, "commit %llu was durable, and what is there ends with %llu",
+		      (unsigned long long)named->last_ordinal,
+		      (unsigned long long)tl->points.last_ordinal);
+}
+
+static int recover_segments(struct timeline *tl, const struct numbers *n)
+{
+	uint64_t known = tl->nr_segments;
+	int ret = 0;
+
+	for (size_t i = 0; i < n->nr && !ret; i++) {
+		if (n->items[i] != i + 1)
+			ret = damage(tl, i + 1, "missing");
+		else if (n->items[i] > known)
+			ret = recover_segment(tl, n->items[i], i + 1 == n->nr);
+	}
+	if (!ret && n->nr < known)
+		ret = damage(tl, n->nr + 1, "missing");
+	if (ret || tl->read_only || n->nr > known)
+		return ret;
+	/* All there is was finished, and is known; or there is nothing. */
+	if (known)
+		ret = tl->env->ops->sync_dir(tl->env, tl->dir);
+	segment_writer_start(&tl->writer, known + 1, tl->points.last_ordinal + 1);
 	return ret;
 }
 
 int timeline_recover(struct timeline *tl, char *why)
 {
 	struct numbers n = { 0 };
-	int ret = numbers_list(tl, &n);
+	int ret = recover_points(tl, &n, why);
 
-	if (!ret && !tl->read_only && n.nr == 0)
-		segment_writer_start(&tl->writer, 1, 1);
-	for (size_t i = 0; i < n.nr && !ret; i++) {
-		if (n.items[i] != i + 1)
-			ret = damage(tl, i + 1, "missing");
-		else
-			ret = recover_segment(tl, n.items[i], i + 1 == n.nr);
-	}
+	if (!ret)
+		ret = recover_segments(tl, &n);
 	free(n.items);
 	if (!ret || ret == -EUCLEAN) {
-		int judged = judge_runs(tl);
+		int points = judge_points(tl), runs = judge_runs(tl);
 
-		ret = ret ? ret : judged;
+		ret = ret ? ret : points ? points : runs;
 	}
 	if (tl->damaged)
 		memcpy(why, tl->damage, sizeof(tl->damage));

@@ -46,7 +46,7 @@ static int take_segments(struct view *v, bool *gone, char *why)
 	v->runs = calloc(m->nr_runs + 1, sizeof(*v->runs));
 	if (!v->runs)
 		return -ENOMEM;
-	for (size_t i = 0; ordinal < v->nr_commits && !ret;) {
+	for (size_t i = 0; ordinal < v->last_ordinal && !ret;) {
 		const struct manifest_run *mr = i < m->nr_runs ? &m->runs[i] : NULL;
 		struct view_run *vr = &v->runs[v->nr_runs];
 
@@ -93,8 +93,8 @@ int view_open_until(struct timeline *tl, uint64_t ordinal, struct view **out, ch
 	if (v && v->volumes) {
 		v->env = tl->env;
 		v->tl = tl;
-		v->cut_seq = ordinal ? tl->points.commits[ordinal - 1].cut_seq : 0;
-		v->nr_commits = ordinal;
+		v->cut_seq = points_cut_at(&tl->points, ordinal);
+		v->last_ordinal = ordinal;
 		for (size_t i = 0; i < m->nr_volumes; i++)
 			if (m->volumes[i].size_bytes)
 				v->volumes[v->nr_volumes++] = (struct view_volume){
@@ -121,7 +121,7 @@ static int open_once(struct timeline *tl, uint64_t cut_seq, struct view **out, b
 	v->env = tl->env;
 	v->tl = tl;
 	v->cut_seq = cut_seq;
-	v->nr_commits = tl->points.nr_commits;
+	v->last_ordinal = tl->points.last_ordinal;
 	ret = take_members(v, why);
 	if (!ret)
 		ret = take_segments(v, gone, why);

@@ -71,7 +71,7 @@ struct view {
 	struct env *env;
 	struct timeline *tl;
 	uint64_t cut_seq;
-	uint64_t nr_commits;	/* that were durable when it was opened */
+	uint64_t last_ordinal;	/* of what was durable when it was opened */
 	struct view_volume *volumes;
 	size_t nr_volumes;
 	struct view_run *runs;

@@ -45,7 +45,7 @@ static int take_commit(void *arg, const struct commit_view *commit,
 	struct collect *c = arg;
 	int ret = 0;
 
-	if (commit->header.ordinal > c->view->nr_commits)
+	if (commit->header.ordinal > c->view->last_ordinal)
 		return 0;
 	for (size_t i = 0; i < nr_extents && !ret; i++) {
 		const struct footer_extent *e = &extents[i];
@@ -79,7 +79,7 @@ static int scan(struct collect *c, uint64_t number, uint64_t *ordinal, char *why
 	if (ret == -ENOENT)	/* the directory or the copy of it is not whole */
 		ret = -EBADMSG;
 	if (!ret && (!scan.header_valid ||
-		     (scan.damaged && scan.last_ordinal < c->view->nr_commits)))
+		     (scan.damaged && scan.last_ordinal < c->view->last_ordinal)))
 		ret = -EBADMSG;
 	if (ret)
 		snprintf(why, TIMELINE_TEXT_BYTES, "%.120s: %s", path,
@@ -117,7 +117,7 @@ int view_rest_add(struct view *v, uint64_t first, uint64_t last, uint64_t *ordin
 	/* With what was there: the order of versions does not ask where they come from. */
 	for (size_t i = 0; i < v->rest.nr && !ret; i++)
 		ret = view_version_add(&c.versions, &v->rest.items[i]);
-	for (uint64_t n = first; n <= last && *ordinal < v->nr_commits && !ret; n++) {
+	for (uint64_t n = first; n <= last && *ordinal < v->last_ordinal && !ret; n++) {
 		ret = scan(&c, n, ordinal, why);
 		/* Memory goes by what is seen, not by how often it was written. */
 		if (!ret && c.versions.nr > limit) {

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * points_build - the next points file, from the one before and the segments since.
+ *
+ * Needs nothing of the timeline: index.c plans it, a thread may do it. Fed by finished
+ * segments only, which do not change.
+ */
+#ifndef BLKSHIP_POINTS_BUILD_H
+#define BLKSHIP_POINTS_BUILD_H
+
+#include "points_file.h"
+
+struct points_build {
+	/* asked */
+	struct env *env;
+	const char *dir;
+	uint8_t timeline[16];
+	struct manifest_points before;	/* number 0: begin with the first segment */
+	uint64_t number;		/* of the new one */
+	uint64_t last_segment;
+	const struct manifest_segment_end *ends; /* of segments given up; borrowed */
+	size_t nr_ends;
+	size_t nr_volumes;		/* that the manifest knows */
+	uint64_t now_ns;		/* the clock of retention */
+	const struct run_pace *pace;	/* may be NULL */
+
+	/* answered */
+	struct manifest_points named;	/* for the manifest */
+	struct points points;		/* what is in it; the caller's to points_fini() */
+	bool before_bad;		/* the file before is missing or does not check */
+};
+
+/**
+ * points_build_run - make it; it is whole and durable then, and not yet named
+ * Return: 0; -EBADMSG the file before, or a segment, does not check; -errno, or what the pace
+ * returned. A failure leaves nothing behind.
+ */
+int points_build_run(struct points_build *b);
+
+#endif
