@@ -9,7 +9,9 @@
  *  - nothing acknowledged is lost, and nothing is there that was not sent;
  *  - every point looked at is what the model says;
  *  - what a reader finds in the points file and behind it is what the writer knows;
- *  - without faults every run and points file the manifest names is whole, and no other is there.
+ *  - without faults every run and points file the manifest names is whole, and no other is there;
+ *  - no nonce was used twice with one key (a quarter of the seeds encrypt, and get their
+ *    first key, or another one, between two lives).
  * At the end a bit of a segment turns: then a reader gets right content or an error.
  */
 #ifndef STORE_SIM_H
@@ -27,6 +29,7 @@ struct store_sim_counts {
 	uint64_t jobs, merges, points_files; /* whose result was taken */
 	uint64_t strays;	/* found and removed when opening */
 	uint64_t flips;
+	uint64_t units;		/* encrypted ones that were on the disk at some time */
 };
 
 struct store_sim *store_sim_create(void);

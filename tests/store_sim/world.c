@@ -15,6 +15,7 @@
 #include "../host/history.h"
 #include "../host/sim_disk.h"
 #include "../host/sim_env.h"
+#include "nonces.h"
 
 #define DIR "/tl"
 #define SECTORS 96
@@ -34,6 +35,10 @@ struct store_sim {
 	bool faulty;		/* something failed or was turned so far: runs may be bad */
 	bool turned;		/* a bit was, perhaps where nobody has looked since */
 	uint64_t seal_bytes;
+	struct keyring *keys[2];	/* one key; that and another one */
+	unsigned int nr_keys;	/* in use in this life; 0: in clear */
+	bool encrypts;
+	struct nonces *nonces;
 	bool trace;
 	char wrong[400];
 	struct store_sim_counts counts;
@@ -78,7 +83,32 @@ static struct timeline_state state_of(const struct store_sim *s)
 	return state;
 }
 
+/* Those of this life, for whoever opens it. */
+static int set_keys(struct store_sim *s, struct timeline *tl)
+{
+	char why[TIMELINE_TEXT_BYTES];
+
+	return timeline_set_keys(tl, s->nr_keys ? s->keys[s->nr_keys - 1] : NULL, why);
+}
+
 /* -- what must hold -- */
+
+/* As whoever has the disk: the segments that are written to, or were a moment ago. */
+static void watch_nonces(struct store_sim *s)
+{
+	uint64_t last = s->tl->writer.number, first = last > 2 ? last - 2 : 1, bytes;
+	const uint8_t *content;
+	const char *wrong;
+	char path[64];
+
+	for (uint64_t n = first; s->nr_keys && n <= last; n++) {
+		segment_path(path, sizeof(path), DIR, n);
+		content = sim_env_content(s->sim, path, &bytes);
+		wrong = content ? nonces_watch(s->nonces, content, bytes) : NULL;
+		if (wrong)
+			violation(s, "segment %d: %s", (int)n, wrong);
+	}
+}
 
 static void check_point(struct store_sim *s, struct timeline *tl, size_t index)
 {
@@ -256,6 +286,7 @@ static void do_look(struct store_sim *s)
 		return;
 	}
 	check_reader(s, reader);
+	set_keys(s, reader);
 	check_some(s, reader, 1);
 	timeline_close(reader);
 }
@@ -344,6 +375,7 @@ static void live(struct store_sim *s)
 			do_flip(s);
 		else if (below(s, 4) == 0)
 			do_look(s);
+		watch_nonces(s);
 		if (state_of(s).failed && !sim_env_is_off(s->sim))
 			recover_live(s);
 		if (state_of(s).durable_ordinal > s->acked)
@@ -380,6 +412,8 @@ static void life_end(struct store_sim *s)
 	}
 	timeline_close(s->tl);
 	s->tl = NULL;
+	if (s->encrypts && s->nr_keys < 2 && below(s, 2))
+		s->nr_keys++;
 	faults_lift(s);
 }
 
@@ -413,6 +447,11 @@ static bool life_begin(struct store_sim *s)
 	if (files > nr_named_files(s))
 		s->counts.strays += files - nr_named_files(s);
 	check_index(s, !s->faulty);
+	if (set_keys(s, s->tl)) {
+		if (!s->armed && !sim_env_is_off(s->sim))
+			violation(s, "the manifest does not take a key");
+		return false;
+	}
 	if (!s->armed)
 		check_some(s, s->tl, 1);
 	if (!history_greet(&s->h, s->tl))
@@ -450,6 +489,7 @@ static void look_at_damage(struct store_sim *s)
 	sim_env_flip(s->sim, path, below(s, bytes), below(s, 8));
 	if (timeline_open(s->env, DIR, TIMELINE_READ_ONLY, NULL, &reader, why))
 		return;
+	set_keys(s, reader);
 	nr = timeline_commits(reader, &commits);
 	for (int i = 0; i < 3 && nr; i++) {
 		size_t index = below(s, nr);
@@ -476,6 +516,7 @@ static void last_life(struct store_sim *s)
 		do_append(s);
 	timeline_flush(s->tl);
 	sim_env_complete_all(s->sim);
+	watch_nonces(s);
 	if (state_of(s).durable_ordinal != s->sent)
 		violation(s, "undisturbed, %d are durable of %d", (int)state_of(s).durable_ordinal,
 			  (int)s->sent);
@@ -504,6 +545,9 @@ const char *store_sim_run(struct store_sim *s, uint64_t seed, bool trace)
 	s->trace = trace;
 	s->wrong[0] = 0;
 	s->seal_bytes = 6144 << below(s, 3);
+	s->encrypts = seed % 4 == 3;
+	s->nr_keys = s->encrypts ? below(s, 2) : 0;
+	nonces_reset(s->nonces);
 	for (int life = 0; life < LIVES && !s->wrong[0]; life++) {
 		choose_fate(s);
 		if (life_begin(s))
@@ -515,6 +559,7 @@ const char *store_sim_run(struct store_sim *s, uint64_t seed, bool trace)
 	if (s->tl)
 		timeline_close(s->tl);
 	s->tl = NULL;
+	s->counts.units += nonces_nr(s->nonces);
 	return s->wrong[0] ? s->wrong : NULL;
 }
 
@@ -525,12 +570,23 @@ struct store_sim *store_sim_create(void)
 	s->sim = sim_env_create(1);
 	s->env = sim_env_env(s->sim);
 	history_init(&s->h, SECTORS);
+	s->nonces = nonces_create();
+	for (int i = 0; i < 2; i++) {
+		char text[2 * (KEY_HEX_BYTES + 1) + 1], why[KEYRING_TEXT_BYTES];
+
+		snprintf(text, sizeof(text), "%064x\n%064x\n", 1, 2);
+		if (keyring_parse(text, (i + 1) * (KEY_HEX_BYTES + 1), &s->keys[i], why))
+			abort();
+	}
 	return s;
 }
 
 void store_sim_destroy(struct store_sim *s)
 {
 	history_fini(&s->h);
+	nonces_destroy(s->nonces);
+	keyring_free(s->keys[0]);
+	keyring_free(s->keys[1]);
 	sim_env_destroy(s->sim);
 	free(s);
 }

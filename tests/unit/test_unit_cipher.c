@@ -12,6 +12,7 @@
 #include "../../userspace/lib/seq.h"
 #include "../../userspace/lib/unit_builder.h"
 #include "../../userspace/lib/unit_cipher.h"
+#include "../../userspace/store/manifest_format.h"
 #include "../host/test_batch.h"
 
 static const struct doc_field fields[] = {
@@ -19,6 +20,8 @@ static const struct doc_field fields[] = {
 	DOC_FIELD(segment_header, key_salt),
 	DOC_FIELD(unit_seal, nonce),
 	DOC_FIELD(unit_seal, tag),
+	DOC_FIELD(manifest_key, id),
+	DOC_FIELD(manifest_key, time_ns),
 };
 
 static void the_document_has_the_offsets_of_the_code(void **state)

@@ -38,6 +38,9 @@ struct check_reader {
 	uint64_t window_offset;
 	size_t window_bytes;
 	uint8_t *data;		/* of a unit, unpacked */
+	uint8_t *clear;		/* what it has encrypted */
+	struct unit_cipher *cipher; /* of the file; NULL: in clear, or there is no key */
+	bool encrypted;		/* its units are */
 	struct env_file *file;
 	uint64_t segment;
 };
@@ -132,6 +135,19 @@ static bool extent_is(const struct unit_extent *e, const struct footer_extent *f
 	       le32toh(e->data_offset) == f->extent.data_offset;
 }
 
+/* Gives its data, as far as we have its key. */
+static bool content_checks(struct check_reader *r, const uint8_t *at, size_t bytes,
+			   uint64_t offset, struct unit_view *unit)
+{
+	bool no_key = r->encrypted && !r->cipher;
+
+	if (unit_decode(at, bytes, no_key, unit) || !unit->seal != !r->encrypted)
+		return false;
+	r->check->nr_unread += no_key;
+	return no_key || (!unit_decrypt(r->cipher, unit, offset, r->clear) &&
+			  !unit_unpack(unit, r->data));
+}
+
 /*
  * Whether the unit is what the index says it is, and gives all its data. As for who
  * reads it, the CRCs of capture time decide, not that of the stored form.
@@ -142,7 +158,7 @@ static bool unit_checks(struct check_reader *r, const uint8_t *at, size_t bytes,
 	const struct footer_extent *first = extents;
 	struct unit_view unit;
 
-	if (unit_decode(at, bytes, 0, &unit) || unit_unpack(&unit, r->data) ||
+	if (!content_checks(r, at, bytes, first->unit_offset, &unit) ||
 	    unit.header.nr_extents != nr_extents || unit.header.label_seq != first->label_seq ||
 	    unit.header.batch_ordinal != first->batch_ordinal ||
 	    unit.header.readback_no != first->readback_no)
@@ -216,6 +232,11 @@ static int check_index(struct check_reader *r, const struct segment_scan *scan)
 
 	ret = r->tl->env->ops->open(r->tl->env, scan->path, ENV_READ | ENV_DIRECT, &r->file);
 	r->window_bytes = 0;
+	r->encrypted = scan->header.flags & SEGMENT_ENCRYPTED;
+	if (!ret)
+		ret = unit_cipher_create_segment(r->tl->keys, &scan->header, &r->cipher);
+	if (ret == -ENOKEY)
+		ret = 0;
 	for (; !ret && first < scan->index.nr_committed; first = next) {
 		next = first + 1;
 		while (next < scan->index.nr_committed &&
@@ -229,6 +250,8 @@ static int check_index(struct check_reader *r, const struct segment_scan *scan)
 	if (r->file)
 		r->tl->env->ops->close(r->tl->env, r->file);
 	r->file = NULL;
+	unit_cipher_destroy(r->cipher);
+	r->cipher = NULL;
 	return ret;
 }
 
@@ -450,7 +473,8 @@ int check_run(struct timeline *tl, struct check *check, char *why)
 	check->next_segment = check->first_segment ? check->first_segment : 1;
 	r.window = aligned_alloc(BLOCK_BYTES, WINDOW_BYTES);
 	r.data = malloc(UNIT_MAX_DATA_BYTES);
-	if (r.window && r.data) {
+	r.clear = malloc(UNIT_MAX_BYTES);
+	if (r.window && r.data && r.clear) {
 		ret = check_all(&r, why);
 		extended = damage_extend(&r, why);
 		if (!ret)
@@ -459,6 +483,7 @@ int check_run(struct timeline *tl, struct check *check, char *why)
 	if (ret && !why[0])
 		snprintf(why, TIMELINE_TEXT_BYTES, "%s", strerror(-ret));
 	free(r.lost);
+	free(r.clear);
 	free(r.data);
 	free(r.window);
 	return ret;

@@ -3,8 +3,9 @@
  * check - read all that a timeline holds, and say which points what is damaged belongs to.
  *
  * Fed by the segments, around the page cache; feeds check_state, which marks points.
- * Every unit that a durable commit closed is read, its checksum verified, it is unpacked,
- * and the CRC of capture time of each of its blocks verified; its extents are compared
+ * Every unit that a durable commit closed is read, its checksum verified, it is decrypted,
+ * unpacked, and the CRC of capture time of each of its blocks verified; of one whose key is not
+ * there, the CRCs of what lies on disk; its extents are compared
  * with what the segment's footer says of them. Then the runs are read. Damage to the
  * chain of commits is found by timeline_open() already.
  *
@@ -43,6 +44,7 @@ struct check {
 	size_t nr_damage, max_damage;
 	uint64_t next_segment;	/* the first that was not read to its end */
 	uint64_t nr_units;
+	uint64_t nr_unread;	/* of them: their key is not there, only their CRCs are right */
 	/* Nothing is lost with these: segments that are read from the start, runs made anew. */
 	uint64_t nr_footers_damaged;
 	uint64_t nr_runs_damaged;

@@ -155,6 +155,19 @@ static int parse_points(struct manifest *m, const void *payload)
 	return 0;
 }
 
+static int parse_key(struct manifest *m, const void *payload)
+{
+	const struct manifest_key *raw = payload;
+
+	if (manifest_has_key(m, raw->id))
+		return -EBADMSG;
+	if (!array_reserve(&m->keys, &m->max_keys, m->nr_keys + 1))
+		return -ENOMEM;
+	m->keys[m->nr_keys] = *raw;
+	m->keys[m->nr_keys++].time_ns = le64toh(raw->time_ns);
+	return 0;
+}
+
 static int parse_parent(struct manifest *m, const void *payload)
 {
 	const struct manifest_parent *raw = payload;
@@ -203,6 +216,7 @@ static const struct record_type {
 	[MANIFEST_RUN] = { sizeof(struct manifest_run), parse_run, run_is_current },
 	[MANIFEST_POINTS] = { sizeof(struct manifest_points), parse_points, points_are_current },
 	[MANIFEST_PARENT] = { sizeof(struct manifest_parent), parse_parent, NULL },
+	[MANIFEST_KEY] = { sizeof(struct manifest_key), parse_key, NULL },
 };
 
 static int parse_record(struct manifest *m, const struct manifest_header *h, const uint8_t *at,
@@ -527,6 +541,7 @@ void manifest_close(struct manifest *m)
 	free(m->volumes);
 	free(m->ends);
 	free(m->runs);
+	free(m->keys);
 	memset(m, 0, sizeof(*m));
 }
 
@@ -599,6 +614,24 @@ int manifest_add_end(struct manifest *m, uint64_t number, uint64_t end_offset,
 	int ret = manifest_append(m, MANIFEST_SEGMENT_END, &raw, sizeof(raw));
 
 	return ret ? ret : parse_end(m, &raw);
+}
+
+bool manifest_has_key(const struct manifest *m, const uint8_t *id)
+{
+	for (size_t i = 0; i < m->nr_keys; i++)
+		if (!memcmp(m->keys[i].id, id, sizeof(m->keys[i].id)))
+			return true;
+	return false;
+}
+
+int manifest_add_key(struct manifest *m, const uint8_t *id)
+{
+	struct manifest_key raw = { .time_ns = htole64(m->env->ops->realtime_ns(m->env)) };
+	int ret;
+
+	memcpy(raw.id, id, sizeof(raw.id));
+	ret = manifest_append(m, MANIFEST_KEY, &raw, sizeof(raw));
+	return ret ? ret : parse_key(m, &raw);
 }
 
 uint64_t manifest_next_run(const struct manifest *m)

@@ -41,6 +41,8 @@ struct manifest {
 	uint64_t run_number;	/* highest so far */
 	struct manifest_points points;	/* the points file; number 0: none yet */
 	size_t nr_old_records;	/* in the image, of runs and points that newer ones replaced */
+	struct manifest_key *keys; /* in the order in which they came; the last is in use */
+	size_t nr_keys, max_keys;
 	bool has_parent;	/* it is a branch's */
 	struct manifest_parent parent;
 };
@@ -78,6 +80,12 @@ int manifest_add_grant(struct manifest *m, uint32_t incarnation, const uint8_t *
 bool manifest_has_grant(const struct manifest *m, uint32_t incarnation, const uint8_t *instance);
 int manifest_add_end(struct manifest *m, uint64_t number, uint64_t end_offset,
 		     uint64_t last_ordinal);
+
+/** manifest_add_key - segments may be encrypted with this one from now on */
+int manifest_add_key(struct manifest *m, const uint8_t *id);
+
+/** manifest_has_key - whether some may be already */
+bool manifest_has_key(const struct manifest *m, const uint8_t *id);
 
 /**
  * manifest_add_run - name a run; from now on it stands for those it overlaps

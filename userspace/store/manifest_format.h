@@ -24,6 +24,7 @@ enum manifest_type {
 	MANIFEST_POINTS = 6,	/* in the place of the points file before */
 	MANIFEST_PACK = 8,	/* in the place of segments, and of packs it covers whole */
 	MANIFEST_PARENT = 9,	/* of a branch: docs/BRANCH.md */
+	MANIFEST_KEY = 10,	/* segments may be encrypted with it: docs/ENCRYPTION.md */
 };
 
 struct manifest_header {
@@ -102,6 +103,12 @@ struct manifest_pack {
 	uint64_t file_bytes;
 };
 static_assert(sizeof(struct manifest_pack) == 56, "on disk");
+
+struct manifest_key {
+	uint8_t  id[16];	/* as in headers of segments */
+	uint64_t time_ns;	/* target's clock */
+};
+static_assert(sizeof(struct manifest_key) == 24, "on disk");
 
 struct manifest_parent {
 	uint8_t  timeline[16];

@@ -303,6 +303,21 @@ int segment_trailer_decode(const void *block, struct segment_trailer *trailer)
 	return 0;
 }
 
+int segment_cipher(struct env *env, struct env_file *file, const struct keyring *keys,
+		   struct unit_cipher **out)
+{
+	uint8_t block[SEGMENT_HEADER_BYTES] __attribute__((aligned(BLOCK_BYTES)));
+	struct segment_header header;
+	int64_t got = env->ops->read(env, file, block, sizeof(block), 0);
+
+	*out = NULL;
+	if (got < 0)
+		return got;
+	if (got < (int64_t)sizeof(block) || segment_header_decode(block, &header))
+		return -EBADMSG;
+	return unit_cipher_create_segment(keys, &header, out);
+}
+
 void segment_path(char *path, size_t bytes, const char *dir, uint64_t number)
 {
 	snprintf(path, bytes, "%s/%016llx.seg", dir, (unsigned long long)number);

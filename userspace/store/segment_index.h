@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 #include "../lib/env.h"
-#include "../lib/segment_format.h"
+#include "../lib/unit_cipher.h"
 
 struct segment_index {
 	struct footer_extent *extents;
@@ -56,6 +56,14 @@ void segment_header_encode(const struct segment_header *header, void *block);
 int segment_header_decode(const void *block, struct segment_header *header);
 void segment_trailer_encode(const struct segment_trailer *trailer, void *block);
 int segment_trailer_decode(const void *block, struct segment_trailer *trailer);
+
+/**
+ * segment_cipher - what decrypts the units of an open segment, by its header
+ * @out: NULL when they are in clear
+ * Return: 0; -ENOKEY; -EBADMSG its header is damaged; -errno.
+ */
+int segment_cipher(struct env *env, struct env_file *file, const struct keyring *keys,
+		   struct unit_cipher **out);
 
 /** segment_path - into @path, at least strlen(dir) + 22 bytes */
 void segment_path(char *path, size_t bytes, const char *dir, uint64_t number);

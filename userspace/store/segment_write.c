@@ -164,17 +164,24 @@ static int stream_align(struct segment_writer *w)
 
 static int segment_begin(struct segment_writer *w)
 {
-	struct segment_header header = {
+	uint8_t block[SEGMENT_HEADER_BYTES];
+	int ret;
+
+	w->header = (struct segment_header){
 		.number = w->number,
 		.first_ordinal = w->next_ordinal,
 		.created_ns = w->env->ops->realtime_ns(w->env),
 		.epoch = w->epoch,
 	};
-	uint8_t block[SEGMENT_HEADER_BYTES];
-	int ret;
-
-	memcpy(header.timeline, w->timeline, sizeof(header.timeline));
-	segment_header_encode(&header, block);
+	memcpy(w->header.timeline, w->timeline, sizeof(w->header.timeline));
+	if (w->keys) {
+		w->header.flags = SEGMENT_ENCRYPTED;
+		memcpy(w->header.key_id, keyring_newest_id(w->keys), sizeof(w->header.key_id));
+		w->env->ops->random(w->env, w->header.key_salt, sizeof(w->header.key_salt));
+	}
+	unit_cipher_destroy(w->cipher);
+	w->cipher = NULL;
+	segment_header_encode(&w->header, block);
 	ret = stream_put(w, block, sizeof(block));
 	if (!ret)
 		w->committed_offset = w->file_offset;
@@ -183,9 +190,7 @@ static int segment_begin(struct segment_writer *w)
 
 int segment_writer_append(struct segment_writer *w, const void *buf, size_t bytes)
 {
-	int ret = w->file_offset ? 0 : segment_begin(w);
-
-	return ret ? ret : stream_put(w, buf, bytes);
+	return stream_put(w, buf, bytes);
 }
 
 /* Footer and trailer; the next byte begins the next segment. */
@@ -215,6 +220,29 @@ static int segment_seal(struct segment_writer *w)
 	w->number++;
 	w->file_offset = w->committed_offset = 0;
 	return 0;
+}
+
+static bool key_is_current(const struct segment_writer *w)
+{
+	if (!w->keys)
+		return !(w->header.flags & SEGMENT_ENCRYPTED);
+	return w->header.flags & SEGMENT_ENCRYPTED &&
+	       !memcmp(w->header.key_id, keyring_newest_id(w->keys), sizeof(w->header.key_id));
+}
+
+int segment_writer_ready(struct segment_writer *w)
+{
+	bool between = w->file_offset && w->file_offset == w->committed_offset;
+	int ret = 0;
+
+	/* One at a time, as in segment_writer_commit(): else at the next batch. */
+	if (between && !key_is_current(w) && w->index->nr_commits && w->sealing->nr_commits == 0)
+		ret = segment_seal(w);
+	if (!ret && w->file_offset == 0)
+		ret = segment_begin(w);
+	if (!ret && !w->cipher)
+		ret = unit_cipher_create_segment(w->keys, &w->header, &w->cipher);
+	return ret;
 }
 
 int segment_writer_commit(struct segment_writer *w, uint64_t ordinal, uint64_t record_offset)
@@ -580,13 +608,14 @@ void segment_writer_start(struct segment_writer *w, uint64_t number, uint64_t ne
 	w->file_offset = w->committed_offset = 0;
 }
 
-void segment_writer_resume(struct segment_writer *w, uint64_t number, uint64_t end,
-			   uint64_t next_ordinal, struct env_file *file,
+void segment_writer_resume(struct segment_writer *w, const struct segment_header *header,
+			   uint64_t end, uint64_t next_ordinal, struct env_file *file,
 			   struct segment_index *index)
 {
-	segment_writer_start(w, number, next_ordinal);
+	segment_writer_start(w, header->number, next_ordinal);
+	w->header = *header;
 	w->file = file;
-	w->file_number = number;
+	w->file_number = header->number;
 	w->file_offset = w->committed_offset = w->durable_end = w->written_end = end;
 	w->file_has_durable = index->nr_commits > 0;
 	segment_index_fini(w->index);
@@ -604,6 +633,7 @@ void segment_writer_fini(struct segment_writer *w)
 		buffer_free(b);
 	}
 	file_close(w);
+	unit_cipher_destroy(w->cipher);
 	if (w->index)
 		segment_index_fini(w->index);
 	if (w->sealing)

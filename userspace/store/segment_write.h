@@ -23,6 +23,7 @@
 #include <stdint.h>
 
 #include "../lib/env.h"
+#include "../lib/unit_cipher.h"
 #include "segment_index.h"
 
 #define SEGMENT_BUFFER_BYTES (1u << 20)
@@ -49,6 +50,8 @@ struct segment_writer {
 	void (*durable)(void *arg, uint64_t ordinal);
 	void (*progress)(void *arg);	/* a write or sync has ended, or failed */
 	void *arg;
+	/* With what units are encrypted from the next batch on; NULL: in clear. Borrowed. */
+	const struct keyring *keys;
 
 	/* The end that is appended to. */
 	uint64_t number;	/* segment that the next byte goes to */
@@ -56,6 +59,8 @@ struct segment_writer {
 	uint64_t stream_offset;	/* of the next byte since the writer began */
 	uint64_t committed_offset; /* file offset behind the last commit */
 	uint64_t next_ordinal;
+	struct segment_header header;	/* of that segment, when it has one (file_offset) */
+	struct unit_cipher *cipher;	/* its key; NULL: in clear, or not needed yet */
 	struct segment_index *index;	/* of that segment */
 	struct segment_index *sealing;	/* of the one before, until it is synced */
 
@@ -93,11 +98,19 @@ void segment_writer_start(struct segment_writer *w, uint64_t number, uint64_t ne
  * segment_writer_resume - go on in a segment that recovery has cut to @end
  * @file: its, owned from here on; @index: its, moved from here on
  */
-void segment_writer_resume(struct segment_writer *w, uint64_t number, uint64_t end,
-			   uint64_t next_ordinal, struct env_file *file,
+void segment_writer_resume(struct segment_writer *w, const struct segment_header *header,
+			   uint64_t end, uint64_t next_ordinal, struct env_file *file,
 			   struct segment_index *index);
 
-/** segment_writer_append - bytes of a unit or commit; 0 or -ENOMEM (call _void then) */
+/**
+ * segment_writer_ready - there is a segment that what comes next may be appended to
+ * One whose key is not the one to be used ends here, between two batches. Then
+ * w->file_offset is where the next byte will lie, and w->cipher what encrypts it.
+ * Return: 0; -ENOKEY it goes on with a key that is gone; -ENOMEM; -EIO (call _void then).
+ */
+int segment_writer_ready(struct segment_writer *w);
+
+/** segment_writer_append - bytes of a unit or commit, as on disk; 0 or -ENOMEM (call _void then) */
 int segment_writer_append(struct segment_writer *w, const void *buf, size_t bytes);
 
 /**

@@ -248,6 +248,38 @@ void timeline_state(const struct timeline *tl, struct timeline_state *state)
 	state->failed = state->error;
 }
 
+/* -- keys -- */
+
+int timeline_set_keys(struct timeline *tl, const struct keyring *keys, char *why)
+{
+	char id[KEY_ID_TEXT_BYTES];
+	int ret = 0;
+
+	why[0] = 0;
+	if (!tl->read_only && !keys && tl->manifest.nr_keys) {
+		keyring_id_text(tl->manifest.keys[tl->manifest.nr_keys - 1].id, id);
+		snprintf(why, TIMELINE_TEXT_BYTES, "%.100s is encrypted with key %s, and no key was given",
+			 tl->dir, id);
+		return -ENOKEY;
+	}
+	/* First this is known, then a segment may have it. */
+	if (!tl->read_only && keys && !manifest_has_key(&tl->manifest, keyring_newest_id(keys)))
+		ret = manifest_add_key(&tl->manifest, keyring_newest_id(keys));
+	if (ret)
+		return explain(why, ret, "manifest of", tl->dir);
+	tl->keys = keys;
+	tl->writer.keys = keys;
+	return 0;
+}
+
+const uint8_t *timeline_missing_key(const struct timeline *tl)
+{
+	for (size_t i = tl->manifest.nr_keys; i-- > 0;)
+		if (!keyring_find(tl->keys, tl->manifest.keys[i].id))
+			return tl->manifest.keys[i].id;
+	return NULL;
+}
+
 /* -- manifest -- */
 
 int timeline_volume(struct timeline *tl, const char *name, uint64_t size_bytes,

@@ -31,6 +31,7 @@
 #include "../lib/env.h"
 #include "../lib/segment_format.h"
 
+struct keyring;
 struct timeline;
 
 #define TIMELINE_NAME_BYTES	32
@@ -137,6 +138,24 @@ const char *timeline_damage(const struct timeline *tl);
  */
 void timeline_set_limits(struct timeline *tl, uint64_t seal_bytes, uint32_t buffer_bytes);
 
+/**
+ * timeline_set_keys - what content is encrypted with, and read by; docs/ENCRYPTION.md
+ * @keys: borrowed until timeline_close() or until others are set; NULL: none
+ * @why: out on failure, TIMELINE_TEXT_BYTES
+ *
+ * Without it everything but content can be had of an encrypted timeline, and nothing can be
+ * appended. A writer encrypts with the newest of them from the next batch on; the manifest
+ * knows of it, durably, when this returns.
+ * Return: 0; -ENOKEY none for a writer, and its timeline is encrypted; -errno of the manifest.
+ */
+int timeline_set_keys(struct timeline *tl, const struct keyring *keys, char *why);
+
+/**
+ * timeline_missing_key - a key that content may be encrypted with and that was not set
+ * Return: its id, FILE_KEY_ID_BYTES; NULL: all are there.
+ */
+const uint8_t *timeline_missing_key(const struct timeline *tl);
+
 /* -- manifest -- */
 
 /**
@@ -169,9 +188,10 @@ size_t timeline_open_holds(const struct timeline *tl, const struct commit_hold *
  * @unit: borrowed for the call; checked (header, extents, known volumes, label not
  *	beyond the rules, ordinal is the open batch's)
  *
- * Copies into the tail; full buffers are submitted for writing as they fill.
- * Return: 0; -EBADMSG not valid; -EPROTO valid, but not what comes next; -E2BIG
- * the batch is over BATCH_MAX_BYTES; -EIO after a failure (see state.error).
+ * Copies into the tail, encrypted if there are keys; full buffers are submitted for writing
+ * as they fill. Return: 0; -EBADMSG not valid; -EPROTO valid, but not what comes next;
+ * -E2BIG the batch is over BATCH_MAX_BYTES; -ENOKEY keys are needed (timeline_set_keys());
+ * -EIO after a failure (see state.error).
  */
 int timeline_append_unit(struct timeline *tl, const void *unit, size_t bytes);
 

@@ -24,7 +24,8 @@ static int unit_check(const struct timeline *tl, const struct unit_view *unit)
 	const struct unit_header *h = &unit->header;
 	const struct timeline_batch *b = &tl->batch;
 
-	if (h->batch_ordinal != tl->received.ordinal + 1)
+	/* The wire's encryption is TLS; what lies here is encrypted by us. */
+	if (h->batch_ordinal != tl->received.ordinal + 1 || unit->seal)
 		return -EPROTO;
 	if (b->bytes + h->unit_bytes > BATCH_MAX_BYTES ||
 	    b->nr_extents + h->nr_extents > BATCH_MAX_EXTENTS)
@@ -73,28 +74,66 @@ static int writer_broke(struct timeline *tl, int error)
 	return -EIO;
 }
 
-int timeline_append_unit(struct timeline *tl, const void *unit, size_t bytes)
+/* Whether anything can be appended, and then that the writer has a place for it. */
+static int append_begin(struct timeline *tl)
+{
+	int ret;
+
+	if (tl->manifest.nr_keys && !tl->keys)
+		return -ENOKEY;
+	ret = segment_writer_ready(&tl->writer);
+	return ret ? writer_broke(tl, ret) : 0;
+}
+
+/* A checked unit into the stream, as it is to lie on disk. */
+static int unit_put(struct timeline *tl, const void *unit, const struct unit_view *view)
 {
 	struct segment_writer *w = &tl->writer;
+	struct timeline_batch *b = &tl->batch;
+	uint32_t crc = htole32(view->header.header_crc);
+	size_t bytes = view->header.unit_bytes;
+	uint8_t nonce[sizeof(((struct unit_seal *)0)->nonce)];
+	int ret;
+
+	if (w->cipher) {
+		/* Never an offset or a counter: what is cut off comes again in its place. */
+		tl->env->ops->random(tl->env, nonce, sizeof(nonce));
+		ret = unit_encrypt(w->cipher, view, w->file_offset, nonce, tl->unit);
+		if (ret < 0)
+			return ret;
+		bytes = ret;
+		unit = tl->unit;
+		memcpy(&crc, tl->unit + offsetof(struct unit_header, header_crc), sizeof(crc));
+	}
+	ret = segment_writer_append(w, unit, bytes);
+	if (!ret)
+		ret = segment_index_unit(w->index, view, w->file_offset - bytes);
+	b->disk_bytes += bytes;
+	b->disk_units_crc = crc32c_extend(b->disk_units_crc, &crc, sizeof(crc));
+	return ret;
+}
+
+int timeline_append_unit(struct timeline *tl, const void *unit, size_t bytes)
+{
 	struct unit_view view;
 	int ret;
 
 	if (tl->read_only)
 		return -EROFS;
-	if (w->error || tl->broken)
+	if (tl->writer.error || tl->broken)
 		return -EIO;
 	if (unit_decode(unit, bytes, 1, &view) || view.header.unit_bytes != bytes)
 		return -EBADMSG;
 	ret = unit_check(tl, &view);
+	if (!ret)
+		ret = append_begin(tl);
 	if (ret)
 		return ret;
-	ret = segment_writer_append(w, unit, bytes);
-	if (!ret)
-		ret = segment_index_unit(w->index, &view, w->file_offset - bytes);
+	ret = unit_put(tl, unit, &view);
 	if (ret)
 		return writer_broke(tl, ret);
 	batch_add(&tl->batch, &view);
-	segment_writer_pump(w);
+	segment_writer_pump(&tl->writer);
 	return 0;
 }
 
@@ -250,7 +289,7 @@ int timeline_append_commit(struct timeline *tl, const void *record, size_t bytes
 	struct commit_stamp stamp = {
 		.target_time_ns = tl->env->ops->realtime_ns(tl->env),
 		.target_durable = w->durable_ordinal,
-		.batch_bytes = tl->batch.bytes, .units_crc = tl->batch.units_crc,
+		.batch_bytes = tl->batch.disk_bytes, .units_crc = tl->batch.disk_units_crc,
 	};
 	struct commit_view commit;
 	int ret;
@@ -262,6 +301,8 @@ int timeline_append_commit(struct timeline *tl, const void *record, size_t bytes
 	if (commit_decode(record, bytes, &commit) || commit.header.record_bytes != bytes)
 		return -EBADMSG;
 	ret = commit_check(tl, &commit);
+	if (!ret)
+		ret = append_begin(tl);
 	if (ret)
 		return ret;
 	memcpy(tl->record, record, bytes);

@@ -20,6 +20,8 @@ struct timeline_batch {
 	uint32_t nr_units;
 	uint32_t units_crc;
 	uint64_t bytes;
+	uint32_t disk_units_crc;	/* the same, of the units as they lie on disk */
+	uint64_t disk_bytes;
 	uint64_t nr_extents;
 	bool has_record, has_readback;
 	uint64_t record_label;	/* all its records have this one */
@@ -74,9 +76,11 @@ struct timeline {
 
 	void (*progress)(void *arg);
 	void *progress_arg;
+	const struct keyring *keys;	/* the caller's; NULL: none */
 	bool damaged;
 	char damage[TIMELINE_TEXT_BYTES];
 	uint8_t record[COMMIT_MAX_BYTES] __attribute__((aligned(8)));
+	uint8_t unit[UNIT_MAX_BYTES] __attribute__((aligned(8)));	/* encrypted */
 };
 
 /* timeline_ingest.c */

@@ -144,7 +144,7 @@ static int writer_resume(struct timeline *tl, struct segment_scan *scan)
 	if (!ret)
 		ret = ops->datasync(tl->env, file);
 	if (!ret && !scan->sealed) {
-		segment_writer_resume(&tl->writer, scan->number, scan->end_offset,
+		segment_writer_resume(&tl->writer, &scan->header, scan->end_offset,
 				      scan->last_ordinal + 1, file, &scan->index);
 		return 0;
 	}

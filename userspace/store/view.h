@@ -53,7 +53,8 @@ int view_next_written(struct view *v, uint16_t volume, uint64_t offset_bytes,
 /**
  * view_read - content at the point; multiples of 512
  * Return: 0; -EIO touches unreadable sectors; -EBADMSG a checksum is wrong or a
- * segment damaged; -ERANGE past the end; -errno.
+ * segment damaged; -ENOKEY it is encrypted with a key that was not set; -ERANGE past the end;
+ * -errno.
  */
 int view_read(struct view *v, uint16_t volume, uint64_t offset_bytes, void *buf, size_t bytes);
 

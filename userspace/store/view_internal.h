@@ -59,6 +59,8 @@ struct view_unit {
 struct view_file {
 	uint32_t segment;
 	struct env_file *file;
+	struct unit_cipher *cipher;	/* NULL: in clear, or see key_error */
+	int key_error;			/* -errno: what is encrypted in it cannot be read */
 };
 
 #define VIEW_SETS	128	/* a unit has its place in one of them */
@@ -96,6 +98,7 @@ struct view {
 	size_t tables_bytes;
 	uint64_t tables_offset;
 	struct view_file files[VIEW_FILES];
+	uint8_t *clear;		/* what a unit has encrypted */
 	uint8_t *window;	/* part of a segment file */
 	uint32_t window_segment;
 	uint64_t window_offset;

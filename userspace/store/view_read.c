@@ -18,30 +18,35 @@
 
 #define PATH_BYTES 4096
 
+static void file_drop(struct view *v, struct view_file *f)
+{
+	if (f->file)
+		v->env->ops->close(v->env, f->file);
+	unit_cipher_destroy(f->cipher);
+	memset(f, 0, sizeof(*f));
+}
+
 void view_read_fini(struct view *v)
 {
 	for (size_t i = 0; i < VIEW_FILES; i++)
-		if (v->files[i].file)
-			v->env->ops->close(v->env, v->files[i].file);
+		file_drop(v, &v->files[i]);
 	for (size_t i = 0; i < VIEW_SETS; i++)
 		for (size_t j = 0; j < VIEW_WAYS; j++)
 			free(v->units[i][j].data);
+	free(v->clear);
 	free(v->window);
 }
 
-static int file_get(struct view *v, uint32_t segment, struct env_file **out)
+static int file_get(struct view *v, uint32_t segment, struct view_file **out)
 {
 	struct view_file *f = &v->files[segment % VIEW_FILES];
 	char path[PATH_BYTES];
 	int ret;
 
-	if (f->file && f->segment == segment) {
-		*out = f->file;
+	*out = f;
+	if (f->file && f->segment == segment)
 		return 0;
-	}
-	if (f->file)
-		v->env->ops->close(v->env, f->file);
-	f->file = NULL;
+	file_drop(v, f);
 	segment_path(path, sizeof(path), v->tl->dir, segment);
 	ret = v->env->ops->open(v->env, path, ENV_READ, &f->file);
 	if (ret) {
@@ -49,7 +54,10 @@ static int file_get(struct view *v, uint32_t segment, struct env_file **out)
 		return ret == -ENOENT ? -EBADMSG : ret;
 	}
 	f->segment = segment;
-	*out = f->file;
+	/* Without keys nobody expects more of a unit in clear than that its CRCs are right. */
+	f->key_error = -ENOKEY;
+	if (v->tl->keys)
+		f->key_error = segment_cipher(v->env, f->file, v->tl->keys, &f->cipher);
 	return 0;
 }
 
@@ -59,7 +67,7 @@ static int64_t window_at(struct view *v, uint32_t segment, uint64_t offset, size
 {
 	uint64_t end = v->window_offset + v->window_bytes;
 	bool same = v->window_segment == segment && v->window_bytes;
-	struct env_file *file;
+	struct view_file *file;
 	size_t want;
 	int64_t got;
 	int ret;
@@ -80,7 +88,7 @@ static int64_t window_at(struct view *v, uint32_t segment, uint64_t offset, size
 	if (ret)
 		return ret;
 	v->window_offset = offset / BLOCK_BYTES * BLOCK_BYTES;
-	got = v->env->ops->read(v->env, file, v->window, want, v->window_offset);
+	got = v->env->ops->read(v->env, file->file, v->window, want, v->window_offset);
 	if (got < 0)
 		return got;
 	v->window_segment = segment;
@@ -121,12 +129,29 @@ static bool unit_is_plain(const struct unit_view *unit)
 	return unit->header.codec == UNIT_STORED && !unit->seal;
 }
 
+/* Content of a unit at @offset, if it is encrypted and can be read. */
+static int unit_clear(struct view *v, uint32_t segment, uint64_t offset, struct unit_view *unit)
+{
+	struct view_file *f;
+	int ret = file_get(v, segment, &f);
+
+	if (ret)
+		return ret;
+	if (f->key_error)
+		return unit->seal ? f->key_error : 0;
+	if (!v->clear)
+		v->clear = malloc(UNIT_MAX_BYTES);
+	return v->clear ? unit_decrypt(f->cipher, unit, offset, v->clear) : -ENOMEM;
+}
+
 int view_unit_get(struct view *v, uint32_t segment, uint64_t offset, struct view_unit **out)
 {
 	struct view_unit *set = unit_set(v, segment, offset), *u;
 	struct unit_view unit;
 	const uint8_t *at = NULL;
 	int64_t seen;
+	bool plain;
+	int ret;
 
 	for (size_t i = 0; i < VIEW_WAYS; i++) {
 		u = &set[i];
@@ -142,6 +167,10 @@ int view_unit_get(struct view *v, uint32_t segment, uint64_t offset, struct view
 	/* The blocks have CRCs of their own, which are checked once it is unpacked. */
 	if (unit_decode(at, seen, 0, &unit))
 		return -EBADMSG;
+	plain = unit_is_plain(&unit);
+	ret = unit_clear(v, segment, offset, &unit);
+	if (ret)
+		return ret;
 	u = unit_slot(set);
 	if (!u)
 		return -ENOMEM;
@@ -151,7 +180,7 @@ int view_unit_get(struct view *v, uint32_t segment, uint64_t offset, struct view
 	u->unit_offset = offset;
 	u->data_bytes = unit.header.data_bytes;
 	u->used = ++v->clock;
-	v->units_stored = unit_is_plain(&unit);
+	v->units_stored = plain;
 	*out = u;
 	return 0;
 }
@@ -172,7 +201,7 @@ static const struct unit_extent *extent_with(const struct unit_view *unit, uint3
 /* Header and tables of a unit, unless they are longer than most. */
 static int tables_get(struct view *v, uint32_t segment, uint64_t offset, struct unit_view *out)
 {
-	struct env_file *file;
+	struct view_file *file;
 	int64_t got;
 	int ret;
 
@@ -181,7 +210,7 @@ static int tables_get(struct view *v, uint32_t segment, uint64_t offset, struct 
 		ret = file_get(v, segment, &file);
 		if (ret)
 			return ret;
-		got = v->env->ops->read(v->env, file, v->tables, sizeof(v->tables), offset);
+		got = v->env->ops->read(v->env, file->file, v->tables, sizeof(v->tables), offset);
 		if (got < 0)
 			return got;
 		v->tables_segment = segment;
@@ -200,6 +229,7 @@ static int stored_read(struct view *v, const struct view_piece *p, uint64_t skip
 {
 	uint64_t data_offset = p->data_offset + skip, begin, from, to;
 	const struct unit_extent *e;
+	struct view_file *file;
 	struct unit_view unit;
 	const uint8_t *at;
 	int64_t seen;
@@ -207,7 +237,11 @@ static int stored_read(struct view *v, const struct view_piece *p, uint64_t skip
 
 	if (ret)
 		return ret;
-	v->units_stored = unit_is_plain(&unit);
+	ret = file_get(v, p->segment, &file);
+	if (ret)
+		return ret;
+	/* In clear where all is encrypted: who reads the whole unit refuses it. */
+	v->units_stored = unit_is_plain(&unit) && !file->cipher;
 	e = v->units_stored ? extent_with(&unit, data_offset) : NULL;
 	if (!e)
 		return -EAGAIN;
