@@ -36,6 +36,7 @@ static struct unit_builder builder;
 void test_batch_unit_begin(void)
 {
 	unit_builder_reset(&builder);
+	builder.scattered_bytes = UNIT_MAX_DATA_BYTES;	/* as tests lay it out */
 }
 
 uint32_t test_batch_unit_add(uint16_t volume, uint64_t offset_bytes, uint64_t length_bytes,

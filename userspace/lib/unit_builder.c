@@ -14,6 +14,7 @@ void unit_builder_reset(struct unit_builder *b)
 	b->nr_crcs = 0;
 	b->nr_parts = 0;
 	b->data_bytes = 0;
+	b->scattered_bytes = UNIT_SCATTERED_BYTES;
 	b->joinable = false;
 }
 
@@ -37,6 +38,8 @@ uint32_t unit_builder_add_data(struct unit_builder *b, uint16_t volume, uint64_t
 		    last->offset_bytes + last->length_bytes == offset_bytes;
 	uint32_t nr_crcs = unit_crc_pieces(offset_bytes, take);
 
+	if (!join && b->data_bytes >= b->scattered_bytes)
+		return 0;
 	if (!take || b->nr_parts == UNIT_MAX_EXTENTS || b->nr_crcs + nr_crcs > UNIT_MAX_CRCS ||
 	    (!join && b->nr_extents == UNIT_MAX_EXTENTS))
 		return 0;

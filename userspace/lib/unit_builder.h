@@ -12,11 +12,18 @@
 
 #include "segment_format.h"
 
+/*
+ * A unit of scattered extents takes no more of them past this, so that who reads one block
+ * of it need not unpack 64 KiB. What goes on where the last extent ended is still taken.
+ */
+#define UNIT_SCATTERED_BYTES	16384
+
 struct unit_builder {
 	struct unit_extent extents[UNIT_MAX_EXTENTS];	/* host order until finish */
 	uint32_t crcs[UNIT_MAX_CRCS];
 	struct { const void *data; uint32_t bytes; } parts[UNIT_MAX_EXTENTS];
 	uint32_t nr_extents, nr_crcs, nr_parts, data_bytes;
+	uint32_t scattered_bytes; /* after a reset UNIT_SCATTERED_BYTES */
 	bool joinable;		/* the last extent may be prolonged */
 };
 

@@ -21,6 +21,7 @@ int pack_writer_begin(struct pack_writer *w, struct env *env, const char *dir,
 	w->dir = dir;
 	w->header = *header;
 	w->header.nr_units = w->header.nr_commits = 0;
+	unit_builder_reset(&w->unit);
 	w->data = malloc(UNIT_MAX_DATA_BYTES);
 	w->out = aligned_alloc(FORMAT_ALIGN_BYTES, UNIT_MAX_BYTES);
 	w->scratch = malloc(UNIT_MAX_DATA_BYTES);

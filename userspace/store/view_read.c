@@ -198,21 +198,28 @@ static const struct unit_extent *extent_with(const struct unit_view *unit, uint3
 	return NULL;
 }
 
-/* Header and tables of a unit, unless they are longer than most. */
+/* Header and tables of a unit, unless they are longer than most. Good until the next call. */
 static int tables_get(struct view *v, uint32_t segment, uint64_t offset, struct unit_view *out)
 {
+	uint64_t window_end = v->window_offset + v->window_bytes;
 	struct view_file *file;
-	int64_t got;
+	int64_t got = sizeof(v->tables);
 	int ret;
 
 	if (v->tables_segment != segment || v->tables_offset != offset) {
 		v->tables_segment = 0;
-		ret = file_get(v, segment, &file);
-		if (ret)
-			return ret;
-		got = v->env->ops->read(v->env, file->file, v->tables, sizeof(v->tables), offset);
-		if (got < 0)
-			return got;
+		if (v->window_segment == segment && offset >= v->window_offset &&
+		    offset + sizeof(v->tables) <= window_end) {
+			/* A copy: the window may go on before they are done with. */
+			memcpy(v->tables, v->window + (offset - v->window_offset), got);
+		} else {
+			ret = file_get(v, segment, &file);
+			if (ret)
+				return ret;
+			got = v->env->ops->read(v->env, file->file, v->tables, got, offset);
+			if (got < 0)
+				return got;
+		}
 		v->tables_segment = segment;
 		v->tables_offset = offset;
 		v->tables_bytes = got;
@@ -243,7 +250,8 @@ static int stored_read(struct view *v, const struct view_piece *p, uint64_t skip
 	/* In clear where all is encrypted: who reads the whole unit refuses it. */
 	v->units_stored = unit_is_plain(&unit) && !file->cipher;
 	e = v->units_stored ? extent_with(&unit, data_offset) : NULL;
-	if (!e)
+	/* Read in order, the unit's other extents are mostly wanted next. */
+	if (!e || (v->ahead && unit.header.nr_extents > 1))
 		return -EAGAIN;
 	begin = from = data_offset - le32toh(e->data_offset);
 	to = from + bytes;
