@@ -127,6 +127,11 @@ const struct point *export_point(const struct export *ex, const char **group)
 	return &ex->point;
 }
 
+const uint8_t *export_timeline(const struct export *ex)
+{
+	return timeline_id(ex->readers[0]->list.tl);
+}
+
 size_t export_volumes(const struct export *ex, const struct export_volume **out)
 {
 	*out = ex->volumes;

@@ -54,6 +54,9 @@ void export_close(struct export *ex);
 /** export_point - which one it became; the group's name with it */
 const struct point *export_point(const struct export *ex, const char **group);
 
+/** export_timeline - id of the timeline, 16 bytes */
+const uint8_t *export_timeline(const struct export *ex);
+
 /** export_volumes - the members at this point, by id */
 size_t export_volumes(const struct export *ex, const struct export_volume **out);
 

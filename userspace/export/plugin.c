@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * nbdkit-blkship-plugin - a recovery point over NBD, read-only.
+ * nbdkit-blkship-plugin - a recovery point over NBD, read-only, or a branch, writable.
  *
  *	nbdkit blkship store=/srv/blkship group=erp point=latest
+ *	nbdkit blkship store=/srv/blkship group=erp branch=test
  *
  * One server serves all volumes of the group at one point; the export's name is the
  * volume's. nbdkit does the protocol, sockets, threads and filters; this translates.
- * All requests may run at a time: export.c has a reader for each, up to a bound.
+ * All requests may run at a time: export.c has a reader for each, up to a bound; of a branch
+ * branch_server.c has the lock.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -21,17 +23,18 @@
 
 #include "../lib/segment_format.h"
 #include "../lib/seq.h"
-#include "export.h"
+#include "branch_server.h"
 
 #define THREAD_MODEL NBDKIT_THREAD_MODEL_PARALLEL
 
 /* More than there are processors gain nothing (docs/EXPORT.md), and each takes memory. */
 #define READERS_DEFAULT_MAX 4
 
-static char *store, *group, *point, *only;
-static bool force;
+static char *store, *group, *point, *only, *branch;
+static bool force, create;
 static unsigned int readers;	/* 0: not said */
 static struct export *export;
+static struct branch_server *server;	/* in place of it, with branch= */
 
 /* -- configuration -- */
 
@@ -65,10 +68,12 @@ static int blkship_config(const char *key, const char *value)
 		return take(&point, key, value);
 	if (strcmp(key, "volume") == 0)
 		return take(&only, key, value);
-	if (strcmp(key, "force") == 0) {
+	if (strcmp(key, "branch") == 0)
+		return take(&branch, key, value);
+	if (strcmp(key, "force") == 0 || strcmp(key, "create") == 0) {
 		int yes = nbdkit_parse_bool(value);
 
-		force = yes > 0;
+		*(*key == 'f' ? &force : &create) = yes > 0;
 		return yes < 0 ? -1 : 0;
 	}
 	if (strcmp(key, "readers") == 0) {
@@ -79,21 +84,36 @@ static int blkship_config(const char *key, const char *value)
 		nbdkit_error("readers=%s: from 1 to %d", value, EXPORT_MAX_READERS);
 		return -1;
 	}
-	nbdkit_error("unknown parameter %s=; there are store=, group=, point=, volume=, force= and readers=", key);
+	nbdkit_error("unknown parameter %s=; there are store=, group=, point=, branch=, create=, volume=, force= and readers=", key);
 	return -1;
 }
 
 static int blkship_config_complete(void)
 {
-	if (store && group)
-		return 0;
-	nbdkit_error("%s= is missing: store=DIR group=NAME [point=WHEN] are wanted",
-		     store ? "group" : "store");
-	return -1;
+	if (!store || !group) {
+		nbdkit_error("%s= is missing: store=DIR group=NAME [point=WHEN] are wanted",
+			     store ? "group" : "store");
+		return -1;
+	}
+	if (create && !branch) {
+		nbdkit_error("create= is for a branch; name it with branch=NAME");
+		return -1;
+	}
+	if (branch && point && !create) {
+		nbdkit_error("a branch knows its point; point= is for create=true");
+		return -1;
+	}
+	return 0;
 }
 
 static void blkship_cleanup(void)
 {
+	int ret = branch_server_close(server);
+
+	if (ret < 0)
+		nbdkit_error("branch %s of group %s: what was written since the last flush may be lost: %s",
+			     branch, group, strerror(-ret));
+	server = NULL;
 	export_close(export);
 	export = NULL;
 }
@@ -104,6 +124,7 @@ static void blkship_unload(void)
 	free(group);
 	free(point);
 	free(only);
+	free(branch);
 }
 
 /* -- exports -- */
@@ -134,7 +155,8 @@ static int no_volume(const char *name)
 
 static int choose_volumes(void)
 {
-	nr_volumes = export_volumes(export, &volumes);
+	nr_volumes = server ? branch_server_volumes(server, &volumes) :
+			      export_volumes(export, &volumes);
 	if (!only)
 		return 0;
 	if (!volume_by_name(only))
@@ -144,8 +166,7 @@ static int choose_volumes(void)
 	return 0;
 }
 
-/* Before nbdkit goes into the background: what is wrong is said where it was started. */
-static int blkship_get_ready(void)
+static int open_point(void)
 {
 	char text[512], why[POINT_TEXT_BYTES];
 
@@ -154,28 +175,59 @@ static int blkship_get_ready(void)
 		nbdkit_error("group= and point= are too long");
 		return -1;
 	}
+	if (export_open(store, text, force, readers, &export, why) < 0) {
+		nbdkit_error("%s; nothing is exported", why);
+		return -1;
+	}
+	return 0;
+}
+
+static int open_branch(void)
+{
+	char why[POINT_TEXT_BYTES];
+
+	if (branch_server_open(store, group, branch, create ? point ? point : "latest" : NULL,
+			       force, readers, &server, why) == 0)
+		return 0;
+	nbdkit_error("%s; nothing is exported", why);
+	return -1;
+}
+
+/* Before nbdkit goes into the background: what is wrong is said where it was started. */
+static int blkship_get_ready(void)
+{
 	if (!readers) {
 		long processors = sysconf(_SC_NPROCESSORS_ONLN);
 
 		readers = processors < 1 ? 1 : processors < READERS_DEFAULT_MAX ? processors :
 			  READERS_DEFAULT_MAX;
 	}
-	if (export_open(store, text, force, readers, &export, why) < 0) {
-		nbdkit_error("%s; nothing is exported", why);
+	if ((branch ? open_branch() : open_point()) < 0)
 		return -1;
-	}
 	return choose_volumes();
+}
+
+/* Threads do not survive a fork. */
+static int blkship_after_fork(void)
+{
+	int ret = server ? branch_server_start(server) : 0;
+
+	if (ret < 0)
+		nbdkit_error("branch %s of group %s: its threads cannot be started: %s", branch,
+			     group, strerror(-ret));
+	return ret < 0 ? -1 : 0;
 }
 
 /* "erp at 2026-11-22T13:03:07.250000000Z (seq:1:4711)" */
 static void describe(char *text, size_t bytes)
 {
-	const char *name;
-	const struct point *p = export_point(export, &name);
+	const char *name = group;
+	const struct point *p = server ? branch_server_point(server) : export_point(export, &name);
 	char when[40];
 
 	when_utc(p->time_ns, when, sizeof(when));
-	snprintf(text, bytes, "%s at %s (seq:%u:%" PRIu64 ")%s", name, when,
+	snprintf(text, bytes, "%s%s%s%s at %s (seq:%u:%" PRIu64 ")%s", server ? "branch " : "",
+		 server ? branch : "", server ? " of " : "", name, when,
 		 seq_incarnation(p->seq), seq_number(p->seq),
 		 p->degraded ? "; degraded: some sectors are unreadable" : "");
 }
@@ -235,7 +287,10 @@ static int blkship_block_size(void *handle, uint32_t *minimum, uint32_t *preferr
 	return 0;
 }
 
-/* A point never changes: what one connection reads, all do. */
+/*
+ * A point never changes: what one connection reads, all do. Of a branch there is one copy, and
+ * a flush is for what all have written.
+ */
 static int blkship_can_multi_conn(void *handle)
 {
 	return 1;
@@ -267,6 +322,14 @@ static int read_whole(const struct export_volume *v, void *buf, size_t bytes, ui
 	return ret < 0 ? read_failed(v, &fault, ret) : 0;
 }
 
+static int read_branch(const struct export_volume *v, void *buf, size_t bytes, uint64_t offset)
+{
+	struct export_fault fault;
+	int ret = branch_server_read(server, v, offset, buf, bytes, &fault);
+
+	return ret < 0 ? read_failed(v, &fault, ret) : 0;
+}
+
 /* A part of one sector. */
 static int read_part(const struct export_volume *v, uint8_t *buf, size_t bytes, uint64_t offset)
 {
@@ -284,6 +347,8 @@ static int blkship_pread(void *handle, void *buf, uint32_t count, uint64_t offse
 	uint8_t *at = buf;
 	size_t part = offset % SECTOR_BYTES ? SECTOR_BYTES - offset % SECTOR_BYTES : 0;
 
+	if (server)
+		return read_branch(v, buf, count, offset);
 	if (part > count)
 		part = count;
 	if (part && read_part(v, at, part, offset) < 0)
@@ -321,7 +386,9 @@ static int blkship_extents(void *handle, uint32_t count, uint64_t offset, uint32
 	struct extents_request request = {
 		.extents = extents, .one = flags & NBDKIT_FLAG_REQ_ONE,
 	};
-	int ret = export_extents(export, handle, offset, count, add_extent, &request);
+	int ret = server ?
+		branch_server_extents(server, handle, offset, count, add_extent, &request) :
+		export_extents(export, handle, offset, count, add_extent, &request);
 
 	if (ret < 0) {
 		nbdkit_error("group %s: extents at byte %" PRIu64 ": %s", group, offset,
@@ -331,21 +398,85 @@ static int blkship_extents(void *handle, uint32_t count, uint64_t offset, uint32
 	return ret < 0 || request.failed ? -1 : 0;
 }
 
+/* -- writing, to a branch -- */
+
+static int blkship_is_branch(void *handle)
+{
+	return server != NULL;
+}
+
+static int blkship_can_fua(void *handle)
+{
+	return server ? NBDKIT_FUA_NATIVE : NBDKIT_FUA_NONE;
+}
+
+static int write_failed(const struct export_volume *v, const char *what, uint64_t offset, int ret)
+{
+	nbdkit_error("group %s branch %s volume %s: %s at byte %" PRIu64 ": %s", group, branch,
+		     v->name, what, offset, strerror(-ret));
+	nbdkit_set_error(ret == -ENOSPC || ret == -ENOMEM ? -ret : EIO);
+	return -1;
+}
+
+static int flush(const struct export_volume *v)
+{
+	int ret = branch_server_flush(server);
+
+	return ret < 0 ? write_failed(v, "flush", 0, ret) : 0;
+}
+
+static int blkship_flush(void *handle, uint32_t flags)
+{
+	return flush(handle);
+}
+
+static int blkship_pwrite(void *handle, const void *buf, uint32_t count, uint64_t offset,
+			  uint32_t flags)
+{
+	int ret = branch_server_write(server, handle, offset, buf, count);
+
+	if (ret < 0)
+		return write_failed(handle, "write", offset, ret);
+	return flags & NBDKIT_FLAG_FUA ? flush(handle) : 0;
+}
+
+static int blkship_trim(void *handle, uint32_t count, uint64_t offset, uint32_t flags)
+{
+	int ret = branch_server_zero(server, handle, offset, count, true);
+
+	if (ret < 0)
+		return write_failed(handle, "trim", offset, ret);
+	return flags & NBDKIT_FLAG_FUA ? flush(handle) : 0;
+}
+
+/* Zeroes cost what a trim costs, so the client's leave to trim is not needed. */
+static int blkship_zero(void *handle, uint32_t count, uint64_t offset, uint32_t flags)
+{
+	int ret = branch_server_zero(server, handle, offset, count, false);
+
+	if (ret < 0)
+		return write_failed(handle, "zero", offset, ret);
+	return flags & NBDKIT_FLAG_FUA ? flush(handle) : 0;
+}
+
 static struct nbdkit_plugin plugin = {
 	.name = "blkship",
-	.longname = "blkship recovery points",
-	.description = "a group of volumes as it was at a recovery point, read-only",
+	.longname = "blkship recovery points and branches",
+	.description = "a group of volumes as it was at a recovery point, read-only, or a branch of one",
 	.config = blkship_config,
 	.config_complete = blkship_config_complete,
 	.config_help =
 		"store=DIR      (required) a target's store, or a copy of it\n"
 		"group=NAME     (required) of the group\n"
 		"point=WHEN     latest (the default), -5m, 14:03:07, seq:1:4711, ...\n"
+		"branch=NAME    a branch of the group, writable; only one process can serve it\n"
+		"create=BOOL    make the branch of point= if it is not there\n"
 		"volume=NAME    only this one; needed with filters that keep data, such as cow\n"
 		"force=BOOL     also a point that is known to be damaged\n"
 		"readers=N      how many reads at a time (default: processors, at most 4); each\n"
 		"               takes memory for an index\n",
 	.get_ready = blkship_get_ready,
+	.after_fork = blkship_after_fork,
 	.cleanup = blkship_cleanup,
 	.unload = blkship_unload,
 	.list_exports = blkship_list_exports,
@@ -357,6 +488,16 @@ static struct nbdkit_plugin plugin = {
 	.can_multi_conn = blkship_can_multi_conn,
 	.pread = blkship_pread,
 	.extents = blkship_extents,
+	.can_write = blkship_is_branch,
+	.can_flush = blkship_is_branch,
+	.can_trim = blkship_is_branch,
+	.can_zero = blkship_is_branch,
+	.can_fast_zero = blkship_is_branch,
+	.can_fua = blkship_can_fua,
+	.pwrite = blkship_pwrite,
+	.flush = blkship_flush,
+	.trim = blkship_trim,
+	.zero = blkship_zero,
 };
 
 NBDKIT_REGISTER_PLUGIN(plugin)

@@ -378,10 +378,9 @@ int branch_durable(const struct branch *b, uint64_t ordinal)
 	return ret ? ret : -EAGAIN;
 }
 
-bool branch_due(const struct branch *b)
+uint64_t branch_due_ns(const struct branch *b)
 {
-	return b->open_writes &&
-	       b->env->ops->monotonic_ns(b->env) - b->open_since_ns >= BRANCH_CUT_NS;
+	return b->open_writes ? b->open_since_ns + BRANCH_CUT_NS : 0;
 }
 
 uint64_t branch_unsynced_bytes(const struct branch *b)

@@ -24,7 +24,7 @@ struct branch;
 
 #define BRANCH_CUT_BYTES	(16u << 20)	/* a batch is closed when it has so much, ... */
 #define BRANCH_CUT_WRITES	65536		/* ... so many writes, ... */
-#define BRANCH_CUT_NS		UINT64_C(1000000000) /* ... or when branch_due() says so */
+#define BRANCH_CUT_NS		UINT64_C(1000000000) /* ... or when branch_due_ns() has come */
 #define BRANCH_MAX_WRITE_BYTES	(64u << 20)
 
 /**
@@ -68,8 +68,8 @@ int branch_flush(struct branch *b, uint64_t *ordinal);
 /** branch_durable - 0: up to @ordinal all is; -EAGAIN not yet; other -errno: never */
 int branch_durable(const struct branch *b, uint64_t ordinal);
 
-/** branch_due - the open batch has waited for long enough: branch_commit() */
-bool branch_due(const struct branch *b);
+/** branch_due_ns - monotonic time from which the open batch is to be closed; 0: it is empty */
+uint64_t branch_due_ns(const struct branch *b);
 
 /** branch_unsynced_bytes - data held in memory because they are not durable */
 uint64_t branch_unsynced_bytes(const struct branch *b);
