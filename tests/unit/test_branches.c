@@ -9,7 +9,7 @@
 
 #include "../../userspace/lib/seq.h"
 #include "../../userspace/store/branches.h"
-#include "../../userspace/store/manifest_format.h"
+#include "../../userspace/store/timeline_internal.h"
 #include "../host/sim_env.h"
 #include "../host/test_batch.h"
 
@@ -125,6 +125,22 @@ static void a_branch_knows_its_point_and_its_volumes(void **state)
 	assert_true(timeline_parent(tl, &parent));
 	assert_memory_not_equal(timeline_id(tl), parent.timeline, 16);
 	assert_false(timeline_parent(r.tl, &parent));
+	timeline_close(tl);
+	rig_end(&r);
+}
+
+/* Of an encrypted group nothing is written in clear: who has no key cannot write. */
+static void a_branch_needs_the_keys_of_its_parent(void **state)
+{
+	struct timeline *tl;
+	struct rig r;
+
+	rig_begin(&r, 1);
+	assert_int_equal(manifest_add_key(&r.tl->manifest, (const uint8_t *)"the key's name.."), 0);
+	assert_int_equal(create(&r, "test", 10), 0);
+	assert_int_equal(timeline_open(r.env, "/tl/branches/test", 0, NULL, &tl, why), 0);
+	assert_non_null(timeline_missing_key(tl));
+	assert_memory_equal(timeline_missing_key(tl), "the key's name..", 16);
 	timeline_close(tl);
 	rig_end(&r);
 }
@@ -284,6 +300,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_branch_knows_its_point_and_its_volumes),
+		cmocka_unit_test(a_branch_needs_the_keys_of_its_parent),
 		cmocka_unit_test(what_cannot_be_a_branch_is_refused),
 		cmocka_unit_test(dropping_costs_the_same_however_large_and_leaves_nothing),
 		cmocka_unit_test(segments_without_a_manifest_are_kept),

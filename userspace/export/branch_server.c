@@ -271,6 +271,14 @@ static int open_parent(struct branch_server *s, const char *store, const char *g
 	return ret;
 }
 
+/* What was encrypted in the group is not to lie here in clear. */
+static int check_keys(struct branch_server *s, char *why)
+{
+	if (!timeline_missing_key(branch_timeline(s->branch)))
+		return 0;
+	return complain(why, -ENOKEY, s, "its group is encrypted, and a key of it is not there");
+}
+
 /* By the branch's manifest, which has the ids of the parent. */
 static int take_volumes(struct branch_server *s, char *why)
 {
@@ -354,6 +362,8 @@ int branch_server_open(const char *store, const char *group, const char *name,
 		ret = open_branch(s, dir, why);
 	if (ret == 0)
 		ret = open_parent(s, store, group, nr_readers, why);
+	if (ret == 0)
+		ret = check_keys(s, why);
 	if (ret == 0)
 		ret = take_volumes(s, why);
 	if (ret < 0) {

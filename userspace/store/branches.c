@@ -172,8 +172,7 @@ static int make_manifest(struct env *env, const char *dir, struct timeline *pare
 
 	memcpy(record.timeline, timeline_id(parent), sizeof(record.timeline));
 	env->ops->random(env, id, sizeof(id));
-	ret = manifest_create_branch(&m, env, dir, id, timeline_owner(parent), &record, volumes,
-				     parent->manifest.nr_volumes, why);
+	ret = manifest_create_branch(&m, env, dir, id, &parent->manifest, &record, volumes, why);
 	manifest_close(&m);
 	return ret;
 }

@@ -498,29 +498,44 @@ int manifest_create(struct manifest *m, struct env *env, const char *dir, const 
 	return ret;
 }
 
-int manifest_create_branch(struct manifest *m, struct env *env, const char *dir,
-			   const uint8_t *id, const char *owner,
-			   const struct manifest_parent *parent,
-			   const struct timeline_volume *volumes, size_t nr_volumes, char *why)
+/* What a branch begins with, behind its identity. */
+static int image_add_branch(struct manifest *m, const uint8_t *id, const struct manifest *of,
+			    const struct manifest_parent *parent,
+			    const struct timeline_volume *volumes)
 {
+	uint64_t now_ns = htole64(m->env->ops->realtime_ns(m->env));
+	struct manifest_grant grant = { .incarnation = htole32(1), .time_ns = now_ns };
 	struct manifest_parent raw = *parent;
-	struct manifest_grant grant = { .incarnation = htole32(1),
-					.time_ns = htole64(env->ops->realtime_ns(env)) };
-	int ret = image_begin(m, env, dir, id, owner);
-	size_t valid_bytes;
+	int ret;
 
 	raw.cut_seq = htole64(parent->cut_seq);
 	raw.time_ns = htole64(parent->time_ns);
 	memcpy(grant.instance, id, sizeof(grant.instance));
-	if (!ret)
-		ret = image_add(m, MANIFEST_PARENT, &raw, sizeof(raw));
-	for (size_t i = 0; i < nr_volumes && !ret; i++) {
+	ret = image_add(m, MANIFEST_PARENT, &raw, sizeof(raw));
+	for (size_t i = 0; i < of->nr_volumes && !ret; i++) {
 		struct manifest_volume volume = volume_raw(&volumes[i]);
 
 		ret = image_add(m, MANIFEST_VOLUME, &volume, sizeof(volume));
 	}
+	for (size_t i = 0; i < of->nr_keys && !ret; i++) {
+		struct manifest_key key = { .time_ns = now_ns };
+
+		memcpy(key.id, of->keys[i].id, sizeof(key.id));
+		ret = image_add(m, MANIFEST_KEY, &key, sizeof(key));
+	}
+	return ret ? ret : image_add(m, MANIFEST_GRANT, &grant, sizeof(grant));
+}
+
+int manifest_create_branch(struct manifest *m, struct env *env, const char *dir,
+			   const uint8_t *id, const struct manifest *of,
+			   const struct manifest_parent *parent,
+			   const struct timeline_volume *volumes, char *why)
+{
+	int ret = image_begin(m, env, dir, id, of->identity.owner);
+	size_t valid_bytes;
+
 	if (!ret)
-		ret = image_add(m, MANIFEST_GRANT, &grant, sizeof(grant));
+		ret = image_add_branch(m, id, of, parent, volumes);
 	if (!ret)
 		ret = manifest_parse(m, m->image, m->image_bytes, &valid_bytes, why);
 	if (!ret)

@@ -63,13 +63,15 @@ int manifest_create(struct manifest *m, struct env *env, const char *dir, const 
 
 /**
  * manifest_create_branch - the same, for a branch; all of it appears at once
- * @parent: host order; @volumes: of the parent, by id, with the sizes they have in the branch
+ * @of: the parent's, whose owner and keys it gets
+ * @parent: host order
+ * @volumes: those of @of, with the sizes they have in the branch
  * Incarnation 1 is granted to @id.
  */
 int manifest_create_branch(struct manifest *m, struct env *env, const char *dir,
-			   const uint8_t *id, const char *owner,
+			   const uint8_t *id, const struct manifest *of,
 			   const struct manifest_parent *parent,
-			   const struct timeline_volume *volumes, size_t nr_volumes, char *why);
+			   const struct timeline_volume *volumes, char *why);
 void manifest_close(struct manifest *m);
 
 int manifest_add_volume(struct manifest *m, const char *name, uint64_t size_bytes,
