@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "run_merge.h"
 #include "segment_scan.h"
 
 #define PATH_BYTES 4096
@@ -152,68 +153,19 @@ int run_build_segment(struct env *env, const char *dir, const uint8_t *timeline,
 
 /* -- from runs -- */
 
-struct merge {
-	const struct run_pace *pace;
-	struct run runs[RUN_FAN_IN];
-	struct run_stream streams[RUN_FAN_IN];
-	struct run_entry heads[RUN_FAN_IN];
-	bool more[RUN_FAN_IN];
-	size_t nr;
-};
-
-/* The next entry of input @i, if there is one. */
-static int merge_advance(struct merge *m, size_t i)
+static int merge_write(struct run_merge *m, struct run_writer *w)
 {
-	int ret = run_stream_next(&m->streams[i], &m->heads[i]);
+	struct run_entry e;
+	int ret;
 
-	m->more[i] = ret == 0;
-	return ret == -ENOENT ? 0 : ret;
-}
-
-/* Input with the entry that is next; nr: none. */
-static size_t merge_first(const struct merge *m)
-{
-	size_t first = m->nr;
-
-	for (size_t i = 0; i < m->nr; i++)
-		if (m->more[i] && (first == m->nr ||
-				   run_entry_compare(&m->heads[i], &m->heads[first]) < 0))
-			first = i;
-	return first;
-}
-
-static int merge_begin(struct merge *m, struct env *env, const char *dir, const uint8_t *timeline,
-		       const struct manifest_run *inputs, size_t *failed)
-{
-	int ret = 0;
-
-	for (size_t i = 0; i < m->nr && !ret; i++) {
-		*failed = i;
-		ret = run_open(env, dir, timeline, &inputs[i], &m->runs[i]);
-		if (!ret)
-			ret = run_stream_begin(&m->streams[i], &m->runs[i]);
-		if (!ret)
-			ret = merge_advance(m, i);
-	}
-	return ret;
-}
-
-static int merge_write(struct merge *m, struct run_writer *w, size_t *failed)
-{
-	size_t i;
-	int ret = 0;
-
-	while (!ret && (i = merge_first(m)) < m->nr) {
-		*failed = m->nr;
-		ret = run_writer_add(w, &m->heads[i]);
+	while ((ret = run_merge_next(m, &e)) == 0) {
+		ret = run_writer_add(w, &e);
 		if (ret == -EBADMSG)	/* out of order: its fault */
-			*failed = i;
+			m->failed = m->current;
 		if (ret)
-			break;
-		*failed = i;
-		ret = merge_advance(m, i);
+			return ret;
 	}
-	return ret;
+	return ret == -ENOENT ? 0 : ret;
 }
 
 int run_build_merge(struct env *env, const char *dir, const uint8_t *timeline, uint64_t number,
@@ -226,31 +178,23 @@ int run_build_merge(struct env *env, const char *dir, const uint8_t *timeline, u
 		.last_segment = last->last_segment, .last_ordinal = last->last_ordinal,
 		.level = inputs[0].level + 1,
 	};
-	struct merge m = { .nr = nr };
 	struct run_writer w = { 0 };
-	size_t failed = nr;
+	struct run_merge m;
 	int ret;
 
 	memcpy(header.timeline, timeline, sizeof(header.timeline));
-	ret = merge_begin(&m, env, dir, timeline, inputs, &failed);
+	ret = run_merge_begin(&m, env, dir, timeline, inputs, nr);
 	if (!ret) {
 		ret = run_writer_begin(&w, env, dir, &header, pace);
 		if (!ret)
-			ret = merge_write(&m, &w, &failed);
-		else
-			failed = nr;
-		if (!ret) {
-			failed = nr;
+			ret = merge_write(&m, &w);
+		if (!ret)
 			ret = run_writer_finish(&w, out);
-		}
 		if (ret)
 			run_writer_abort(&w);
 	}
-	for (size_t i = 0; i < nr; i++) {
-		run_stream_end(&m.streams[i]);
-		run_close(&m.runs[i]);
-	}
-	*bad = failed < nr && (ret == -EBADMSG || ret == -ENOENT || ret == -EIO) ?
-	       inputs[failed].number : 0;
+	*bad = m.failed < nr && (ret == -EBADMSG || ret == -ENOENT || ret == -EIO) ?
+	       inputs[m.failed].number : 0;
+	run_merge_end(&m);
 	return ret;
 }
