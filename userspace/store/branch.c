@@ -487,21 +487,23 @@ int branch_next(struct branch *b, uint16_t volume, uint64_t offset_bytes,
 static int read_unit(struct branch *b, const struct place *place, void *buf, size_t bytes)
 {
 	const struct extent_source *source = place->e->source;
-	uint64_t from = place->e->data_offset + place->skip;
-	struct view_unit *u;
+	/* Of a segment that is younger than the view: nothing is packed that young. */
+	const struct view_piece piece = {
+		.length_bytes = place->skip + bytes, .unit_offset = source->unit_offset,
+		.segment = source->segment, .data_offset = place->e->data_offset,
+		.kind = EXTENT_DATA,
+	};
+	const uint8_t *data = NULL;
 	int ret;
 
 	/* What it has read ahead may be older than what has become durable since. */
 	if (b->view_durable != b->tl->points.last_ordinal)
 		b->view->window_bytes = 0;
 	b->view_durable = b->tl->points.last_ordinal;
-	ret = view_unit_get(b->view, source->segment, source->unit_offset, &u);
-	if (ret)
-		return ret;
-	if (from + bytes > u->data_bytes)
-		return -EBADMSG;
-	memcpy(buf, u->data + from, bytes);
-	return 0;
+	ret = view_piece_data(b->view, &piece, place->skip, bytes, &data);
+	if (!ret)
+		memcpy(buf, data, bytes);
+	return ret;
 }
 
 static int read_stretch(struct branch *b, uint16_t volume, const struct view_extent *e,

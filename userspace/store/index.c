@@ -76,11 +76,16 @@ int timeline_runs_reload(struct timeline *tl)
 
 	if (!ret) {
 		struct manifest_run *old = m->runs;
+		struct manifest_pack *old_packs = m->packs;
 
 		m->runs = now.runs;
 		m->nr_runs = now.nr_runs;
 		m->max_runs = now.max_runs;
 		now.runs = old;
+		m->packs = now.packs;
+		m->nr_packs = now.nr_packs;
+		m->max_packs = now.max_packs;
+		now.packs = old_packs;
 		bad_runs_renew(tl);
 	}
 	manifest_close(&now);

@@ -181,6 +181,52 @@ static int parse_parent(struct manifest *m, const void *payload)
 	return 0;
 }
 
+/* The first of @m's packs that ends at or behind a segment. */
+static size_t pack_find_at(const struct manifest *m, uint64_t segment)
+{
+	size_t low = 0, high = m->nr_packs;
+
+	while (low < high) {
+		size_t mid = (low + high) / 2;
+
+		if (m->packs[mid].last_segment < segment)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+/* In the place of those it covers; one that it covers in part would be lost. */
+static int parse_pack(struct manifest *m, const void *payload)
+{
+	const struct manifest_pack *raw = payload;
+	struct manifest_pack pack = {
+		le64toh(raw->number), le64toh(raw->first_segment), le64toh(raw->last_segment),
+		le64toh(raw->last_ordinal), le64toh(raw->points_no), le64toh(raw->nr_extents),
+		le64toh(raw->live_bytes), le64toh(raw->file_bytes) };
+	size_t from, to;
+
+	if (pack.number <= m->pack_number || pack.number == UINT64_MAX ||
+	    pack.first_segment == 0 || pack.first_segment > pack.last_segment ||
+	    pack.last_segment > UINT32_MAX || pack.last_ordinal == 0)
+		return -EBADMSG;
+	from = to = pack_find_at(m, pack.first_segment);
+	while (to < m->nr_packs && m->packs[to].first_segment <= pack.last_segment)
+		to++;
+	if (from < to && (m->packs[from].first_segment < pack.first_segment ||
+			  m->packs[to - 1].last_segment > pack.last_segment))
+		return -EBADMSG;
+	if (!array_reserve(&m->packs, &m->max_packs, m->nr_packs + 1))
+		return -ENOMEM;
+	memmove(&m->packs[from + 1], &m->packs[to], (m->nr_packs - to) * sizeof(pack));
+	m->packs[from] = pack;
+	m->nr_packs += 1 + from - to;
+	m->nr_old_records += to - from;
+	m->pack_number = pack.number;
+	return 0;
+}
+
 /* Whether a record still says something that no newer one does. */
 static bool grant_is_current(const struct manifest *m, const void *payload)
 {
@@ -202,6 +248,16 @@ static bool points_are_current(const struct manifest *m, const void *payload)
 	return le64toh(((const struct manifest_points *)payload)->number) == m->points.number;
 }
 
+static bool pack_is_current(const struct manifest *m, const void *payload)
+{
+	uint64_t number = le64toh(((const struct manifest_pack *)payload)->number);
+
+	for (size_t i = 0; i < m->nr_packs; i++)
+		if (m->packs[i].number == number)
+			return true;
+	return false;
+}
+
 /* What there can be. A type without a size is not known. */
 static const struct record_type {
 	uint32_t payload_bytes;
@@ -215,6 +271,7 @@ static const struct record_type {
 	[MANIFEST_SEGMENT_END] = { sizeof(struct manifest_segment_end), parse_end, NULL },
 	[MANIFEST_RUN] = { sizeof(struct manifest_run), parse_run, run_is_current },
 	[MANIFEST_POINTS] = { sizeof(struct manifest_points), parse_points, points_are_current },
+	[MANIFEST_PACK] = { sizeof(struct manifest_pack), parse_pack, pack_is_current },
 	[MANIFEST_PARENT] = { sizeof(struct manifest_parent), parse_parent, NULL },
 	[MANIFEST_KEY] = { sizeof(struct manifest_key), parse_key, NULL },
 };
@@ -322,8 +379,8 @@ static struct manifest_volume volume_raw(const struct timeline_volume *v)
 
 /*
  * Drop what newer records have replaced: of each volume its first stays, with what is
- * known of it now, because ids must come in order. (The newest run and points file are
- * current: so their numbers are not used again.)
+ * known of it now, because ids must come in order. (The newest run, points file and
+ * pack are current: so their numbers are not used again.)
  */
 static void image_compact(struct manifest *m)
 {
@@ -364,7 +421,7 @@ static int image_room(struct manifest *m, uint32_t bytes)
 {
 	size_t limit_bytes = m->limit_bytes - sizeof(struct manifest_header) - bytes;
 
-	if (m->image_bytes <= limit_bytes && m->nr_old_records <= OLD_RECORDS + m->nr_runs)
+	if (m->image_bytes <= limit_bytes && m->nr_old_records <= OLD_RECORDS + m->nr_runs + m->nr_packs)
 		return 0;
 	image_compact(m);
 	m->rewrite = true;
@@ -556,6 +613,7 @@ void manifest_close(struct manifest *m)
 	free(m->volumes);
 	free(m->ends);
 	free(m->runs);
+	free(m->packs);
 	free(m->keys);
 	memset(m, 0, sizeof(*m));
 }
@@ -688,6 +746,39 @@ int manifest_add_points(struct manifest *m, const struct manifest_points *points
 		return -EINVAL;
 	ret = manifest_append(m, MANIFEST_POINTS, &raw, sizeof(raw));
 	return ret ? ret : parse_points(m, &raw);
+}
+
+uint64_t manifest_next_pack(const struct manifest *m)
+{
+	return m->pack_number + 1;
+}
+
+int manifest_add_pack(struct manifest *m, const struct manifest_pack *pack)
+{
+	struct manifest_pack raw = {
+		htole64(pack->number), htole64(pack->first_segment), htole64(pack->last_segment),
+		htole64(pack->last_ordinal), htole64(pack->points_no), htole64(pack->nr_extents),
+		htole64(pack->live_bytes), htole64(pack->file_bytes) };
+	const struct manifest_pack *first = manifest_pack(m, pack->first_segment);
+	const struct manifest_pack *last = manifest_pack(m, pack->last_segment);
+	int ret;
+
+	if (pack->number != manifest_next_pack(m) ||
+	    (first && first->first_segment < pack->first_segment) ||
+	    (last && last->last_segment > pack->last_segment))
+		return -EINVAL;
+	/* Once it is in the file its number is used: nothing may fail after that. */
+	if (!array_reserve(&m->packs, &m->max_packs, m->nr_packs + 1))
+		return -ENOMEM;
+	ret = manifest_append(m, MANIFEST_PACK, &raw, sizeof(raw));
+	return ret ? ret : parse_pack(m, &raw);
+}
+
+const struct manifest_pack *manifest_pack(const struct manifest *m, uint64_t segment)
+{
+	size_t at = pack_find_at(m, segment);
+
+	return at < m->nr_packs && m->packs[at].first_segment <= segment ? &m->packs[at] : NULL;
 }
 
 const struct manifest_segment_end *manifest_end(const struct manifest *m, uint64_t number)

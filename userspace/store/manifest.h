@@ -40,7 +40,10 @@ struct manifest {
 	size_t nr_runs, max_runs;
 	uint64_t run_number;	/* highest so far */
 	struct manifest_points points;	/* the points file; number 0: none yet */
-	size_t nr_old_records;	/* in the image, of runs and points that newer ones replaced */
+	struct manifest_pack *packs;	/* valid ones, by first_segment; they never overlap */
+	size_t nr_packs, max_packs;
+	uint64_t pack_number;	/* highest so far */
+	size_t nr_old_records;	/* in the image, that newer ones replaced */
 	struct manifest_key *keys; /* in the order in which they came; the last is in use */
 	size_t nr_keys, max_keys;
 	bool has_parent;	/* it is a branch's */
@@ -106,6 +109,19 @@ int manifest_add_points(struct manifest *m, const struct manifest_points *points
 
 /** manifest_next_points - the number that no points file has had yet */
 uint64_t manifest_next_points(const struct manifest *m);
+
+/**
+ * manifest_add_pack - name a pack; from now on it stands for its segments and for the packs it
+ * covers, which must be whole
+ * @pack: its number is manifest_next_pack(); host order
+ */
+int manifest_add_pack(struct manifest *m, const struct manifest_pack *pack);
+
+/** manifest_next_pack - the number that no pack has had yet */
+uint64_t manifest_next_pack(const struct manifest *m);
+
+/** manifest_pack - the one that stands for a segment, or NULL */
+const struct manifest_pack *manifest_pack(const struct manifest *m, uint64_t segment);
 
 /** manifest_end - where a segment was given up, or NULL */
 const struct manifest_segment_end *manifest_end(const struct manifest *m, uint64_t number);

@@ -100,9 +100,10 @@ struct manifest_pack {
 	uint64_t last_ordinal;	/* in last_segment */
 	uint64_t points_no;	/* of the points file by which it was made */
 	uint64_t nr_extents;
+	uint64_t live_bytes;	/* of data pieces that were live when it was made */
 	uint64_t file_bytes;
 };
-static_assert(sizeof(struct manifest_pack) == 56, "on disk");
+static_assert(sizeof(struct manifest_pack) == 64, "on disk");
 
 struct manifest_key {
 	uint8_t  id[16];	/* as in headers of segments */

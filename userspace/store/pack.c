@@ -66,6 +66,7 @@ static void header_swap(struct pack_header *h)
 	h->last_ordinal = le64toh(h->last_ordinal);
 	h->points_no = le64toh(h->points_no);
 	h->nr_extents = le64toh(h->nr_extents);
+	h->live_bytes = le64toh(h->live_bytes);
 	h->data_end = le64toh(h->data_end);
 	h->tables_bytes = le64toh(h->tables_bytes);
 	h->nr_blocks = le32toh(h->nr_blocks);
@@ -80,7 +81,6 @@ void pack_header_encode(const struct pack_header *header, void *block)
 
 	h.magic = PACK_MAGIC;
 	h.version = PACK_VERSION;
-	h.flags = 0;
 	h.header_bytes = PACK_BLOCK_BYTES;
 	h.crc = 0;
 	header_swap(&h);
@@ -94,8 +94,8 @@ static bool header_valid(const struct pack_header *h)
 {
 	uint64_t nr_segments = h->last_segment - h->first_segment + 1;
 
-	if (h->magic != PACK_MAGIC || h->version != PACK_VERSION || h->flags ||
-	    h->header_bytes != PACK_BLOCK_BYTES)
+	if (h->magic != PACK_MAGIC || h->version != PACK_VERSION ||
+	    h->flags & ~PACK_ENCRYPTED || h->header_bytes != PACK_BLOCK_BYTES)
 		return false;
 	if (h->number == 0 || h->first_segment == 0 || h->last_segment < h->first_segment ||
 	    h->last_segment > UINT32_MAX || h->first_ordinal == 0 ||
@@ -220,14 +220,16 @@ int pack_extent_get(const void *block, unsigned int index, const struct pack_hea
 
 /* -- units -- */
 
-int pack_unit_check(const void *buf, size_t bytes, uint64_t number, uint64_t offset,
-		    struct unit_view *unit, void *data)
+int pack_cipher(const struct pack_header *header, const struct keyring *keys,
+		struct unit_cipher **out)
 {
-	/* The blocks have CRCs of their own, which are checked once it is unpacked. */
-	if (unit_decode(buf, bytes, 0, unit) || unit->header.batch_ordinal != number ||
-	    unit->header.label_seq != offset)
-		return -EBADMSG;
-	return unit_unpack(unit, data);
+	const struct unit_cipher_file file = {
+		.kind = PACK_CIPHER, .timeline = header->timeline, .number = header->number,
+		.key_id = header->key_id, .key_salt = header->key_salt,
+	};
+
+	*out = NULL;
+	return header->flags & PACK_ENCRYPTED ? unit_cipher_create(keys, &file, out) : 0;
 }
 
 const struct unit_extent *pack_unit_extent(const struct unit_view *unit, uint32_t data_offset)

@@ -12,8 +12,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "../lib/segment_format.h"
+#include "../lib/unit_cipher.h"
 #include "pack_format.h"
+
+#define PACK_CIPHER "blkship pack 1"	/* the kind of file, where its key is derived */
 
 /* Where something was: what a run says of it. */
 struct pack_origin {
@@ -53,14 +55,16 @@ void pack_extent_put(void *block, unsigned int index, const struct pack_extent *
 int pack_extent_get(const void *block, unsigned int index, const struct pack_header *pack,
 		    struct pack_extent *e);
 
-/**
- * pack_unit_check - decode and unpack the unit at @offset of pack @number
- * @buf: 8-byte aligned, what there is from @offset on; borrowed by @unit
- * @data: out, UNIT_MAX_DATA_BYTES; each block has been checked with the CRC of capture time
- * Return: 0; -EBADMSG, also for a unit that belongs elsewhere.
- */
-int pack_unit_check(const void *buf, size_t bytes, uint64_t number, uint64_t offset,
-		    struct unit_view *unit, void *data);
+/** pack_unit_belongs - whether a decoded unit is the one at @offset of pack @number */
+static inline bool pack_unit_belongs(const struct unit_view *unit, uint64_t number,
+				     uint64_t offset)
+{
+	return unit->header.batch_ordinal == number && unit->header.label_seq == offset;
+}
+
+/** pack_cipher - the key of its units; 0 and *out NULL when they are in clear; -ENOKEY; -errno */
+int pack_cipher(const struct pack_header *header, const struct keyring *keys,
+		struct unit_cipher **out);
 
 /** pack_unit_extent - the extent of a unit whose data begin at @data_offset; NULL: none do */
 const struct unit_extent *pack_unit_extent(const struct unit_view *unit, uint32_t data_offset);

@@ -10,15 +10,18 @@
 #include <assert.h>
 #include <stdint.h>
 
+#include "../lib/segment_format.h"
+
 #define PACK_MAGIC	0x314b5342u	/* "BSK1" */
 #define PACK_VERSION	1
 #define PACK_BLOCK_BYTES 4096
+#define PACK_ENCRYPTED	(1u << 0)	/* every unit in it is: docs/ENCRYPTION.md */
 #define PACK_UNIT_ALIGN	8		/* pack_extent.unit_at and .at count these */
 
 struct pack_header {		/* block 0, the rest zero */
 	uint32_t magic;
 	uint16_t version;
-	uint16_t flags;
+	uint16_t flags;		/* PACK_ENCRYPTED */
 	uint32_t header_bytes;
 	uint32_t crc;		/* of the 4096 bytes, this as 0 */
 	uint8_t  timeline[16];
@@ -29,14 +32,17 @@ struct pack_header {		/* block 0, the rest zero */
 	uint64_t last_ordinal;
 	uint64_t points_no;	/* of the points file by which it was made */
 	uint64_t nr_extents;
+	uint64_t live_bytes;	/* of data pieces that were live when it was made */
 	uint64_t data_end;	/* units lie below, the directory begins here */
 	uint64_t tables_bytes;	/* behind the directory */
 	uint32_t nr_blocks;	/* of the directory */
 	uint32_t nr_units;
 	uint32_t nr_commits;
 	uint32_t tables_crc;
+	uint8_t  key_id[FILE_KEY_ID_BYTES];	/* encrypted: which key, else 0 */
+	uint8_t  key_salt[FILE_KEY_SALT_BYTES];	/* encrypted: random, else 0 */
 };
-static_assert(sizeof(struct pack_header) == 120, "on disk");
+static_assert(sizeof(struct pack_header) == 176, "on disk");
 
 struct pack_block {		/* begins every block of the directory */
 	uint32_t crc;		/* of the 4096 bytes, this as 0 */

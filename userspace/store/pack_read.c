@@ -33,7 +33,7 @@ static int header_check(struct pack *pack, const uint8_t *timeline,
 	    h->number != want->number || h->first_segment != want->first_segment ||
 	    h->last_segment != want->last_segment || h->last_ordinal != want->last_ordinal ||
 	    h->points_no != want->points_no || h->nr_extents != want->nr_extents ||
-	    pack_header_file_bytes(h) != want->file_bytes || bytes != want->file_bytes)
+	    h->live_bytes != want->live_bytes || pack_header_file_bytes(h) != want->file_bytes || bytes != want->file_bytes)
 		return -EBADMSG;
 	return 0;
 }
@@ -62,6 +62,21 @@ void pack_close(struct pack *pack)
 	if (pack->file)
 		pack->env->ops->close(pack->env, pack->file);
 	pack->file = NULL;
+}
+
+int pack_file_cipher(struct env *env, struct env_file *file, const struct keyring *keys,
+		     struct unit_cipher **out)
+{
+	uint8_t block[PACK_BLOCK_BYTES];
+	struct pack_header header;
+	int64_t got = env->ops->read(env, file, block, sizeof(block), 0);
+
+	*out = NULL;
+	if (got < 0)
+		return got;
+	if (got < PACK_BLOCK_BYTES || pack_header_decode(block, &header))
+		return -EBADMSG;
+	return pack_cipher(&header, keys, out);
 }
 
 /* Checked blocks of the directory: how many extents, or -errno. */

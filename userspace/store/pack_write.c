@@ -8,58 +8,91 @@
 #include <string.h>
 
 #include "../lib/crc32c.h"
+#include "../lib/keyring.h"
 #include "array.h"
 
 #define PATH_BYTES 4096
 
+/* A key of its own, made with a salt that is drawn for it. */
+static int cipher_begin(struct pack_writer *w, struct env *env, const struct keyring *keys)
+{
+	struct pack_header *h = &w->header;
+
+	if (!keys)
+		return 0;
+	h->flags = PACK_ENCRYPTED;
+	memcpy(h->key_id, keyring_newest_id(keys), sizeof(h->key_id));
+	env->ops->random(env, h->key_salt, sizeof(h->key_salt));
+	return pack_cipher(h, keys, &w->cipher);
+}
+
 int pack_writer_begin(struct pack_writer *w, struct env *env, const char *dir,
-		      const struct pack_header *header, const struct run_pace *pace)
+		      const struct pack_header *header, const struct keyring *keys,
+		      const struct run_pace *pace)
 {
 	char path[PATH_BYTES];
+	int ret;
 
 	memset(w, 0, sizeof(*w));
 	w->dir = dir;
 	w->header = *header;
 	w->header.nr_units = w->header.nr_commits = 0;
+	w->header.live_bytes = 0;
 	unit_builder_reset(&w->unit);
 	w->data = malloc(UNIT_MAX_DATA_BYTES);
 	w->out = aligned_alloc(FORMAT_ALIGN_BYTES, UNIT_MAX_BYTES);
-	w->scratch = malloc(UNIT_MAX_DATA_BYTES);
+	w->scratch = aligned_alloc(FORMAT_ALIGN_BYTES, UNIT_MAX_BYTES);
 	if (!w->data || !w->out || !w->scratch)
 		return -ENOMEM;
+	ret = cipher_begin(w, env, keys);
+	if (ret)
+		return ret;
 	pack_path(path, sizeof(path), dir, header->number, 1);
 	return new_file_begin(&w->file, env, path, pace);
 }
 
 /* -- tables -- */
 
-static int tables_add(struct pack_writer *w, const void *data, size_t bytes)
-{
-	if (!array_reserve(&w->tables, &w->max_tables_bytes, w->tables_bytes + bytes))
-		return -ENOMEM;
-	memcpy(w->tables + w->tables_bytes, data, bytes);
-	w->tables_bytes += bytes;
-	return 0;
-}
-
 int pack_writer_segment(struct pack_writer *w, uint64_t last_ordinal)
 {
-	const uint64_t raw = htole64(last_ordinal);
-
-	return tables_add(w, &raw, sizeof(raw));
+	if (!array_reserve(&w->ordinals, &w->max_ordinals, w->nr_ordinals + 1))
+		return -ENOMEM;
+	w->ordinals[w->nr_ordinals++] = htole64(last_ordinal);
+	return 0;
 }
 
 int pack_writer_commit(struct pack_writer *w, const struct commit_view *commit)
 {
-	/* The gaps table follows the header as it was read. */
-	const uint8_t *record = (const uint8_t *)commit->gaps - sizeof(commit->header);
-	int ret = tables_add(w, record, commit->header.record_bytes);
+	const size_t bytes = commit->header.record_bytes;
 
-	w->header.nr_commits += !ret;
-	return ret;
+	if (!array_reserve(&w->commits, &w->max_commits_bytes, w->commits_bytes + bytes))
+		return -ENOMEM;
+	/* The gaps table follows the header as it was read. */
+	memcpy(w->commits + w->commits_bytes,
+	       (const uint8_t *)commit->gaps - sizeof(commit->header), bytes);
+	w->commits_bytes += bytes;
+	w->header.nr_commits++;
+	return 0;
 }
 
 /* -- units -- */
+
+/* The unit in w->out as it is to lie at @offset, and how long it is; -errno. */
+static int64_t unit_seal(struct pack_writer *w, size_t bytes, uint64_t offset,
+			 const uint8_t **out)
+{
+	struct unit_view unit;
+	uint8_t nonce[12];
+
+	*out = w->out;
+	if (!w->cipher)
+		return bytes;
+	if (unit_decode(w->out, bytes, 0, &unit))
+		return -EBADMSG;
+	w->file.env->ops->random(w->file.env, nonce, sizeof(nonce));
+	*out = w->scratch;
+	return unit_encrypt(w->cipher, &unit, offset, nonce, w->scratch);
+}
 
 /*
  * Write the unit in hand. Its number and offset stand where a segment's unit has the batch
@@ -70,8 +103,9 @@ static int unit_flush(struct pack_writer *w)
 	const uint64_t offset = new_file_offset(&w->file);
 	const struct unit_label label = { .batch_ordinal = w->header.number, .label_seq = offset,
 					  .codec = UNIT_LZ4 };
+	const uint8_t *unit;
 	uint32_t header_crc;
-	size_t bytes;
+	int64_t bytes;
 	int ret;
 
 	if (w->unit.nr_extents == 0)
@@ -82,7 +116,8 @@ static int unit_flush(struct pack_writer *w)
 		if (w->extents[i].kind == EXTENT_DATA)
 			w->extents[i].at = offset / PACK_UNIT_ALIGN;
 	bytes = unit_builder_finish(&w->unit, &label, w->out, w->scratch, &header_crc);
-	ret = new_file_put(&w->file, w->out, bytes);
+	bytes = unit_seal(w, bytes, offset, &unit);
+	ret = bytes < 0 ? bytes : new_file_put(&w->file, unit, bytes);
 	unit_builder_reset(&w->unit);
 	w->first_in_unit = w->nr_extents;
 	w->header.nr_units++;
@@ -105,7 +140,7 @@ static int data_add(struct pack_writer *w, struct pack_extent *e, const void *da
 			memcpy(at, data, e->length_bytes);
 			b->joinable = false;	/* each part stays an extent of its own */
 			if (unit_builder_add_data(b, e->volume, e->offset_bytes, at,
-						  e->length_bytes, crcs))
+						  e->length_bytes, crcs) == e->length_bytes)
 				return 0;
 		}
 		if (tries == 0) {
@@ -118,8 +153,8 @@ static int data_add(struct pack_writer *w, struct pack_extent *e, const void *da
 	return -EBADMSG;
 }
 
-int pack_writer_add(struct pack_writer *w, const struct pack_extent *e, const void *data,
-		    const uint32_t *crcs)
+int pack_writer_add(struct pack_writer *w, const struct pack_extent *e, uint64_t live_bytes,
+		    const void *data, const uint32_t *crcs)
 {
 	const struct pack_origin origin = pack_extent_origin(e);
 	struct pack_extent add = *e;
@@ -139,6 +174,7 @@ int pack_writer_add(struct pack_writer *w, const struct pack_extent *e, const vo
 		ret = data_add(w, &add, data, crcs);
 		if (ret)
 			return ret;
+		w->header.live_bytes += live_bytes;
 	}
 	w->extents[w->nr_extents++] = add;
 	return 0;
@@ -174,15 +210,32 @@ static int put_directory(struct pack_writer *w)
 	return ret;
 }
 
+static int put_tables(struct pack_writer *w)
+{
+	const size_t ordinals_bytes = w->nr_ordinals * sizeof(*w->ordinals);
+	uint32_t crc = crc32c(w->ordinals, ordinals_bytes);
+	int ret = new_file_put(&w->file, w->ordinals, ordinals_bytes);
+
+	if (w->nr_ordinals != w->header.last_segment - w->header.first_segment + 1)
+		return -EBADMSG;
+	w->header.tables_bytes = ordinals_bytes + w->commits_bytes;
+	w->header.tables_crc = crc32c_extend(crc, w->commits, w->commits_bytes);
+	return ret ? ret : new_file_put(&w->file, w->commits, w->commits_bytes);
+}
+
 static void writer_free(struct pack_writer *w)
 {
 	free(w->extents);
-	free(w->tables);
+	free(w->ordinals);
+	free(w->commits);
 	free(w->data);
 	free(w->out);
 	free(w->scratch);
+	unit_cipher_destroy(w->cipher);
+	w->cipher = NULL;
 	w->extents = NULL;
-	w->tables = w->data = w->out = w->scratch = NULL;
+	w->ordinals = NULL;
+	w->commits = w->data = w->out = w->scratch = NULL;
 }
 
 int pack_writer_finish(struct pack_writer *w, struct manifest_pack *out)
@@ -197,10 +250,8 @@ int pack_writer_finish(struct pack_writer *w, struct manifest_pack *out)
 	h->data_end = new_file_offset(&w->file);
 	if (!ret)
 		ret = put_directory(w);
-	h->tables_bytes = w->tables_bytes;
-	h->tables_crc = crc32c(w->tables, w->tables_bytes);
 	if (!ret)
-		ret = new_file_put(&w->file, w->tables, w->tables_bytes);
+		ret = put_tables(w);
 	if (!ret)
 		ret = put_zeroes(w);
 	pack_header_encode(h, block);
@@ -214,7 +265,7 @@ int pack_writer_finish(struct pack_writer *w, struct manifest_pack *out)
 		.number = h->number, .first_segment = h->first_segment,
 		.last_segment = h->last_segment, .last_ordinal = h->last_ordinal,
 		.points_no = h->points_no, .nr_extents = h->nr_extents,
-		.file_bytes = pack_header_file_bytes(h),
+		.live_bytes = h->live_bytes, .file_bytes = pack_header_file_bytes(h),
 	};
 	writer_free(w);
 	return 0;

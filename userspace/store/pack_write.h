@@ -21,23 +21,28 @@ struct pack_writer {
 	struct pack_extent *extents;	/* the directory to be */
 	size_t nr_extents, max_extents;
 	size_t first_in_unit;		/* of them, those of the unit in hand */
-	uint8_t *tables;		/* the ordinals, then the commits */
-	size_t tables_bytes, max_tables_bytes;
+	uint64_t *ordinals;		/* of the segments, little-endian */
+	size_t nr_ordinals, max_ordinals;
+	uint8_t *commits;
+	size_t commits_bytes, max_commits_bytes;
 	struct unit_builder unit;
 	uint8_t *data;			/* of it */
 	uint8_t *out, *scratch;
+	struct unit_cipher *cipher;	/* NULL: in clear */
 };
 
 /**
  * pack_writer_begin - begin a pack in a temporary file
  * @header: timeline, number, segments, ordinals and points_no; the rest is counted
  * @dir, @pace: borrowed until the end; @pace may be NULL
+ * @keys: its units are encrypted with the newest; NULL: they are not
  * Return: 0; -errno. Then pack_writer_abort() is still due.
  */
 int pack_writer_begin(struct pack_writer *w, struct env *env, const char *dir,
-		      const struct pack_header *header, const struct run_pace *pace);
+		      const struct pack_header *header, const struct keyring *keys,
+		      const struct run_pace *pace);
 
-/** pack_writer_segment - of each segment in turn, before all commits: its last ordinal */
+/** pack_writer_segment - of each segment in turn: its last ordinal; 0 or -ENOMEM */
 int pack_writer_segment(struct pack_writer *w, uint64_t last_ordinal);
 
 /** pack_writer_commit - a commit record to keep, as it is; by ordinal; 0 or -ENOMEM */
@@ -46,12 +51,13 @@ int pack_writer_commit(struct pack_writer *w, const struct commit_view *commit);
 /**
  * pack_writer_add - the next live part of an extent
  * @e: at and data_offset are filled in here
+ * @live_bytes: EXTENT_DATA: so much of it made it be kept
  * @data, @crcs: EXTENT_DATA: its bytes, and the CRC of capture time (host order) of each block
  *	of the volume that they touch; copied
  * Return: 0; -EBADMSG not behind the one before; -EFBIG too far out; -errno.
  */
-int pack_writer_add(struct pack_writer *w, const struct pack_extent *e, const void *data,
-		    const uint32_t *crcs);
+int pack_writer_add(struct pack_writer *w, const struct pack_extent *e, uint64_t live_bytes,
+		    const void *data, const uint32_t *crcs);
 
 /**
  * pack_writer_finish - write the rest, sync, rename, sync the directory

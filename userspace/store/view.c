@@ -10,8 +10,6 @@
 #include "timeline_internal.h"
 #include "view_internal.h"
 
-#define RELOADS 3	/* beside a writer that merges */
-
 /* The first commit with the cut says who is a member: it was so from the beginning. */
 static int take_members(struct view *v, char *why)
 {
@@ -33,9 +31,20 @@ static int take_members(struct view *v, char *why)
 	return 0;
 }
 
+/* With @gone it says when a file is not there; without, that is damage. */
+static int rest_add(struct view *v, uint64_t first, uint64_t last, uint64_t *ordinal, bool *gone,
+		    char *why)
+{
+	int ret = view_rest_add(v, first, last, ordinal, why);
+
+	if (ret == -ENOENT && gone)
+		*gone = true;
+	return ret == -ENOENT && !gone ? -EBADMSG : ret;
+}
+
 /*
  * Walk over the segments: each belongs to a run that opens, or to the rest. With @gone it
- * ends at a run that is not there, and says so.
+ * ends at a file that is not there, and says so.
  */
 static int take_segments(struct view *v, bool *gone, char *why)
 {
@@ -63,7 +72,7 @@ static int take_segments(struct view *v, bool *gone, char *why)
 				return ret;
 			} else if (ret != -ENOMEM) {
 				timeline_run_bad(v->tl, mr->number);
-				ret = view_rest_add(v, segment, mr->last_segment, &ordinal, why);
+				ret = rest_add(v, segment, mr->last_segment, &ordinal, gone, why);
 				segment = mr->last_segment + 1;
 			}
 		} else {
@@ -74,7 +83,7 @@ static int take_segments(struct view *v, bool *gone, char *why)
 				i++;
 				continue;
 			}
-			ret = view_rest_add(v, segment, last, &ordinal, why);
+			ret = rest_add(v, segment, last, &ordinal, gone, why);
 			segment = last + 1;
 		}
 	}
@@ -137,8 +146,8 @@ int view_open(struct timeline *tl, uint64_t cut_seq, struct view **out, char *wh
 	bool gone = tl->read_only;
 	int ret = 0;
 
-	/* A writer that merges removes runs: what it has in their place it has named before. */
-	for (int i = 0; i < RELOADS && gone; i++) {
+	/* A writer removes what it merged or packed: what is in its place it has named before. */
+	for (int i = 0; i < VIEW_RELOADS && gone; i++) {
 		gone = false;
 		why[0] = 0;
 		ret = open_once(tl, cut_seq, out, &gone, why);
@@ -161,6 +170,7 @@ void view_close(struct view *v)
 	if (!v)
 		return;
 	view_read_fini(v);
+	view_pack_fini(v);
 	run_cache_fini(&v->cache);
 	for (size_t i = 0; i < v->nr_runs; i++)
 		run_close(&v->runs[i].run);

@@ -55,12 +55,10 @@ static int piece_put(struct view *v, const struct view_piece *p,
 		     int (*put)(void *arg, uint64_t offset_bytes, const void *buf, size_t bytes),
 		     void *arg)
 {
-	struct view_unit *u = NULL;
-	int ret = view_unit_get(v, p->segment, p->unit_offset, &u);
+	const uint8_t *data = NULL;
+	int ret = view_piece_data(v, p, 0, p->length_bytes, &data);
 
-	if (!ret && p->data_offset + p->length_bytes > u->data_bytes)
-		ret = -EBADMSG;
-	return ret ? ret : put(arg, p->offset_bytes, u->data + p->data_offset, p->length_bytes);
+	return ret ? ret : put(arg, p->offset_bytes, data, p->length_bytes);
 }
 
 int view_copy(struct view *v, uint16_t volume,

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 
+#include "pack_read.h"
 #include "run_read.h"
 #include "view.h"
 
@@ -34,8 +35,18 @@ struct view_piece {
 	uint64_t unit_offset;	/* in the segment file */
 	uint32_t segment;
 	uint32_t data_offset;	/* EXTENT_DATA: of this piece, in the unit's data */
+	uint16_t extent_no;	/* of its extent in the unit */
 	uint8_t kind;		/* enum extent_kind */
 };
+
+/* Where the data of a piece are now: a pack may have taken the segment's place. */
+struct view_place {
+	uint64_t file;		/* number of the segment, or of the pack with VIEW_PACK_FILE */
+	uint64_t unit_offset;
+	uint32_t data_offset;	/* in the unit's data */
+};
+
+#define VIEW_PACK_FILE (UINT64_C(1) << 63)
 
 struct view_volume {
 	uint16_t id;
@@ -50,14 +61,14 @@ struct view_run {
 /* An unpacked unit. */
 struct view_unit {
 	uint64_t unit_offset;
-	uint32_t segment;	/* 0: empty */
+	uint64_t file;		/* as in a view_place; 0: empty */
 	uint32_t data_bytes;
 	uint64_t used;		/* when, for the oldest to go */
 	uint8_t *data;
 };
 
 struct view_file {
-	uint32_t segment;
+	uint64_t number;	/* as in a view_place */
 	struct env_file *file;
 	struct unit_cipher *cipher;	/* NULL: in clear, or see key_error */
 	int key_error;			/* -errno: what is encrypted in it cannot be read */
@@ -66,6 +77,8 @@ struct view_file {
 #define VIEW_SETS	128	/* a unit has its place in one of them */
 #define VIEW_WAYS	4	/* 512 units: 32 MiB, as far as used */
 #define VIEW_FILES	32
+#define VIEW_PACKS	16	/* whose directories are in hand */
+#define VIEW_RELOADS	3	/* beside a writer that merges and packs */
 #define VIEW_WINDOW_BYTES (1u << 20)
 #define VIEW_WINDOW_VERSIONS 8192	/* in a window of pieces, about */
 
@@ -89,18 +102,22 @@ struct view {
 	struct view_versions found;
 	size_t ahead;		/* versions to look for; more when it is read in order */
 
+	/* view_pack.c */
+	struct pack packs[VIEW_PACKS];	/* by number */
+	struct pack_cache *pack_cache;	/* NULL: none was needed yet */
+
 	/* view_read.c */
 	struct view_unit units[VIEW_SETS][VIEW_WAYS];
 	uint64_t clock;
 	bool units_stored;	/* the last one was not compressed */
 	uint8_t tables[512] __attribute__((aligned(8))); /* beginning of a unit */
-	uint32_t tables_segment;	/* 0: none */
+	uint64_t tables_file;	/* 0: none */
 	size_t tables_bytes;
 	uint64_t tables_offset;
 	struct view_file files[VIEW_FILES];
 	uint8_t *clear;		/* what a unit has encrypted */
 	uint8_t *window;	/* part of a segment file */
-	uint32_t window_segment;
+	uint64_t window_file;
 	uint64_t window_offset;
 	size_t window_bytes;
 };
@@ -130,6 +147,8 @@ int view_versions_sweep(const struct view_versions *versions,
 /*
  * Read segments [@first, @last], or up to the last durable commit, and add to the rest what
  * of them is at or below the cut. *ordinal: in, before @first; out, the last one read.
+ * Return: 0; -ENOENT a file is gone: a writer has perhaps put another in its place; -EBADMSG;
+ * -errno.
  */
 int view_rest_add(struct view *v, uint64_t first, uint64_t last, uint64_t *ordinal, char *why);
 
@@ -145,10 +164,22 @@ int view_window(struct view *v, const struct view_volume *volume, uint64_t offse
 /* The first piece in hand that ends past @offset_bytes; nr_pieces: none. */
 size_t view_find(const struct view *v, uint64_t offset_bytes);
 
+/* -- view_pack.c -- */
+
+void view_pack_fini(struct view *v);
+
+/* An open pack that the manifest names, good until the next call; 0, -ENOENT, -EBADMSG, -errno. */
+int view_pack_get(struct view *v, const struct manifest_pack *named, const struct pack **out);
+
+/* Where the data of a piece are; 0; -ENOENT the file is gone; -EBADMSG; -errno. */
+int view_pack_place(struct view *v, const struct view_piece *p, struct view_place *out);
+
 /* -- view_read.c -- */
 
 void view_read_fini(struct view *v);
-/* An unpacked and checked unit, good until the next call. */
-int view_unit_get(struct view *v, uint32_t segment, uint64_t offset, struct view_unit **out);
+
+/* The data of a piece, from @skip on, checked; @bytes of them are good until the next call. */
+int view_piece_data(struct view *v, const struct view_piece *p, uint64_t skip, uint64_t bytes,
+		    const uint8_t **out);
 
 #endif

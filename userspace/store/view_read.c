@@ -37,36 +37,49 @@ void view_read_fini(struct view *v)
 	free(v->window);
 }
 
-static int file_get(struct view *v, uint32_t segment, struct view_file **out)
+static int file_open(struct view *v, uint64_t number, struct view_file *f)
 {
-	struct view_file *f = &v->files[segment % VIEW_FILES];
 	char path[PATH_BYTES];
 	int ret;
 
+	if (number & VIEW_PACK_FILE)
+		pack_path(path, sizeof(path), v->tl->dir, number & ~VIEW_PACK_FILE, 0);
+	else
+		segment_path(path, sizeof(path), v->tl->dir, number);
+	ret = v->env->ops->open(v->env, path, ENV_READ, &f->file);
+	if (ret)
+		f->file = NULL;
+	return ret;
+}
+
+static int file_get(struct view *v, uint64_t number, struct view_file **out)
+{
+	struct view_file *f = &v->files[number % VIEW_FILES];
+	int ret;
+
 	*out = f;
-	if (f->file && f->segment == segment)
+	if (f->file && f->number == number)
 		return 0;
 	file_drop(v, f);
-	segment_path(path, sizeof(path), v->tl->dir, segment);
-	ret = v->env->ops->open(v->env, path, ENV_READ, &f->file);
-	if (ret) {
-		f->file = NULL;
-		return ret == -ENOENT ? -EBADMSG : ret;
-	}
-	f->segment = segment;
+	ret = file_open(v, number, f);
+	if (ret)
+		return ret;
+	f->number = number;
 	/* Without keys nobody expects more of a unit in clear than that its CRCs are right. */
 	f->key_error = -ENOKEY;
-	if (v->tl->keys)
+	if (v->tl->keys && number & VIEW_PACK_FILE)
+		f->key_error = pack_file_cipher(v->env, f->file, v->tl->keys, &f->cipher);
+	else if (v->tl->keys)
 		f->key_error = segment_cipher(v->env, f->file, v->tl->keys, &f->cipher);
 	return 0;
 }
 
 /* All bytes in hand from @offset on, @need at least if the file has them. */
-static int64_t window_at(struct view *v, uint32_t segment, uint64_t offset, size_t need,
+static int64_t window_at(struct view *v, uint64_t number, uint64_t offset, size_t need,
 			 const uint8_t **at)
 {
 	uint64_t end = v->window_offset + v->window_bytes;
-	bool same = v->window_segment == segment && v->window_bytes;
+	bool same = v->window_file == number && v->window_bytes;
 	struct view_file *file;
 	size_t want;
 	int64_t got;
@@ -84,14 +97,14 @@ static int64_t window_at(struct view *v, uint32_t segment, uint64_t offset, size
 			return -ENOMEM;
 	}
 	v->window_bytes = 0;
-	ret = file_get(v, segment, &file);
+	ret = file_get(v, number, &file);
 	if (ret)
 		return ret;
 	v->window_offset = offset / BLOCK_BYTES * BLOCK_BYTES;
 	got = v->env->ops->read(v->env, file->file, v->window, want, v->window_offset);
 	if (got < 0)
 		return got;
-	v->window_segment = segment;
+	v->window_file = number;
 	v->window_bytes = got;
 	end = v->window_offset + got;
 	if (offset >= end)
@@ -101,9 +114,9 @@ out:
 	return end - offset;
 }
 
-static struct view_unit *unit_set(struct view *v, uint32_t segment, uint64_t offset)
+static struct view_unit *unit_set(struct view *v, const struct view_place *place)
 {
-	uint64_t hash = (offset / FORMAT_ALIGN_BYTES ^ (uint64_t)segment << 40) *
+	uint64_t hash = (place->unit_offset / FORMAT_ALIGN_BYTES ^ place->file << 40) *
 			0x9e3779b97f4a7c15u;
 
 	return v->units[hash >> 32 & (VIEW_SETS - 1)];
@@ -119,7 +132,7 @@ static struct view_unit *unit_slot(struct view_unit *set)
 			oldest = &set[i];
 	if (!oldest->data)
 		oldest->data = malloc(UNIT_MAX_DATA_BYTES);
-	oldest->segment = 0;
+	oldest->file = 0;
 	return oldest->data ? oldest : NULL;
 }
 
@@ -129,11 +142,11 @@ static bool unit_is_plain(const struct unit_view *unit)
 	return unit->header.codec == UNIT_STORED && !unit->seal;
 }
 
-/* Content of a unit at @offset, if it is encrypted and can be read. */
-static int unit_clear(struct view *v, uint32_t segment, uint64_t offset, struct unit_view *unit)
+/* Content of a unit, if it is encrypted and can be read. */
+static int unit_clear(struct view *v, const struct view_place *place, struct unit_view *unit)
 {
 	struct view_file *f;
-	int ret = file_get(v, segment, &f);
+	int ret = file_get(v, place->file, &f);
 
 	if (ret)
 		return ret;
@@ -141,12 +154,22 @@ static int unit_clear(struct view *v, uint32_t segment, uint64_t offset, struct 
 		return unit->seal ? f->key_error : 0;
 	if (!v->clear)
 		v->clear = malloc(UNIT_MAX_BYTES);
-	return v->clear ? unit_decrypt(f->cipher, unit, offset, v->clear) : -ENOMEM;
+	if (!v->clear)
+		return -ENOMEM;
+	return unit_decrypt(f->cipher, unit, place->unit_offset, v->clear);
 }
 
-int view_unit_get(struct view *v, uint32_t segment, uint64_t offset, struct view_unit **out)
+/* A pack's unit says where it lies. */
+static bool unit_belongs(const struct unit_view *unit, const struct view_place *place)
 {
-	struct view_unit *set = unit_set(v, segment, offset), *u;
+	return !(place->file & VIEW_PACK_FILE) ||
+	       pack_unit_belongs(unit, place->file & ~VIEW_PACK_FILE, place->unit_offset);
+}
+
+/* An unpacked and checked unit, good until the next call. */
+static int unit_get(struct view *v, const struct view_place *place, struct view_unit **out)
+{
+	struct view_unit *set = unit_set(v, place), *u;
 	struct unit_view unit;
 	const uint8_t *at = NULL;
 	int64_t seen;
@@ -155,20 +178,20 @@ int view_unit_get(struct view *v, uint32_t segment, uint64_t offset, struct view
 
 	for (size_t i = 0; i < VIEW_WAYS; i++) {
 		u = &set[i];
-		if (u->segment == segment && u->unit_offset == offset) {
+		if (u->file == place->file && u->unit_offset == place->unit_offset) {
 			u->used = ++v->clock;
 			*out = u;
 			return 0;
 		}
 	}
-	seen = window_at(v, segment, offset, UNIT_MAX_BYTES, &at);
+	seen = window_at(v, place->file, place->unit_offset, UNIT_MAX_BYTES, &at);
 	if (seen < 0)
 		return seen;
 	/* The blocks have CRCs of their own, which are checked once it is unpacked. */
-	if (unit_decode(at, seen, 0, &unit))
+	if (unit_decode(at, seen, 0, &unit) || !unit_belongs(&unit, place))
 		return -EBADMSG;
 	plain = unit_is_plain(&unit);
-	ret = unit_clear(v, segment, offset, &unit);
+	ret = unit_clear(v, place, &unit);
 	if (ret)
 		return ret;
 	u = unit_slot(set);
@@ -176,8 +199,8 @@ int view_unit_get(struct view *v, uint32_t segment, uint64_t offset, struct view
 		return -ENOMEM;
 	if (unit_unpack(&unit, u->data))
 		return -EBADMSG;
-	u->segment = segment;
-	u->unit_offset = offset;
+	u->file = place->file;
+	u->unit_offset = place->unit_offset;
 	u->data_bytes = unit.header.data_bytes;
 	u->used = ++v->clock;
 	v->units_stored = plain;
@@ -199,52 +222,54 @@ static const struct unit_extent *extent_with(const struct unit_view *unit, uint3
 }
 
 /* Header and tables of a unit, unless they are longer than most. Good until the next call. */
-static int tables_get(struct view *v, uint32_t segment, uint64_t offset, struct unit_view *out)
+static int tables_get(struct view *v, const struct view_place *place, struct unit_view *out)
 {
-	uint64_t window_end = v->window_offset + v->window_bytes;
+	uint64_t window_end = v->window_offset + v->window_bytes, offset = place->unit_offset;
 	struct view_file *file;
 	int64_t got = sizeof(v->tables);
 	int ret;
 
-	if (v->tables_segment != segment || v->tables_offset != offset) {
-		v->tables_segment = 0;
-		if (v->window_segment == segment && offset >= v->window_offset &&
+	if (v->tables_file != place->file || v->tables_offset != offset) {
+		v->tables_file = 0;
+		if (v->window_file == place->file && offset >= v->window_offset &&
 		    offset + sizeof(v->tables) <= window_end) {
 			/* A copy: the window may go on before they are done with. */
 			memcpy(v->tables, v->window + (offset - v->window_offset), got);
 		} else {
-			ret = file_get(v, segment, &file);
+			ret = file_get(v, place->file, &file);
 			if (ret)
 				return ret;
 			got = v->env->ops->read(v->env, file->file, v->tables, got, offset);
 			if (got < 0)
 				return got;
 		}
-		v->tables_segment = segment;
+		v->tables_file = place->file;
 		v->tables_offset = offset;
 		v->tables_bytes = got;
 	}
-	return unit_decode_tables(v->tables, v->tables_bytes, out) ? -EAGAIN : 0;
+	if (unit_decode_tables(v->tables, v->tables_bytes, out))
+		return -EAGAIN;
+	return unit_belongs(out, place) ? 0 : -EBADMSG;
 }
 
 /*
- * Bytes of a stored unit, without reading and checking the rest of it. All lie in one
- * extent. Return: 0; -EAGAIN: take the whole unit; -EBADMSG; -errno.
+ * Bytes of a stored unit from @skip on behind @place, without reading and checking the rest of
+ * it. All lie in one extent. Return: 0; -EAGAIN: take the whole unit; -EBADMSG; -errno.
  */
-static int stored_read(struct view *v, const struct view_piece *p, uint64_t skip, void *buf,
+static int stored_read(struct view *v, const struct view_place *place, uint64_t skip, void *buf,
 		       size_t bytes)
 {
-	uint64_t data_offset = p->data_offset + skip, begin, from, to;
+	uint64_t data_offset = place->data_offset + skip, begin, from, to;
 	const struct unit_extent *e;
 	struct view_file *file;
 	struct unit_view unit;
 	const uint8_t *at;
 	int64_t seen;
-	int ret = tables_get(v, p->segment, p->unit_offset, &unit);
+	int ret = tables_get(v, place, &unit);
 
 	if (ret)
 		return ret;
-	ret = file_get(v, p->segment, &file);
+	ret = file_get(v, place->file, &file);
 	if (ret)
 		return ret;
 	/* In clear where all is encrypted: who reads the whole unit refuses it. */
@@ -258,7 +283,7 @@ static int stored_read(struct view *v, const struct view_piece *p, uint64_t skip
 	if (to > le64toh(e->length_bytes))
 		return -EBADMSG;
 	unit_part_widen(e, &from, &to);
-	seen = window_at(v, p->segment, p->unit_offset + (unit.stored - v->tables) +
+	seen = window_at(v, place->file, place->unit_offset + (unit.stored - v->tables) +
 			 le32toh(e->data_offset) + from, to - from, &at);
 	if (seen < 0)
 		return seen;
@@ -268,12 +293,67 @@ static int stored_read(struct view *v, const struct view_piece *p, uint64_t skip
 	return 0;
 }
 
+static int data_at(struct view *v, const struct view_place *place, uint64_t skip, uint64_t bytes,
+		   const uint8_t **out)
+{
+	struct view_unit *u = NULL;
+	int ret = unit_get(v, place, &u);
+
+	if (!ret && place->data_offset + skip + bytes > u->data_bytes)
+		ret = -EBADMSG;
+	if (!ret)
+		*out = u->data + place->data_offset + skip;
+	return ret;
+}
+
+/*
+ * A file that is gone was merged or packed by a writer: what is in its place it has named
+ * before. Return: whether to try again.
+ */
+static bool place_reload(struct view *v, int error, int tries)
+{
+	return error == -ENOENT && v->tl->read_only && tries < VIEW_RELOADS &&
+	       !timeline_runs_reload(v->tl);
+}
+
+int view_piece_data(struct view *v, const struct view_piece *p, uint64_t skip, uint64_t bytes,
+		    const uint8_t **out)
+{
+	struct view_place place;
+	int ret, tries = 0;
+
+	do {
+		ret = view_pack_place(v, p, &place);
+		if (!ret)
+			ret = data_at(v, &place, skip, bytes, out);
+	} while (place_reload(v, ret, tries++));
+	return ret == -ENOENT ? -EBADMSG : ret;
+}
+
+static int place_read(struct view *v, const struct view_place *place, uint64_t skip, void *buf,
+		      size_t bytes)
+{
+	const uint8_t *data = NULL;
+	int ret;
+
+	/* A guess, by the last one; a wrong one costs a read of what is then in the page cache. */
+	if (v->units_stored) {
+		ret = stored_read(v, place, skip, buf, bytes);
+		if (ret != -EAGAIN)
+			return ret;
+	}
+	ret = data_at(v, place, skip, bytes, &data);
+	if (!ret)
+		memcpy(buf, data, bytes);
+	return ret;
+}
+
 /* The part of a piece that begins @skip bytes into it. */
 static int piece_read(struct view *v, const struct view_piece *p, uint64_t skip, void *buf,
 		      size_t bytes)
 {
-	struct view_unit *u = NULL;
-	int ret;
+	struct view_place place;
+	int ret, tries = 0;
 
 	if (p->kind == EXTENT_UNREADABLE)
 		return -EIO;
@@ -281,19 +361,12 @@ static int piece_read(struct view *v, const struct view_piece *p, uint64_t skip,
 		memset(buf, 0, bytes);
 		return 0;
 	}
-	/* A guess, by the last one; a wrong one costs a read of what is then in the page cache. */
-	if (v->units_stored) {
-		ret = stored_read(v, p, skip, buf, bytes);
-		if (ret != -EAGAIN)
-			return ret;
-	}
-	ret = view_unit_get(v, p->segment, p->unit_offset, &u);
-	if (ret)
-		return ret;
-	if (p->data_offset + skip + bytes > u->data_bytes)
-		return -EBADMSG;
-	memcpy(buf, u->data + p->data_offset + skip, bytes);
-	return 0;
+	do {
+		ret = view_pack_place(v, p, &place);
+		if (!ret)
+			ret = place_read(v, &place, skip, buf, bytes);
+	} while (place_reload(v, ret, tries++));
+	return ret == -ENOENT ? -EBADMSG : ret;
 }
 
 /* What is in hand of [@offset, + *bytes); *bytes: out, how much that was. */

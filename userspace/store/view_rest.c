@@ -39,6 +39,19 @@ static int take_extent(struct collect *c, const struct footer_extent *e)
 	return view_version_add(&c->versions, &version);
 }
 
+static int take_part(struct collect *c, const struct pack_extent *e)
+{
+	const struct view_version version = {
+		.offset_bytes = e->offset_bytes, .length_bytes = e->length_bytes,
+		.label_seq = e->label_seq, .readback_no = e->readback_no,
+		.unit_offset = (uint64_t)e->unit_at * PACK_UNIT_ALIGN, .segment = e->segment,
+		.data_offset = e->from_offset, .extent_no = e->extent_no,
+		.volume = e->volume, .kind = e->kind,
+	};
+
+	return view_version_add(&c->versions, &version);
+}
+
 static int take_commit(void *arg, const struct commit_view *commit,
 		       const struct footer_extent *extents, size_t nr_extents)
 {
@@ -76,8 +89,6 @@ static int scan(struct collect *c, uint64_t number, uint64_t *ordinal, char *why
 	segment_path(path, sizeof(path), tl->dir, number);
 	ret = segment_scan(&scan);
 	segment_index_fini(&scan.index);
-	if (ret == -ENOENT)	/* the directory or the copy of it is not whole */
-		ret = -EBADMSG;
 	if (!ret && (!scan.header_valid ||
 		     (scan.damaged && scan.last_ordinal < c->view->last_ordinal)))
 		ret = -EBADMSG;
@@ -85,6 +96,37 @@ static int scan(struct collect *c, uint64_t number, uint64_t *ordinal, char *why
 		snprintf(why, TIMELINE_TEXT_BYTES, "%.120s: %s", path,
 			 scan.text[0] ? scan.text : strerror(-ret));
 	*ordinal = scan.last_ordinal;
+	return ret;
+}
+
+/* Segments [@first, @last] of a pack. */
+static int scan_pack(struct collect *c, const struct manifest_pack *named, uint64_t first,
+		     uint64_t last, uint64_t *ordinal, char *why)
+{
+	const struct view *v = c->view;
+	struct pack_tables tables = { 0 };
+	struct pack_stream stream;
+	const struct pack *pack;
+	struct pack_extent e;
+	int ret = view_pack_get(c->view, named, &pack);
+
+	if (!ret)
+		ret = pack_tables_load(pack, &tables);
+	if (!ret) {
+		*ordinal = pack_tables_ordinal(&tables, last);
+		free(tables.bytes);
+		ret = pack_stream_begin(&stream, pack);
+		while (!ret && !(ret = pack_stream_next(&stream, &e)))
+			if (e.segment >= first && e.segment <= last &&
+			    e.label_seq <= v->cut_seq && view_volume(v, e.volume))
+				ret = take_part(c, &e);
+		pack_stream_end(&stream);
+		if (ret == -ENOENT)
+			return 0;
+	}
+	if (ret)
+		snprintf(why, TIMELINE_TEXT_BYTES, "%.120s: pack %llu: %s", v->tl->dir,
+			 (unsigned long long)named->number, strerror(-ret));
 	return ret;
 }
 
@@ -118,7 +160,16 @@ int view_rest_add(struct view *v, uint64_t first, uint64_t last, uint64_t *ordin
 	for (size_t i = 0; i < v->rest.nr && !ret; i++)
 		ret = view_version_add(&c.versions, &v->rest.items[i]);
 	for (uint64_t n = first; n <= last && *ordinal < v->last_ordinal && !ret; n++) {
-		ret = scan(&c, n, ordinal, why);
+		const struct manifest_pack *named = manifest_pack(&v->tl->manifest, n);
+
+		if (named) {
+			uint64_t end = last < named->last_segment ? last : named->last_segment;
+
+			ret = scan_pack(&c, named, n, end, ordinal, why);
+			n = end;
+		} else {
+			ret = scan(&c, n, ordinal, why);
+		}
 		/* Memory goes by what is seen, not by how often it was written. */
 		if (!ret && c.versions.nr > limit) {
 			ret = versions_reduce(&c.versions);

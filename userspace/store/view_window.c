@@ -117,13 +117,19 @@ static int run_places(struct range *r, const struct run *run)
 static int run_give_up(struct view *v, size_t i)
 {
 	struct view_run vr = v->runs[i];
-	uint64_t ordinal = vr.first_ordinal - 1;
 	char why[TIMELINE_TEXT_BYTES];
-	int ret = view_rest_add(v, vr.run.header.first_segment, vr.run.header.last_segment,
-				&ordinal, why);
+	int ret = -ENOENT;
 
+	for (int tries = 0; tries <= VIEW_RELOADS && ret == -ENOENT; tries++) {
+		uint64_t ordinal = vr.first_ordinal - 1;
+
+		if (tries && (!v->tl->read_only || timeline_runs_reload(v->tl)))
+			break;
+		ret = view_rest_add(v, vr.run.header.first_segment, vr.run.header.last_segment,
+				    &ordinal, why);
+	}
 	if (ret)
-		return ret;
+		return ret == -ENOENT ? -EBADMSG : ret;
 	timeline_run_bad(v->tl, vr.run.header.number);
 	run_close(&vr.run);
 	v->runs[i] = v->runs[--v->nr_runs];
@@ -202,7 +208,7 @@ static int take_piece(void *arg, const struct view_version *seen)
 		return -ENOMEM;
 	v->pieces[v->nr_pieces++] = (struct view_piece){
 		seen->offset_bytes, seen->length_bytes, seen->unit_offset, seen->segment,
-		seen->data_offset, seen->kind };
+		seen->data_offset, seen->extent_no, seen->kind };
 	return 0;
 }
 

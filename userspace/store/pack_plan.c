@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* pack_plan - passes over the whole index: how much of each file is dead, and what lives. */
+#include "pack_plan.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "array.h"
+#include "run_merge.h"
+
+#define PACE_ENTRIES 8192	/* between two calls of the pace */
+
+typedef int entry_fn(void *arg, const struct run_entry *e, bool dead);
+
+static int pass_entries(const struct pack_index *index, struct run_merge *m, entry_fn *fn,
+			void *arg)
+{
+	const struct run_pace *pace = index->pace;
+	struct run_entry e;
+	struct thin thin;
+	uint64_t nr = 0;
+	bool dead;
+	int ret;
+
+	thin_begin(&thin, index->cuts);
+	while ((ret = run_merge_next(m, &e)) == 0) {
+		ret = thin_take(&thin, &e, &dead);
+		if (!ret)
+			ret = fn(arg, &e, dead);
+		if (!ret && pace && ++nr % PACE_ENTRIES == 0)
+			ret = pace->fn(pace->arg, PACE_ENTRIES * sizeof(e));
+		if (ret)
+			break;
+	}
+	thin_end(&thin);
+	return ret == -ENOENT ? 0 : ret;
+}
+
+static int pass(const struct pack_index *index, entry_fn *fn, void *arg)
+{
+	struct run_merge m;
+	int ret = run_merge_begin(&m, index->env, index->dir, index->timeline, index->runs,
+				  index->nr_runs);
+
+	if (!ret)
+		ret = pass_entries(index, &m, fn, arg);
+	else if (ret == -ENOENT)	/* nobody else removes runs: it is lost */
+		ret = -EBADMSG;
+	run_merge_end(&m);
+	return ret;
+}
+
+struct count {
+	struct thin_file *files;
+	size_t nr;
+};
+
+static int count_entry(void *arg, const struct run_entry *e, bool dead)
+{
+	struct count *c = arg;
+	struct thin_file *file = thin_file_find(c->files, c->nr, e->segment);
+
+	if (file)
+		thin_file_count(file, e, dead);
+	return 0;
+}
+
+int pack_plan_count(const struct pack_index *index, struct thin_file *files, size_t nr)
+{
+	struct count c = { files, nr };
+
+	return pass(index, count_entry, &c);
+}
+
+struct collect {
+	uint64_t first, last;
+	struct pack_live *live;
+	size_t nr, max, limit;
+};
+
+static int collect_entry(void *arg, const struct run_entry *e, bool dead)
+{
+	struct collect *c = arg;
+
+	if (dead || e->segment < c->first || e->segment > c->last)
+		return 0;
+	if (c->nr == c->limit)
+		return -E2BIG;
+	if (!array_reserve(&c->live, &c->max, c->nr + 1))
+		return -ENOMEM;
+	c->live[c->nr++] = pack_live_of(e);
+	return 0;
+}
+
+int pack_plan_live(const struct pack_index *index, uint64_t first, uint64_t last, size_t max,
+		   struct pack_live **live, size_t *nr)
+{
+	struct collect c = { .first = first, .last = last, .limit = max };
+	int ret = pass(index, collect_entry, &c);
+
+	if (ret) {
+		free(c.live);
+		return ret;
+	}
+	pack_live_sort(c.live, c.nr);
+	*live = c.live;
+	*nr = c.nr;
+	return 0;
+}

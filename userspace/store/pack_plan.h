@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * pack_plan - passes over the whole index: how much of each file is dead, and what lives.
+ *
+ * Fed with all runs of what is settled; feeds the choice of files (thin_choose()) and
+ * pack_build.c. Two passes, so that only the live set of what was chosen is ever in memory.
+ * Nothing of the timeline is needed: any thread may do it.
+ */
+#ifndef BLKSHIP_PACK_PLAN_H
+#define BLKSHIP_PACK_PLAN_H
+
+#include "pack_build.h"
+
+struct pack_index {
+	struct env *env;
+	const char *dir;
+	const uint8_t *timeline;
+	const struct manifest_run *runs;	/* of all finished segments, by segment */
+	size_t nr_runs;
+	const struct thin_cuts *cuts;
+	const struct run_pace *pace;		/* of bytes read; may be NULL */
+};
+
+/**
+ * pack_plan_count - for each file, the bytes it has and those that live
+ * @files: by segment; live_bytes, and data_bytes of segments, begin at 0
+ * Return: 0; -EBADMSG a run is damaged; -errno; what the pace returned.
+ */
+int pack_plan_count(const struct pack_index *index, struct thin_file *files, size_t nr);
+
+/**
+ * pack_plan_live - what lives in segments [@first, @last], by origin
+ * @max: more pieces are refused
+ * @live: out, allocated; free() it
+ * Return: 0; -E2BIG; as pack_plan_count().
+ */
+int pack_plan_live(const struct pack_index *index, uint64_t first, uint64_t last, size_t max,
+		   struct pack_live **live, size_t *nr);
+
+#endif
