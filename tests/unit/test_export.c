@@ -97,7 +97,7 @@ static void open_export(struct rig *r, const char *text, size_t readers)
 {
 	char why[POINT_TEXT_BYTES];
 
-	assert_int_equal(export_open(r->store, text, false, readers, &r->ex, why), 0);
+	assert_int_equal(export_open(r->store, text, NULL, false, readers, &r->ex, why), 0);
 	assert_int_equal(export_volumes(r->ex, &r->volume), 1);
 	assert_string_equal(r->volume->name, "data");
 	assert_int_equal(r->volume->size_bytes, VOLUME_BYTES);
@@ -229,7 +229,7 @@ static void what_is_not_there_is_refused(void **state)
 		char why[POINT_TEXT_BYTES] = "";
 		const char *store = cases[i].store ? cases[i].store : r->store;
 
-		assert_int_equal(export_open(store, cases[i].text, false, 1, &r->ex, why), cases[i].ret);
+		assert_int_equal(export_open(store, cases[i].text, NULL, false, 1, &r->ex, why), cases[i].ret);
 		assert_non_null(strstr(why, cases[i].why));
 	}
 }

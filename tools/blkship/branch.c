@@ -76,7 +76,7 @@ int cmd_branch_create(const struct command *cmd, int argc, char **argv)
 	}
 	cli_check_args(cmd, argc, 2, 2);
 	name = argv[optind + 1];
-	ret = point_named_open(cmd, store, argv[optind], force, "no branch was made", &named);
+	ret = point_named_open(cmd, store, NULL, argv[optind], force, "no branch was made", &named);
 	if (ret != CLI_DONE)
 		goto out;
 	group_dir(store, named.name.group, dir, sizeof(dir));

@@ -47,6 +47,17 @@ int cli_getopt(const struct command *cmd, int argc, char **argv, const struct op
 	}
 }
 
+bool cli_key_option(int c, const char *value, struct key_source *keys)
+{
+	if (c == CLI_OPT_KEY_FILE)
+		keys->file = value;
+	else if (c == CLI_OPT_KEY_COMMAND)
+		keys->command = value;
+	else
+		return false;
+	return true;
+}
+
 void cli_check_args(const struct command *cmd, int argc, int min, int max)
 {
 	int nr = argc - optind;

@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "../../userspace/lib/key_source.h"
+
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
 #define CLI_STORE_DEFAULT	"/var/lib/blkship-target"
@@ -36,6 +38,9 @@ struct command {
 int cmd_target_init(const struct command *cmd, int argc, char **argv);
 int cmd_token_create(const struct command *cmd, int argc, char **argv);
 int cmd_token_list(const struct command *cmd, int argc, char **argv);
+int cmd_key_create(const struct command *cmd, int argc, char **argv);
+int cmd_key_add(const struct command *cmd, int argc, char **argv);
+int cmd_key_list(const struct command *cmd, int argc, char **argv);
 int cmd_enroll(const struct command *cmd, int argc, char **argv);
 int cmd_attach(const struct command *cmd, int argc, char **argv);
 int cmd_detach(const struct command *cmd, int argc, char **argv);
@@ -60,10 +65,20 @@ int cmd_store_scrub(const struct command *cmd, int argc, char **argv);
 /* Every command has these; values outside of the letters. */
 #define CLI_OPT_JSON	256
 #define CLI_OPT_HELP	257
+#define CLI_OPT_KEY_FILE 258
+#define CLI_OPT_KEY_COMMAND 259
 #define CLI_COMMON_OPTIONS				\
 	{ "json", no_argument, NULL, CLI_OPT_JSON },	\
 	{ "help", no_argument, NULL, CLI_OPT_HELP },	\
 	{ NULL, 0, NULL, 0 }
+
+/* Those that read content have these as well. */
+#define CLI_KEY_OPTIONS							\
+	{ "key-file", required_argument, NULL, CLI_OPT_KEY_FILE },	\
+	{ "key-command", required_argument, NULL, CLI_OPT_KEY_COMMAND }
+
+/** cli_key_option - take one of them; false: it is another one */
+bool cli_key_option(int c, const char *value, struct key_source *keys);
 
 /**
  * cli_getopt - as getopt_long(), for long options

@@ -26,6 +26,7 @@ struct side {
 
 struct diff {
 	const char *store, *only;
+	struct key_source keys;
 	bool force, json;
 	struct side from, to;
 	struct progress progress;
@@ -186,7 +187,7 @@ static int compare_volumes(struct diff *d)
 static int side_open(const struct command *cmd, struct diff *d, struct side *s, const char *text)
 {
 	char why[TIMELINE_TEXT_BYTES] = "";
-	int ret = point_named_open(cmd, d->store, text, d->force, "nothing was compared", &s->named);
+	int ret = point_named_open(cmd, d->store, &d->keys, text, d->force, "nothing was compared", &s->named);
 
 	if (ret != CLI_DONE)
 		return ret;
@@ -252,6 +253,7 @@ int cmd_diff(const struct command *cmd, int argc, char **argv)
 		{ "store", required_argument, NULL, 's' },
 		{ "volume", required_argument, NULL, 'v' },
 		{ "force", no_argument, NULL, 'f' },
+		CLI_KEY_OPTIONS,
 		CLI_COMMON_OPTIONS
 	};
 	struct diff d = { .store = CLI_STORE_DEFAULT };
@@ -262,7 +264,7 @@ int cmd_diff(const struct command *cmd, int argc, char **argv)
 			d.store = optarg;
 		else if (c == 'v')
 			d.only = optarg;
-		else
+		else if (!cli_key_option(c, optarg, &d.keys))
 			d.force = true;
 	}
 	cli_check_args(cmd, argc, 2, 2);

@@ -8,6 +8,9 @@
 #include "mapping.h"
 
 #define RUN_DIR_OPTION "  --run-dir DIR      where it is remembered (default " MAPPING_RUN_DIR ")\n"
+#define KEY_OPTIONS \
+	"  --key-file FILE    keys of an encrypted store (default: key_file of its targetd.conf)\n" \
+	"  --key-command CMD  or what prints them: a program's absolute path and arguments\n"
 #define STORE_OPTION "  --store DIR        of the target (default " CLI_STORE_DEFAULT ")\n"
 
 static const struct command commands[] = {
@@ -22,6 +25,10 @@ static const struct command commands[] = {
 	  STORE_OPTION
 	  "  --expires TIME     good for 30s, 15m, 12h, 7d (default 15m, at most 30d)\n" },
 	{ "token list", cmd_token_list, "[--store DIR]", "list the tokens", STORE_OPTION },
+	{ "key create", cmd_key_create, "FILE",
+	  "make a file with a key, with which a target can encrypt what it keeps", NULL },
+	{ "key add", cmd_key_add, "FILE", "add a key, which is then used for what is new", NULL },
+	{ "key list", cmd_key_list, "FILE", "list the ids of the keys in a file", NULL },
 	{ "enroll", cmd_enroll, "--token-file FILE --target HOST[:PORT] [--config-dir DIR] [--force]",
 	  "make a key here and get a certificate for it from the target",
 	  "  --token-file FILE  holds the token; - is standard input\n"
@@ -55,7 +62,7 @@ static const struct command commands[] = {
 	{ "restore", cmd_restore,
 	  "GROUP@WHEN [--store DIR] (--output DIR [--format qcow2] | --to-device VOLUME=DEVICE ...)",
 	  "write the volumes as they were at a point",
-	  STORE_OPTION
+	  STORE_OPTION KEY_OPTIONS
 	  "  --output DIR       write DIR/VOLUME.img, raw and sparse\n"
 	  "  --format qcow2     write DIR/VOLUME.qcow2 instead, with nbdkit and qemu-img\n"
 	  "  --to-device V=DEV  write volume V over a block device; may be repeated\n"
@@ -67,12 +74,12 @@ static const struct command commands[] = {
 	  "a time means the last point at or before it.\n" },
 	{ "diff", cmd_diff, "GROUP@WHEN GROUP@WHEN [--store DIR] [--volume V]",
 	  "list the ranges in which two points differ, by content",
-	  STORE_OPTION
+	  STORE_OPTION KEY_OPTIONS
 	  "  --volume V         only this one\n"
 	  "  --force            also points that are known to be damaged\n" },
 	{ "map", cmd_map, "[GROUP@WHEN [VOLUME]] [--store DIR] [--device] [--socket PATH]",
 	  "serve a point over NBD, read-only; without a point list what is served",
-	  STORE_OPTION
+	  STORE_OPTION KEY_OPTIONS
 	  "  --device           block devices as well, through nbdfuse and loop; needs root\n"
 	  "  --socket PATH      of the server (default in the directory below)\n"
 	  "  --force            also a point that is known to be damaged\n"
@@ -84,7 +91,7 @@ static const struct command commands[] = {
 	  RUN_DIR_OPTION },
 	{ "mount", cmd_mount, "GROUP@WHEN DIR [--store DIR] [--force]",
 	  "mount all filesystems of a point: DIR/VOLUME, or DIR/VOLUME/pN for partition N",
-	  STORE_OPTION
+	  STORE_OPTION KEY_OPTIONS
 	  "  --force            also a point that is known to be damaged\n"
 	  RUN_DIR_OPTION
 	  "\n"
@@ -104,11 +111,11 @@ static const struct command commands[] = {
 	  "drop a branch and all that was written to it", STORE_OPTION },
 	{ "store check", cmd_store_check, "[GROUP]... [--store DIR] [--rebuild]",
 	  "read and check all that a store holds, mark points that need what is damaged",
-	  STORE_OPTION
+	  STORE_OPTION KEY_OPTIONS
 	  "  --rebuild          first make the index anew from the segments; not beside the daemon\n" },
 	{ "store scrub", cmd_store_scrub, "[GROUP]... [--store DIR] [--rate-mib N] [--for TIME]",
 	  "the same at a limited rate, going on where the last scrub ended",
-	  STORE_OPTION
+	  STORE_OPTION KEY_OPTIONS
 	  "  --rate-mib N       MiB a second at most (default 32)\n"
 	  "  --for TIME         end after 30m, 2h ...; also when told to by SIGINT or SIGTERM\n" },
 };

@@ -13,6 +13,7 @@
 
 struct map {
 	const char *store, *run_dir, *socket, *only;
+	struct key_source keys;
 	bool device, force, json;
 	struct point_named named;
 	struct mapping m;
@@ -154,7 +155,7 @@ static int add_volumes(struct map *map, struct view *view)
 static int map_point(struct map *map, struct view *view)
 {
 	struct mapping_request request = {
-		.run_dir = map->run_dir, .store = map->store, .named = &map->named,
+		.run_dir = map->run_dir, .store = map->store, .keys = map->keys, .named = &map->named,
 		.socket = map->socket, .force = map->force,
 	};
 	char why[MAPPING_TEXT_BYTES];
@@ -183,6 +184,7 @@ int cmd_map(const struct command *cmd, int argc, char **argv)
 		{ "device", no_argument, NULL, 'd' },
 		{ "run-dir", required_argument, NULL, 'r' },
 		{ "force", no_argument, NULL, 'f' },
+		CLI_KEY_OPTIONS,
 		CLI_COMMON_OPTIONS
 	};
 	struct map map = { .store = CLI_STORE_DEFAULT, .run_dir = MAPPING_RUN_DIR };
@@ -199,7 +201,7 @@ int cmd_map(const struct command *cmd, int argc, char **argv)
 			map.device = true;
 		else if (c == 'r')
 			map.run_dir = optarg;
-		else
+		else if (!cli_key_option(c, optarg, &map.keys))
 			map.force = true;
 	}
 	cli_check_args(cmd, argc, 0, 2);
@@ -212,7 +214,7 @@ int cmd_map(const struct command *cmd, int argc, char **argv)
 	if (map.socket && access(map.socket, F_OK) == 0)
 		return cli_fail(CLI_REFUSED, "socket %s exists; nothing was mapped; name another, or remove it",
 				map.socket);
-	ret = point_named_open(cmd, map.store, argv[optind], map.force, "nothing was mapped", &map.named);
+	ret = point_named_open(cmd, map.store, &map.keys, argv[optind], map.force, "nothing was mapped", &map.named);
 	if (ret == CLI_DONE && view_open(map.named.list.tl, map.named.point->seq, &view, why) < 0)
 		ret = cli_fail(CLI_FAILED, "group %s: %s; nothing was mapped; try another point",
 			       map.named.name.group, why);

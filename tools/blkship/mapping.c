@@ -132,6 +132,15 @@ static void server_socket(const struct mapping *m, const char *volume, char *pat
 		snprintf(path, PATH_MAX, "%s", m->socket);
 }
 
+char *mapping_key_argument(const struct key_source *keys, char *text, size_t bytes)
+{
+	if (!keys->file && !keys->command)
+		return NULL;
+	snprintf(text, bytes, "%s=%s", keys->file ? "key-file" : "key-command",
+		 keys->file ? keys->file : keys->command);
+	return text;
+}
+
 /*
  * @volume: NULL for all, read-only. A server of its own for each that can be written:
  * nbdkit's cow filter has one overlay, which all exports would share.
@@ -139,7 +148,11 @@ static void server_socket(const struct mapping *m, const char *volume, char *pat
 static int start_server(const struct mapping *m, const char *volume, char *why)
 {
 	char pid[PATH_MAX], plugin[PATH_MAX], store[PATH_MAX + 8], group[80], point[64], socket[PATH_MAX];
-	char name[NAME_BYTES + 16], only[NAME_BYTES + 16];
+	char name[NAME_BYTES + 16], only[NAME_BYTES + 16], key[PATH_MAX + 16];
+	const struct key_source keys = {
+		json_string_value(json_object_get(m->state, "key_file")),
+		json_string_value(json_object_get(m->state, "key_command")),
+	};
 	char *argv[16] = { "nbdkit", "-f", "-P", pid, "-U", socket };
 	size_t nr = 6;
 
@@ -163,6 +176,7 @@ static int start_server(const struct mapping *m, const char *volume, char *why)
 		argv[nr++] = only;
 	if (json_is_true(json_object_get(m->state, "force")))
 		argv[nr++] = "force=true";
+	argv[nr] = mapping_key_argument(&keys, key, sizeof(key));
 	return helper_start(m->dir, name, argv, volume, why);
 }
 
@@ -179,10 +193,11 @@ int mapping_create(const struct mapping_request *request, struct mapping *m, cha
 		return ret;
 	snprintf(m->socket, sizeof(m->socket), "%.500s%s", request->socket ? request->socket : m->dir,
 		 request->socket ? "" : "/nbd.sock");
-	m->state = json_pack("{s:i, s:s, s:s, s:o, s:o, s:s, s:s, s:s?, s:b, s:b, s:[]}", "schema", 1,
+	m->state = json_pack("{s:i, s:s, s:s, s:o, s:o, s:s, s:s?, s:s?, s:s, s:s?, s:b, s:b, s:[]}", "schema", 1,
 			     "name", m->name, "group", named->name.group,
 			     "seq", cli_json_seq(named->point->seq),
 			     "time", cli_json_time(named->point->time_ns), "store", request->store,
+			     "key_file", request->keys.file, "key_command", request->keys.command,
 			     "socket", m->socket, "mounted_at", request->mount_dir,
 			     "writable", request->writable, "force", request->force, "volumes");
 	ret = mapping_save(m);

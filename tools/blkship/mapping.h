@@ -42,6 +42,7 @@ struct mapping {
 struct mapping_request {
 	const char *run_dir;
 	const char *store;
+	struct key_source keys;
 	const struct point_named *named;
 	const char *socket;	/* NULL: in its directory */
 	const char *mount_dir;	/* NULL: it is not for a mount */
@@ -55,6 +56,9 @@ struct mapping_request {
  * Return: 0; -errno, then nothing is left of it. mapping_close() is due on success.
  */
 int mapping_create(const struct mapping_request *request, struct mapping *m, char *why);
+
+/** mapping_key_argument - what gives the plugin its keys, in @text; NULL: nothing does */
+char *mapping_key_argument(const struct key_source *keys, char *text, size_t bytes);
 
 /** mapping_open - one that is there, locked; -ENOENT; -EBUSY somebody works on it; -errno */
 int mapping_open(const char *run_dir, const char *name, struct mapping *m);

@@ -31,6 +31,7 @@
 
 struct mount {
 	const char *store, *run_dir;
+	struct key_source keys;
 	char dir[PATH_MAX];
 	bool force, json;
 	struct point_named named;
@@ -205,7 +206,7 @@ static int mount_tree(struct mount *mt, bool made)
 static int mount_point(struct mount *mt, struct view *view, bool made)
 {
 	struct mapping_request request = {
-		.run_dir = mt->run_dir, .store = mt->store, .named = &mt->named,
+		.run_dir = mt->run_dir, .store = mt->store, .keys = mt->keys, .named = &mt->named,
 		.mount_dir = mt->dir, .writable = true, .force = mt->force,
 	};
 	char why[MAPPING_TEXT_BYTES];
@@ -255,6 +256,7 @@ int cmd_mount(const struct command *cmd, int argc, char **argv)
 		{ "store", required_argument, NULL, 's' },
 		{ "run-dir", required_argument, NULL, 'r' },
 		{ "force", no_argument, NULL, 'f' },
+		CLI_KEY_OPTIONS,
 		CLI_COMMON_OPTIONS
 	};
 	struct mount mt = { .store = CLI_STORE_DEFAULT, .run_dir = MAPPING_RUN_DIR };
@@ -265,11 +267,11 @@ int cmd_mount(const struct command *cmd, int argc, char **argv)
 			mt.store = optarg;
 		else if (c == 'r')
 			mt.run_dir = optarg;
-		else
+		else if (!cli_key_option(c, optarg, &mt.keys))
 			mt.force = true;
 	}
 	cli_check_args(cmd, argc, 2, 2);
-	ret = point_named_open(cmd, mt.store, argv[optind], mt.force, "nothing was mounted", &mt.named);
+	ret = point_named_open(cmd, mt.store, &mt.keys, argv[optind], mt.force, "nothing was mounted", &mt.named);
 	if (ret == CLI_DONE)
 		ret = mount_checked(&mt, argv[optind + 1]);
 	point_named_close(&mt.named);

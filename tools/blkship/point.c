@@ -20,7 +20,21 @@ int point_open(const char *store, const char *group, struct point_list *list)
 	return CLI_DONE;
 }
 
-int point_named_open(const struct command *cmd, const char *store, const char *text, bool force,
+/* Before anything is written: whether all of it can be read. */
+static int take_keys(const char *store, const struct key_source *keys, bool force,
+		     const char *otherwise, struct point_named *named)
+{
+	char note[KEY_SOURCE_TEXT_BYTES], why[POINT_TEXT_BYTES];
+	int ret = key_source_for_reader(keys, store, &named->keys, note, why);
+
+	if (ret < 0)
+		return cli_fail(CLI_FAILED, "%s; %s", why, otherwise);
+	ret = point_list_set_keys(&named->list, named->name.group, named->keys, note, force, why);
+	return ret < 0 ? cli_fail(CLI_REFUSED, "%s; %s", why, otherwise) : CLI_DONE;
+}
+
+int point_named_open(const struct command *cmd, const char *store,
+		     const struct key_source *keys, const char *text, bool force,
 		     const char *otherwise, struct point_named *named)
 {
 	char why[POINT_TEXT_BYTES];
@@ -39,6 +53,9 @@ int point_named_open(const struct command *cmd, const char *store, const char *t
 	if (ret < 0)
 		return cli_fail(ret == -EKEYREJECTED ? CLI_REFUSED : cli_exit_of(ret), "%s; %s", why,
 				otherwise);
+	ret = keys ? take_keys(store, keys, force, otherwise, named) : CLI_DONE;
+	if (ret != CLI_DONE)
+		return ret;
 	if (timeline_damage(named->list.tl))
 		fprintf(stderr, "blkship: group %s is damaged: %s; points that need it are lost\n",
 			named->name.group, timeline_damage(named->list.tl));
@@ -49,4 +66,6 @@ void point_named_close(struct point_named *named)
 {
 	if (named->list.tl)
 		point_list_close(&named->list);
+	keyring_free(named->keys);
+	named->keys = NULL;
 }

@@ -28,8 +28,11 @@
 static void __attribute__((noreturn)) child(const struct qcow2_request *q)
 {
 	char plugin[PATH_MAX], store[PATH_MAX], group[80], point[64], volume[80], convert[160];
-	char *argv[] = { "nbdkit", "--exit-with-parent", "-U", "-", plugin, store, group, point, volume,
-			 q->force ? "force=true" : "force=false", "--run", convert, NULL };
+	char key[PATH_MAX + 16];
+	/* The key last: there may be none. */
+	char *argv[] = { "nbdkit", "--exit-with-parent", "-U", "-", "--run", convert, plugin, store,
+			 group, point, volume, q->force ? "force=true" : "force=false",
+			 mapping_key_argument(&q->keys, key, sizeof(key)), NULL };
 	/* Progress goes where ours does; a result is for standard output. */
 	bool terminal = isatty(STDERR_FILENO);
 

@@ -6,8 +6,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "../../userspace/lib/key_source.h"
+
 struct qcow2_request {
 	const char *store;
+	struct key_source keys;
 	const char *group;
 	uint64_t seq;		/* of the point */
 	const char *volume;

@@ -41,6 +41,7 @@ struct output {
 
 struct restore {
 	const char *store, *dir, *only;
+	struct key_source keys;
 	const char *point_text;		/* GROUP@WHEN */
 	const char *devices[MAX_OUTPUTS];	/* VOLUME=DEVICE */
 	size_t nr_devices;
@@ -342,7 +343,7 @@ static int count_data(struct restore *r, struct output *o, const struct view_ext
 static int write_qcow2(struct restore *r, struct output *o)
 {
 	const struct qcow2_request request = {
-		.store = r->store, .group = r->named.name.group, .seq = r->named.point->seq,
+		.store = r->store, .keys = r->keys, .group = r->named.name.group, .seq = r->named.point->seq,
 		.volume = o->name, .path = o->part, .force = r->force,
 	};
 	int ret = each_extent(r, o, count_data, NULL);
@@ -449,6 +450,7 @@ static int parse(const struct command *cmd, int argc, char **argv, struct restor
 		{ "format", required_argument, NULL, 'F' },
 		{ "force", no_argument, NULL, 'f' },
 		{ "dry-run", no_argument, NULL, 'n' },
+		CLI_KEY_OPTIONS,
 		CLI_COMMON_OPTIONS
 	};
 	int c;
@@ -468,6 +470,8 @@ static int parse(const struct command *cmd, int argc, char **argv, struct restor
 			r->force = true;
 		} else if (c == 'n') {
 			r->dry_run = true;
+		} else if (cli_key_option(c, optarg, &r->keys)) {
+			continue;
 		} else if (!strchr(optarg, '=') || *optarg == '=' || r->nr_devices == MAX_OUTPUTS) {
 			return cli_usage(cmd, "--to-device: '%s' is not VOLUME=DEVICE", optarg);
 		} else {
@@ -517,7 +521,7 @@ int cmd_restore(const struct command *cmd, int argc, char **argv)
 	r->store = CLI_STORE_DEFAULT;
 	ret = parse(cmd, argc, argv, r);
 	if (ret == CLI_DONE)
-		ret = point_named_open(cmd, r->store, r->point_text, r->force,
+		ret = point_named_open(cmd, r->store, &r->keys, r->point_text, r->force,
 				       "nothing was written", &r->named);
 	if (ret == CLI_DONE)
 		ret = restore_run(r);

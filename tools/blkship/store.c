@@ -28,6 +28,8 @@
 struct scrub {
 	const struct command *cmd;
 	const char *store;
+	struct key_source key_source;
+	struct keyring *keys;
 	bool json;
 	bool rebuild;		/* the index, first */
 	bool resume;		/* and end when told, keeping the place */
@@ -123,7 +125,7 @@ static void save_place(struct scrub *s, uint64_t segment)
 {
 	double now_s = progress_seconds(&s->clock);
 
-	if (!s->resume || s->check.nr_damage || now_s - s->saved_s < SAVE_SECONDS)
+	if (!s->resume || s->check.nr_damage || s->check.nr_unread || now_s - s->saved_s < SAVE_SECONDS)
 		return;
 	s->saved_s = now_s;
 	s->list.checks.next_segment = segment;
@@ -151,6 +153,35 @@ static int on_progress(void *arg, uint64_t segment, uint64_t bytes)
 	return s->ended ? -EINTR : 0;
 }
 
+/*
+ * Not all of it could be decrypted: that was no pass. What was found is kept beside what
+ * passes have found; what was not found says little.
+ */
+static int keep_found(struct scrub *s)
+{
+	struct check_state *state = &s->list.checks;
+	struct check new = { .nr_damage = 0 };
+	int ret;
+
+	check_state_fini(state);
+	ret = check_state_load(s->list.tl, state);
+	if (ret && ret != -EBADMSG)
+		return ret;
+	new.next_segment = state->next_segment;
+	new.damage = s->check.damage;
+	for (size_t i = 0; i < s->check.nr_damage; i++) {
+		bool known = false;
+
+		for (size_t j = 0; j < state->nr_found; j++)
+			known |= state->found[j].damage.segment == s->check.damage[i].segment &&
+				 state->found[j].damage.offset_bytes ==
+				 s->check.damage[i].offset_bytes;
+		if (!known)
+			new.damage[new.nr_damage++] = s->check.damage[i];
+	}
+	return check_state_add(state, &new);
+}
+
 static int group_read(struct scrub *s, char *why)
 {
 	struct check_state *state = &s->list.checks;
@@ -170,12 +201,12 @@ static int group_read(struct scrub *s, char *why)
 				   .progress = on_progress, .arg = s };
 	ret = check_run(s->list.tl, &s->check, why);
 	progress_end(&s->progress);
-	added = check_state_add(state, &s->check);
+	added = s->check.nr_unread ? keep_found(s) : check_state_add(state, &s->check);
 	if (added) {
 		snprintf(why, TIMELINE_TEXT_BYTES, "%s", strerror(-added));
 		return added;
 	}
-	if (!ret) {
+	if (!ret && !s->check.nr_unread) {
 		clock_gettime(CLOCK_REALTIME, &now);
 		check_state_end(state, now.tv_sec * (uint64_t)WHEN_NS + now.tv_nsec);
 	}
@@ -239,13 +270,14 @@ static void report_json(struct scrub *s)
 
 	for (size_t i = 0; i < state->nr_found; i++)
 		json_array_append_new(damage, damage_json(s, &state->found[i].damage));
-	json_array_append_new(s->groups, json_pack("{s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:b, s:s?, s:o}",
-		"group", s->group, "complete", !state->next_segment, "next_segment",
+	json_array_append_new(s->groups, json_pack("{s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:b, s:I, s:s?, s:o}",
+		"group", s->group, "complete", !state->next_segment && !s->check.nr_unread, "next_segment",
 		(json_int_t)state->next_segment, "read_bytes", (json_int_t)s->check.read_bytes,
 		"units", (json_int_t)s->check.nr_units, "footers_damaged",
 		(json_int_t)s->check.nr_footers_damaged, "runs_damaged",
 		(json_int_t)s->check.nr_runs_damaged, "points_file_damaged",
-		s->check.points_damaged, "history", timeline_damage(s->list.tl),
+		s->check.points_damaged, "units_unread",
+		(json_int_t)s->check.nr_unread, "history", timeline_damage(s->list.tl),
 		"damage", damage));
 }
 
@@ -272,7 +304,10 @@ static void report(struct scrub *s)
 	cli_bytes(s->check.read_bytes, size, sizeof(size));
 	printf("%s: %s read in %.1f s, %llu units", s->group, size, seconds,
 	       (unsigned long long)s->check.nr_units);
-	if (state->next_segment)
+	if (s->check.nr_unread)
+		printf("; the content of %llu is encrypted and was not verified, only that it lies there as it was written; no point is marked as checked; --key-file names the keys\n",
+		       (unsigned long long)s->check.nr_unread);
+	else if (state->next_segment)
 		printf("; goes on at segment %016llx next time\n",
 		       (unsigned long long)state->next_segment);
 	else
@@ -294,6 +329,7 @@ static void group_run(struct scrub *s, const char *group)
 		s->failed = s->failed == CLI_DONE ? ret : CLI_FAILED;
 		return;
 	}
+	timeline_set_keys(s->list.tl, s->keys, why);
 	ret = group_read(s, why);
 	if (ret < 0) {
 		cli_fail(CLI_FAILED, "group %s: %s; it was not read to its end, nothing was marked",
@@ -352,8 +388,13 @@ static void listen_to_signals(void)
 
 static int scrub_run(struct scrub *s, int argc, char **argv)
 {
+	char note[KEY_SOURCE_TEXT_BYTES], why[KEY_SOURCE_TEXT_BYTES];
 	int ret = CLI_DONE;
 
+	if (key_source_for_reader(&s->key_source, s->store, &s->keys, note, why) < 0)
+		return cli_fail(CLI_FAILED, "%s; nothing was read", why);
+	if (*note)
+		fprintf(stderr, "blkship: %s; what is encrypted cannot be verified\n", note);
 	listen_to_signals();
 	progress_begin(&s->clock, 0);
 	s->groups = s->json ? json_array() : NULL;
@@ -368,6 +409,7 @@ static int scrub_run(struct scrub *s, int argc, char **argv)
 	for (size_t i = 0; i < s->nr_names; i++)
 		free(s->names[i]);
 	free(s->names);
+	keyring_free(s->keys);
 	return ret == CLI_DONE ? s->failed : ret;
 }
 
@@ -376,6 +418,7 @@ int cmd_store_check(const struct command *cmd, int argc, char **argv)
 	static const struct option longs[] = {
 		{ "store", required_argument, NULL, 's' },
 		{ "rebuild", no_argument, NULL, 'b' },
+		CLI_KEY_OPTIONS,
 		CLI_COMMON_OPTIONS
 	};
 	struct scrub s = { .cmd = cmd, .store = CLI_STORE_DEFAULT };
@@ -384,7 +427,7 @@ int cmd_store_check(const struct command *cmd, int argc, char **argv)
 	while ((c = cli_getopt(cmd, argc, argv, longs, &s.json)) != -1) {
 		if (c == 'b')
 			s.rebuild = true;
-		else
+		else if (!cli_key_option(c, optarg, &s.key_source))
 			s.store = optarg;
 	}
 	cli_check_args(cmd, argc, 0, INT_MAX);
@@ -397,6 +440,7 @@ int cmd_store_scrub(const struct command *cmd, int argc, char **argv)
 		{ "store", required_argument, NULL, 's' },
 		{ "rate-mib", required_argument, NULL, 'r' },
 		{ "for", required_argument, NULL, 'f' },
+		CLI_KEY_OPTIONS,
 		CLI_COMMON_OPTIONS
 	};
 	struct scrub s = { .cmd = cmd, .store = CLI_STORE_DEFAULT, .resume = true };
@@ -407,6 +451,8 @@ int cmd_store_scrub(const struct command *cmd, int argc, char **argv)
 	while ((c = cli_getopt(cmd, argc, argv, longs, &s.json)) != -1) {
 		if (c == 's') {
 			s.store = optarg;
+		} else if (cli_key_option(c, optarg, &s.key_source)) {
+			continue;
 		} else if (c == 'f') {
 			if (when_duration(optarg, &s.for_s) || !s.for_s)
 				return cli_usage(cmd, "--for: '%s' is not a time like 30m", optarg);

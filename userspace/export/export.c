@@ -20,6 +20,8 @@
 
 struct export {
 	char *store, *text;
+	struct keyring *keys;
+	char key_note[KEY_SOURCE_TEXT_BYTES];
 	bool force;
 	struct point_name name;
 	struct point point;
@@ -65,7 +67,8 @@ static int open_first(struct export *ex, char *why)
 	ret = point_name_parse(ex->text, (uint64_t)now.tv_sec * WHEN_NS + now.tv_nsec, &ex->name,
 			       why);
 	if (ret == 0)
-		ret = reader_open(ex->store, &ex->name, 0, ex->force, &ex->readers[0], &point, why);
+		ret = reader_open(ex->store, &ex->name, 0, ex->keys, ex->key_note, ex->force,
+				  &ex->readers[0], &point, why);
 	if (ret < 0)
 		return ret;
 	ex->nr_readers = 1;
@@ -77,9 +80,10 @@ static int open_first(struct export *ex, char *why)
 	return ret;
 }
 
-int export_open(const char *store, const char *text, bool force, size_t nr_readers,
-		struct export **out, char *why)
+int export_open(const char *store, const char *text, const struct key_source *keys, bool force,
+		size_t nr_readers, struct export **out, char *why)
 {
+	const struct key_source none = { NULL, NULL };
 	struct export *ex = calloc(1, sizeof(*ex));
 	int ret = -ENOMEM;
 
@@ -95,10 +99,14 @@ int export_open(const char *store, const char *text, bool force, size_t nr_reade
 	if (!ex->store)
 		ex->store = strdup(store);
 	ex->text = strdup(text);
-	if (ex->store && ex->text)
-		ret = open_first(ex, why);
-	else
+	if (ex->store && ex->text) {
+		ret = key_source_for_reader(keys ? keys : &none, ex->store, &ex->keys,
+					    ex->key_note, why);
+		if (ret == 0)
+			ret = open_first(ex, why);
+	} else {
 		snprintf(why, POINT_TEXT_BYTES, "out of memory");
+	}
 	if (ret < 0) {
 		export_close(ex);
 		return ret;
@@ -115,6 +123,7 @@ void export_close(struct export *ex)
 		reader_close(ex->readers[i]);
 	pthread_cond_destroy(&ex->idle);
 	pthread_mutex_destroy(&ex->lock);
+	keyring_free(ex->keys);
 	free(ex->volumes);
 	free(ex->store);
 	free(ex->text);
@@ -171,7 +180,8 @@ static void open_another(struct export *ex)
 
 	ex->opening = true;
 	pthread_mutex_unlock(&ex->lock);
-	ret = reader_open(ex->store, &ex->name, ex->point.seq, ex->force, &r, &point, why);
+	ret = reader_open(ex->store, &ex->name, ex->point.seq, ex->keys, ex->key_note, ex->force,
+			  &r, &point, why);
 	pthread_mutex_lock(&ex->lock);
 	ex->opening = false;
 	if (ret == 0) {

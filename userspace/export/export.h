@@ -42,13 +42,15 @@ struct export_fault {
 /**
  * export_open - open a point
  * @text: GROUP@WHEN
- * @force: also one that is known to be damaged; reads fail where it is
+ * @keys: where its keys come from, as key_source_for_reader() says; NULL: not given
+ * @force: also one that is known to be damaged, or not all of whose keys are there; reads fail
+ *	where it is
  * @nr_readers: at most so many reads at a time, 1 to EXPORT_MAX_READERS
  * @why: out on failure, POINT_TEXT_BYTES
  * Return: 0 or -errno.
  */
-int export_open(const char *store, const char *text, bool force, size_t nr_readers,
-		struct export **out, char *why);
+int export_open(const char *store, const char *text, const struct key_source *keys, bool force,
+		size_t nr_readers, struct export **out, char *why);
 void export_close(struct export *ex);
 
 /** export_point - which one it became; the group's name with it */

@@ -30,7 +30,7 @@
 /* More than there are processors gain nothing (docs/EXPORT.md), and each takes memory. */
 #define READERS_DEFAULT_MAX 4
 
-static char *store, *group, *point, *only, *branch;
+static char *store, *group, *point, *only, *branch, *key_file, *key_command;
 static bool force, create;
 static unsigned int readers;	/* 0: not said */
 static struct export *export;
@@ -70,6 +70,16 @@ static int blkship_config(const char *key, const char *value)
 		return take(&only, key, value);
 	if (strcmp(key, "branch") == 0)
 		return take(&branch, key, value);
+	if (strcmp(key, "key-file") == 0) {
+		if (key_file) {
+			nbdkit_error("key-file= is given twice");
+			return -1;
+		}
+		key_file = nbdkit_realpath(value);
+		return key_file ? 0 : -1;
+	}
+	if (strcmp(key, "key-command") == 0)
+		return take(&key_command, key, value);
 	if (strcmp(key, "force") == 0 || strcmp(key, "create") == 0) {
 		int yes = nbdkit_parse_bool(value);
 
@@ -84,7 +94,7 @@ static int blkship_config(const char *key, const char *value)
 		nbdkit_error("readers=%s: from 1 to %d", value, EXPORT_MAX_READERS);
 		return -1;
 	}
-	nbdkit_error("unknown parameter %s=; there are store=, group=, point=, branch=, create=, volume=, force= and readers=", key);
+	nbdkit_error("unknown parameter %s=; there are store=, group=, point=, branch=, create=, volume=, key-file=, key-command=, force= and readers=", key);
 	return -1;
 }
 
@@ -125,6 +135,8 @@ static void blkship_unload(void)
 	free(point);
 	free(only);
 	free(branch);
+	free(key_file);
+	free(key_command);
 }
 
 /* -- exports -- */
@@ -168,6 +180,7 @@ static int choose_volumes(void)
 
 static int open_point(void)
 {
+	const struct key_source keys = { key_file, key_command };
 	char text[512], why[POINT_TEXT_BYTES];
 
 	if ((size_t)snprintf(text, sizeof(text), "%s@%s", group, point ? point : "latest") >=
@@ -175,7 +188,7 @@ static int open_point(void)
 		nbdkit_error("group= and point= are too long");
 		return -1;
 	}
-	if (export_open(store, text, force, readers, &export, why) < 0) {
+	if (export_open(store, text, &keys, force, readers, &export, why) < 0) {
 		nbdkit_error("%s; nothing is exported", why);
 		return -1;
 	}
@@ -472,6 +485,8 @@ static struct nbdkit_plugin plugin = {
 		"branch=NAME    a branch of the group, writable; only one process can serve it\n"
 		"create=BOOL    make the branch of point= if it is not there\n"
 		"volume=NAME    only this one; needed with filters that keep data, such as cow\n"
+		"key-file=FILE  keys of an encrypted store; or key-command=PROGRAM ..., which\n"
+		"               prints them (default: key_file of the store's targetd.conf)\n"
 		"force=BOOL     also a point that is known to be damaged\n"
 		"readers=N      how many reads at a time (default: processors, at most 4); each\n"
 		"               takes memory for an index\n",

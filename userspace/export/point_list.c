@@ -136,6 +136,22 @@ void point_list_close(struct point_list *list)
 	memset(list, 0, sizeof(*list));
 }
 
+int point_list_set_keys(struct point_list *list, const char *group, const struct keyring *keys,
+			const char *note, bool force, char *why)
+{
+	char id[KEY_ID_TEXT_BYTES], text[TIMELINE_TEXT_BYTES];
+	const uint8_t *missing;
+	int ret = timeline_set_keys(list->tl, keys, text);
+
+	missing = timeline_missing_key(list->tl);
+	if (ret || !missing || force)
+		return ret;
+	keyring_id_text(missing, id);
+	snprintf(why, POINT_TEXT_BYTES, "group %s: it is encrypted, and key %s is not %s%s%s; name its file with --key-file (key-file= of nbdkit); --force (force=true) reads what the keys that are there can read",
+		 group, id, keys ? "among those given" : "there", *note ? ": " : "", note);
+	return -ENOKEY;
+}
+
 const struct point *point_find(const struct point_list *list, const struct when *when)
 {
 	const struct point *found = NULL;

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "../lib/env.h"
+#include "../lib/key_source.h"
 #include "../lib/when.h"
 #include "../store/check_state.h"
 #include "../store/timeline.h"
@@ -54,6 +55,17 @@ struct point_list {
  */
 int point_list_open(const char *store, const char *group, struct point_list *list, char *why);
 void point_list_close(struct point_list *list);
+
+/**
+ * point_list_set_keys - with what content is read
+ * @keys: borrowed until point_list_close(); NULL: none
+ * @note: why there are no others, or ""
+ * @force: also with keys that do not read all of it
+ * @why: out on failure, POINT_TEXT_BYTES
+ * Return: 0; -ENOKEY content is, or may be, encrypted with a key that is not among them.
+ */
+int point_list_set_keys(struct point_list *list, const char *group, const struct keyring *keys,
+			const char *note, bool force, char *why);
 
 /** point_find - what is meant by @when; NULL: there is none */
 const struct point *point_find(const struct point_list *list, const struct when *when);

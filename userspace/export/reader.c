@@ -92,7 +92,7 @@ static int open_view(struct reader *r, const struct point_name *name, uint64_t s
 }
 
 int reader_open(const char *store, const struct point_name *name, uint64_t seq,
-		bool force, struct reader **out, const struct point **point, char *why)
+		const struct keyring *keys, const char *note, bool force, struct reader **out, const struct point **point, char *why)
 {
 	struct reader *r = calloc(1, sizeof(*r));
 	int ret;
@@ -102,6 +102,8 @@ int reader_open(const char *store, const struct point_name *name, uint64_t seq,
 		return -ENOMEM;
 	}
 	ret = point_list_open(store, name->group, &r->list, why);
+	if (ret == 0)
+		ret = point_list_set_keys(&r->list, name->group, keys, note, force, why);
 	if (ret == 0)
 		ret = open_view(r, name, seq, force, point, why);
 	if (ret < 0) {

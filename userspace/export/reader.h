@@ -28,13 +28,14 @@ struct reader {
 /**
  * reader_open - open a point
  * @name: which; if @seq is not 0 it is the one with that cut, whatever the name says now
- * @force: also one that is known to be damaged
+ * @keys: borrowed as long as the reader is there; @note: as of point_list_set_keys()
+ * @force: also one that is known to be damaged, or not all of whose keys are there
  * @point: out, valid as long as the reader
  * @why: out on failure, POINT_TEXT_BYTES
  * Not for several threads at a time. Return: 0 or -errno.
  */
 int reader_open(const char *store, const struct point_name *name, uint64_t seq,
-		bool force, struct reader **out, const struct point **point, char *why);
+		const struct keyring *keys, const char *note, bool force, struct reader **out, const struct point **point, char *why);
 void reader_close(struct reader *r);
 
 /** reader_segment - the file that was looked at last; "" if none was */

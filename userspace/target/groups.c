@@ -22,6 +22,7 @@ struct group {
 struct groups {
 	struct env *env;
 	char *dir;
+	const struct keyring *keys;
 	void (*progress)(void *arg, struct group *g, void *live);
 	void *arg;
 	TAILQ_HEAD(, group) list;
@@ -39,6 +40,7 @@ int groups_create(const struct groups_params *params, struct groups **out)
 		return -ENOMEM;
 	}
 	gs->env = params->env;
+	gs->keys = params->keys;
 	gs->progress = params->progress;
 	gs->arg = params->arg;
 	TAILQ_INIT(&gs->list);
@@ -99,12 +101,17 @@ static int group_open(struct groups *gs, const char *name, const char *identity,
 	free(dir);
 	if (ret < 0)
 		goto err;
+	ret = timeline_set_keys(g->tl, gs->keys, why);
+	if (ret < 0)
+		goto err_close;
 	g->gs = gs;
 	strcpy(g->name, name);
 	timeline_on_progress(g->tl, group_progress, g);
 	TAILQ_INSERT_TAIL(&gs->list, g, link);
 	*out = g;
 	return 0;
+err_close:
+	timeline_close(g->tl);
 err:
 	if (ret == -ENOMEM)
 		snprintf(why, GROUP_TEXT_BYTES, "out of memory");

@@ -22,6 +22,7 @@ struct group;
 struct groups_params {
 	struct env *env;
 	const char *dir;	/* holds one directory a group */
+	const struct keyring *keys; /* content is encrypted with; borrowed; NULL: none */
 	/* A group's timeline moved; @live is who feeds it, or NULL. */
 	void (*progress)(void *arg, struct group *g, void *live);
 	void *arg;

@@ -17,6 +17,7 @@
 
 #include "../lib/container_of.h"
 #include "../lib/env_posix.h"
+#include "../lib/key_source.h"
 #include "../lib/log.h"
 #include "../lib/loop.h"
 #include "../lib/pki.h"
@@ -43,6 +44,8 @@ struct options {
 	char *store;		/* absolute */
 	char listen[128];
 	const char *port_file;
+	char *key_file, *key_command;	/* of targetd.conf */
+	struct keyring *keys;		/* NULL: what is kept is not encrypted */
 };
 
 struct daemon {
@@ -61,6 +64,10 @@ static int conf_line(void *arg, const char *section, const char *name, const cha
 			snprintf(o->listen, sizeof(o->listen), "%s", value);
 		return 1;
 	}
+	if (strcmp(section, "target") == 0 && strcmp(name, "key_file") == 0 && !o->key_file)
+		return (o->key_file = strdup(value)) != NULL;
+	if (strcmp(section, "target") == 0 && strcmp(name, "key_command") == 0 && !o->key_command)
+		return (o->key_command = strdup(value)) != NULL;
 	return 0;	/* not known: an error, with its line */
 }
 
@@ -72,12 +79,30 @@ static int conf_read(struct options *o)
 	snprintf(path, sizeof(path), "%s/targetd.conf", o->store);
 	line = access(path, F_OK) < 0 ? 0 : ini_parse(path, conf_line, o);
 	if (line) {
-		log_error("%s:%d: not understood; nothing was started; [target] with listen = ADDRESS:PORT is what may be there",
+		log_error("%s:%d: not understood; nothing was started; [target] with listen = ADDRESS:PORT, key_file = FILE or key_command = PROGRAM ... is what may be there, each once",
 			  path, line);
 		return -EINVAL;
 	}
 	if (!o->listen[0])
 		strcpy(o->listen, LISTEN_DEFAULT);
+	return 0;
+}
+
+static int keys_load(struct options *o)
+{
+	const struct key_source source = { o->key_file, o->key_command };
+	char id[KEY_ID_TEXT_BYTES], why[KEY_SOURCE_TEXT_BYTES];
+	int ret = key_source_load(&source, &o->keys, why);
+
+	if (ret < 0) {
+		log_error("store %s: %s; nothing was started; see key_file and key_command in its targetd.conf",
+			  o->store, why);
+		return ret;
+	}
+	if (o->keys) {
+		keyring_id_text(keyring_newest_id(o->keys), id);
+		log_info("store %s: what comes in is encrypted with key %s", o->store, id);
+	}
 	return 0;
 }
 
@@ -238,6 +263,7 @@ static int daemon_start(const struct options *o, int lock)
 {
 	struct daemon d = { .hung = false };
 	struct server_params params = { .store = o->store, .listen = o->listen,
+					.keys = o->keys,
 					.stopped = on_stopped, .arg = &d };
 	char why[SERVER_TEXT_BYTES];
 	uint16_t port;
@@ -300,9 +326,14 @@ int main(int argc, char **argv)
 	if (ret == 0)
 		ret = lock = store_lock(o.store);
 	if (ret >= 0)
+		ret = keys_load(&o);
+	if (ret >= 0)
 		ret = daemon_start(&o, lock);
 	if (lock >= 0)
 		close(lock);
+	keyring_free(o.keys);
+	free(o.key_file);
+	free(o.key_command);
 	free(o.store);
 	return ret < 0 ? 1 : 0;
 }

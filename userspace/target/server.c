@@ -492,11 +492,11 @@ static int load_certificates(struct server *sv, char *why)
 	return ret;
 }
 
-static int open_groups(struct server *sv)
+static int open_groups(struct server *sv, const struct keyring *keys)
 {
 	char *dir = join(sv->store, "groups");
 	const struct groups_params params = {
-		.env = sv->env, .dir = dir, .progress = server_progress, .arg = sv,
+		.env = sv->env, .dir = dir, .keys = keys, .progress = server_progress, .arg = sv,
 	};
 	int ret = dir ? groups_create(&params, &sv->groups) : -ENOMEM;
 
@@ -538,7 +538,7 @@ int server_create(const struct server_params *params, struct server **out, uint1
 	ret = load_certificates(sv, why);
 	if (ret < 0)
 		goto err_free;
-	ret = open_groups(sv);
+	ret = open_groups(sv, params->keys);
 	if (ret < 0)
 		goto err_tls;
 	ret = indexer_create(sv->loop, sv->groups, &sv->indexer);

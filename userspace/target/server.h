@@ -14,6 +14,7 @@
 #include "../lib/env.h"
 #include "../lib/loop.h"
 
+struct keyring;
 struct server;
 
 #define SERVER_TEXT_BYTES 512
@@ -23,6 +24,7 @@ struct server_params {
 	struct env *env;
 	const char *store;	/* directory made by `blkship target init` */
 	const char *listen;	/* ADDRESS:PORT */
+	const struct keyring *keys; /* of what is kept; borrowed; NULL: in clear */
 	void (*stopped)(void *arg);
 	void *arg;
 };
