@@ -265,7 +265,7 @@ static int open_parent(struct branch_server *s, const char *store, const char *g
 	snprintf(text, sizeof(text), "%.60s@seq:%u:%llu", group, seq_incarnation(parent.cut_seq),
 		 (unsigned long long)seq_number(parent.cut_seq));
 	/* Whether damage is accepted was asked when it was made. */
-	ret = export_open(store, text, true, nr_readers, &s->parent, why);
+	ret = export_open(store, text, NULL, true, nr_readers, &s->parent, why);
 	if (ret == 0 && memcmp(export_timeline(s->parent), parent.timeline, 16) != 0)
 		ret = complain(why, -EUCLEAN, s, "it is of another history than the group's, which has the same name; it cannot be used here");
 	return ret;
