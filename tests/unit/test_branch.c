@@ -124,6 +124,68 @@ static void expect_content(const struct content *want)
 	}
 }
 
+/* Where there is nothing but zeroes it says so; stretches go on to the end. */
+static void expect_kinds(struct view *view, uint16_t volume, const uint8_t *want)
+{
+	struct view_extent e;
+	uint64_t at = 0;
+
+	while (view_next(view, volume, at, &e) == 0) {
+		assert_true(e.offset_bytes == at && e.length_bytes > 0);
+		assert_int_not_equal(e.kind, VIEW_NOTHING);
+		for (uint64_t i = 0; i < e.length_bytes && e.kind != EXTENT_DATA; i++)
+			assert_int_equal(want[at + i], 0);
+		at += e.length_bytes;
+	}
+	assert_int_equal(at, VOLUME_BYTES);
+}
+
+struct copied {
+	uint8_t bytes[VOLUME_BYTES];
+};
+
+static int take_copy(void *arg, uint64_t offset_bytes, const void *buf, size_t bytes)
+{
+	struct copied *c = arg;
+
+	for (size_t i = 0; i < bytes; i++)
+		assert_int_equal(c->bytes[offset_bytes + i], 0);	/* once only */
+	memcpy(c->bytes + offset_bytes, buf, bytes);
+	return 0;
+}
+
+/* Points of the branch are seen as any others, with the parent behind them. */
+static void expect_views(void)
+{
+	static uint8_t got[VOLUME_BYTES];
+	static struct copied copied;
+	const struct timeline_commit *commits;
+	struct timeline *tl;
+	struct view *view;
+	uint64_t offset;
+	size_t nr;
+
+	assert_int_equal(timeline_open(r.env, BRANCH, TIMELINE_READ_ONLY, NULL, &tl, why), 0);
+	nr = timeline_commits(tl, &commits);
+	for (size_t i = nr ? below(nr) : 0; i < nr; i += 1 + below(nr)) {
+		assert_true(commits[i].listed);
+		assert_int_equal(view_open(tl, commits[i].cut_seq, &view, why), 0);
+		for (uint16_t v = 0; v < VOLUMES; v++) {
+			const uint8_t *want = r.at[commits[i].ordinal].bytes[v];
+			uint64_t from = below(SECTORS) * 512;
+
+			assert_int_equal(view_read(view, v, from, got, VOLUME_BYTES - from), 0);
+			assert_memory_equal(got, want + from, VOLUME_BYTES - from);
+			memset(copied.bytes, 0, VOLUME_BYTES);
+			assert_int_equal(view_copy(view, v, take_copy, &copied, &offset), 0);
+			assert_memory_equal(copied.bytes, want, VOLUME_BYTES);
+			expect_kinds(view, v, want);
+		}
+		view_close(view);
+	}
+	timeline_close(tl);
+}
+
 /* What it says it has not is as in the parent; stretches follow one another to the end. */
 static void expect_stretches(void)
 {
@@ -265,6 +327,7 @@ static void expect_a_commit(void)
 	r.now = r.at[r.nr_commits];
 	expect_content(&r.now);
 	expect_stretches();
+	expect_views();
 }
 
 /* One life; with a fault writing ends early, and reading goes on. */

@@ -134,6 +134,8 @@ static int open_once(struct timeline *tl, uint64_t cut_seq, struct view **out, b
 	ret = take_members(v, why);
 	if (!ret)
 		ret = take_segments(v, gone, why);
+	if (!ret)
+		ret = view_parent_open(v, why);
 	if (ret)
 		view_close(v);
 	else
@@ -169,6 +171,8 @@ void view_close(struct view *v)
 {
 	if (!v)
 		return;
+	if (v->parent_tl)
+		view_parent_close(v);
 	view_read_fini(v);
 	view_pack_fini(v);
 	run_cache_fini(&v->cache);
@@ -237,7 +241,9 @@ static int stretch(struct view *v, uint16_t volume, uint64_t offset_bytes, uint8
 
 int view_next(struct view *v, uint16_t volume, uint64_t offset_bytes, struct view_extent *out)
 {
-	return stretch(v, volume, offset_bytes, EXTENT_ZERO, out);
+	int ret = stretch(v, volume, offset_bytes, v->parent ? VIEW_NOTHING : EXTENT_ZERO, out);
+
+	return ret || out->kind != VIEW_NOTHING ? ret : view_parent_next(v, volume, out);
 }
 
 int view_next_written(struct view *v, uint16_t volume, uint64_t offset_bytes,

@@ -18,6 +18,7 @@ struct view;
 
 /**
  * view_open - open the runs, and index the segments that have none
+ * Of a branch also its parent, which shows through where the branch has nothing.
  * @tl: borrowed until view_close
  * @cut_seq: of a commit; the caller has checked that it is listed
  * Return: 0; -ENOENT no durable commit has this cut; -EBADMSG a segment is damaged (@why
@@ -46,7 +47,10 @@ uint64_t view_size(const struct view *v, uint16_t volume);
 
 #define VIEW_NOTHING 0
 
-/** view_next_written - the same, with the kind VIEW_NOTHING where nothing was ever shipped */
+/**
+ * view_next_written - the same, with the kind VIEW_NOTHING where nothing was ever shipped
+ * Of a branch: where it has nothing of its own.
+ */
 int view_next_written(struct view *v, uint16_t volume, uint64_t offset_bytes,
 		      struct view_extent *out);
 

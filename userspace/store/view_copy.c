@@ -83,5 +83,5 @@ int view_copy(struct view *v, uint16_t volume,
 		}
 	}
 	free(s.pieces);
-	return ret;
+	return ret || !v->parent ? ret : view_parent_copy(v, volume, put, arg, offset_bytes);
 }

@@ -85,6 +85,8 @@ struct view_file {
 struct view {
 	struct env *env;
 	struct timeline *tl;
+	struct timeline *parent_tl;	/* of a branch: what shows through, and ... */
+	struct view *parent;		/* ... its view, where the branch begins; or NULL */
 	uint64_t cut_seq;
 	uint64_t last_ordinal;	/* of what was durable when it was opened */
 	struct view_volume *volumes;
@@ -129,6 +131,20 @@ const struct view_volume *view_volume(const struct view *v, uint16_t id);
  * volumes that its manifest gives a size. Whatever came later is not looked at.
  */
 int view_open_until(struct timeline *tl, uint64_t ordinal, struct view **out, char *why);
+
+/* -- view_parent.c: all but the first only with a parent -- */
+
+/* Open the parent's view, if it is of a branch; what was opened is closed with the view. */
+int view_parent_open(struct view *v, char *why);
+void view_parent_close(struct view *v);
+
+/* In the place of a stretch of nothing, what the parent has there. */
+int view_parent_next(struct view *v, uint16_t volume, struct view_extent *out);
+
+/* view_copy() of what shows through. */
+int view_parent_copy(struct view *v, uint16_t volume,
+		     int (*put)(void *arg, uint64_t offset_bytes, const void *buf, size_t bytes),
+		     void *arg, uint64_t *offset_bytes);
 
 /* -- view_version.c -- */
 

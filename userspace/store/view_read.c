@@ -400,15 +400,9 @@ static int pieces_read(struct view *v, uint64_t offset_bytes, uint8_t *at, size_
 	return 0;
 }
 
-int view_read(struct view *v, uint16_t volume, uint64_t offset_bytes, void *buf, size_t bytes)
+static int read_own(struct view *v, const struct view_volume *vol, uint64_t offset_bytes,
+		    uint8_t *at, size_t bytes)
 {
-	const struct view_volume *vol = view_volume(v, volume);
-	uint8_t *at = buf;
-
-	if (offset_bytes % SECTOR_BYTES || bytes % SECTOR_BYTES)
-		return -EINVAL;
-	if (!vol || offset_bytes > vol->size_bytes || bytes > vol->size_bytes - offset_bytes)
-		return -ERANGE;
 	while (bytes) {
 		size_t part = bytes;
 		int ret = view_window(v, vol, offset_bytes, offset_bytes + bytes);
@@ -422,4 +416,39 @@ int view_read(struct view *v, uint16_t volume, uint64_t offset_bytes, void *buf,
 		bytes -= part;
 	}
 	return 0;
+}
+
+static int read_over_parent(struct view *v, const struct view_volume *vol, uint64_t offset_bytes,
+			    uint8_t *at, size_t bytes)
+{
+	while (bytes) {
+		struct view_extent e;
+		int ret = view_next_written(v, vol->id, offset_bytes, &e);
+
+		if (ret)
+			return ret;
+		if (e.length_bytes > bytes)
+			e.length_bytes = bytes;
+		ret = e.kind == VIEW_NOTHING ?
+		      view_read(v->parent, vol->id, offset_bytes, at, e.length_bytes) :
+		      read_own(v, vol, offset_bytes, at, e.length_bytes);
+		if (ret)
+			return ret;
+		at += e.length_bytes;
+		offset_bytes += e.length_bytes;
+		bytes -= e.length_bytes;
+	}
+	return 0;
+}
+
+int view_read(struct view *v, uint16_t volume, uint64_t offset_bytes, void *buf, size_t bytes)
+{
+	const struct view_volume *vol = view_volume(v, volume);
+
+	if (offset_bytes % SECTOR_BYTES || bytes % SECTOR_BYTES)
+		return -EINVAL;
+	if (!vol || offset_bytes > vol->size_bytes || bytes > vol->size_bytes - offset_bytes)
+		return -ERANGE;
+	return v->parent ? read_over_parent(v, vol, offset_bytes, buf, bytes) :
+			   read_own(v, vol, offset_bytes, buf, bytes);
 }
