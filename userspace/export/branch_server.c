@@ -255,7 +255,7 @@ static int open_branch(struct branch_server *s, const char *dir, char *why)
 }
 
 static int open_parent(struct branch_server *s, const char *store, const char *group,
-		       size_t nr_readers, char *why)
+		       const struct key_source *keys, size_t nr_readers, char *why)
 {
 	struct timeline_parent parent;
 	char text[128];
@@ -265,18 +265,31 @@ static int open_parent(struct branch_server *s, const char *store, const char *g
 	snprintf(text, sizeof(text), "%.60s@seq:%u:%llu", group, seq_incarnation(parent.cut_seq),
 		 (unsigned long long)seq_number(parent.cut_seq));
 	/* Whether damage is accepted was asked when it was made. */
-	ret = export_open(store, text, NULL, true, nr_readers, &s->parent, why);
+	ret = export_open(store, text, keys, true, nr_readers, &s->parent, why);
 	if (ret == 0 && memcmp(export_timeline(s->parent), parent.timeline, 16) != 0)
 		ret = complain(why, -EUCLEAN, s, "it is of another history than the group's, which has the same name; it cannot be used here");
 	return ret;
 }
 
 /* What was encrypted in the group is not to lie here in clear. */
-static int check_keys(struct branch_server *s, char *why)
+static int take_keys(struct branch_server *s, char *why)
 {
-	if (!timeline_missing_key(branch_timeline(s->branch)))
+	struct timeline *tl = branch_timeline(s->branch);
+	char id[KEY_ID_TEXT_BYTES], text[128 + KEY_ID_TEXT_BYTES], reason[TIMELINE_TEXT_BYTES];
+	const uint8_t *missing = NULL;
+	int ret = 0;
+
+	if (export_keys(s->parent))
+		ret = timeline_set_keys(tl, export_keys(s->parent), reason);
+	if (ret < 0)
+		return complain(why, ret, s, reason);
+	missing = timeline_missing_key(tl);
+	if (!missing)
 		return 0;
-	return complain(why, -ENOKEY, s, "its group is encrypted, and a key of it is not there");
+	keyring_id_text(missing, id);
+	snprintf(text, sizeof(text), "it is encrypted, and key %s is not there; name its file with key-file=",
+		 id);
+	return complain(why, -ENOKEY, s, text);
 }
 
 /* By the branch's manifest, which has the ids of the parent. */
@@ -337,8 +350,8 @@ static struct branch_server *server_create(void)
 }
 
 int branch_server_open(const char *store, const char *group, const char *name,
-		       const char *point, bool force, size_t nr_readers,
-		       struct branch_server **out, char *why)
+		       const char *point, const struct key_source *keys, bool force,
+		       size_t nr_readers, struct branch_server **out, char *why)
 {
 	struct branch_server *s = server_create();
 	char group_dir[PATH_BYTES / 2], dir[PATH_BYTES], *real;
@@ -361,9 +374,9 @@ int branch_server_open(const char *store, const char *group, const char *name,
 	if (ret == 0)
 		ret = open_branch(s, dir, why);
 	if (ret == 0)
-		ret = open_parent(s, store, group, nr_readers, why);
+		ret = open_parent(s, store, group, keys, nr_readers, why);
 	if (ret == 0)
-		ret = check_keys(s, why);
+		ret = take_keys(s, why);
 	if (ret == 0)
 		ret = take_volumes(s, why);
 	if (ret < 0) {

@@ -22,14 +22,16 @@ struct branch_server;
  * branch_server_open - open a branch for writing
  * @store, @group, @name: which
  * @point: WHEN: make it of that point of the group if it is not there; NULL: it has to be
+ * @keys: as export_open(); the branch is encrypted with them, and cannot do with less than its
+ *	parent had
  * @force: although the point is known to be damaged
  * @nr_readers: of the parent, as export_open()
  * @why: out on failure, POINT_TEXT_BYTES
  * No thread is started yet, so a daemon may fork. Return: 0 or -errno.
  */
 int branch_server_open(const char *store, const char *group, const char *name,
-		       const char *point, bool force, size_t nr_readers,
-		       struct branch_server **out, char *why);
+		       const char *point, const struct key_source *keys, bool force,
+		       size_t nr_readers, struct branch_server **out, char *why);
 
 /** branch_server_start - start its threads: 0 or -errno */
 int branch_server_start(struct branch_server *s);

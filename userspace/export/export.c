@@ -136,6 +136,11 @@ const struct point *export_point(const struct export *ex, const char **group)
 	return &ex->point;
 }
 
+const struct keyring *export_keys(const struct export *ex)
+{
+	return ex->keys;
+}
+
 const uint8_t *export_timeline(const struct export *ex)
 {
 	return timeline_id(ex->readers[0]->list.tl);

@@ -56,6 +56,9 @@ void export_close(struct export *ex);
 /** export_point - which one it became; the group's name with it */
 const struct point *export_point(const struct export *ex, const char **group);
 
+/** export_keys - what it is read with; borrowed, may be NULL */
+const struct keyring *export_keys(const struct export *ex);
+
 /** export_timeline - id of the timeline, 16 bytes */
 const uint8_t *export_timeline(const struct export *ex);
 

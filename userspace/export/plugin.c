@@ -197,10 +197,11 @@ static int open_point(void)
 
 static int open_branch(void)
 {
+	const struct key_source keys = { key_file, key_command };
 	char why[POINT_TEXT_BYTES];
 
 	if (branch_server_open(store, group, branch, create ? point ? point : "latest" : NULL,
-			       force, readers, &server, why) == 0)
+			       &keys, force, readers, &server, why) == 0)
 		return 0;
 	nbdkit_error("%s; nothing is exported", why);
 	return -1;
