@@ -24,7 +24,7 @@ LDLIBS = $(PKG_LIBS) -lpthread
 objs = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 
 # One library of everything that is not a main(); each program takes what it needs.
-LIB_SRC := $(wildcard userspace/lib/*.c userspace/store/*.c) \
+LIB_SRC := $(wildcard userspace/lib/*.c userspace/store/*.c) userspace/rados/rados_format.c \
 	$(filter-out %/plugin.c,$(wildcard userspace/export/*.c)) \
 	$(filter-out %/main.c,$(wildcard userspace/shipper/*.c userspace/target/*.c))
 LIB := $(BUILD)/libblkship.a
@@ -46,7 +46,7 @@ BENCH := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c)
 .PHONY: all programs tests module demo check check-long bench bench-kernel bench-ship bench-store bench-export
 .PHONY: lint deb help clean unit
 all: programs module ## build userspace and module
-programs: $(PROGRAMS) $(BUILD)/nbdkit-blkship-plugin.so
+programs: $(PROGRAMS) $(BUILD)/nbdkit-blkship-plugin.so $(BUILD)/blkship-rados.so
 tests: $(UNIT) $(SIM) $(BENCH) $(BUILD)/workload $(BUILD)/raw_write $(BUILD)/raw-writes $(BUILD)/stress
 
 $(BUILD)/obj/kmod/%.o: kmod/%.c
@@ -94,6 +94,7 @@ $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(TEST_LIB) $(LIB) $(CORE)
 
 include kmod/module.mk
 include userspace/export/plugin.mk
+include userspace/rados/rados.mk
 include tests/selftests/selftests.mk
 include tests/fuzz/fuzz.mk
 

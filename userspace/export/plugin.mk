@@ -3,7 +3,8 @@
 # that has none (nbdkit) cannot load. What is below it is tested with them.
 
 PLUGIN := $(BUILD)/nbdkit-blkship-plugin.so
-PLUGIN_SRC := $(wildcard userspace/lib/*.c userspace/store/*.c userspace/export/*.c)
+PLUGIN_SRC := $(wildcard userspace/lib/*.c userspace/store/*.c userspace/export/*.c) \
+	userspace/rados/rados_format.c
 PLUGIN_OBJ := $(patsubst %.c,$(BUILD)/obj/pic/%.o,$(PLUGIN_SRC))
 PLUGIN_CFLAGS = $(filter-out -fsanitize=% -fno-sanitize-recover=% -U_FORTIFY_SOURCE,$(CFLAGS)) -fPIC
 

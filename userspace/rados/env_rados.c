@@ -1,0 +1,598 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "env_rados.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/queue.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "../lib/container_of.h"
+#include "cluster.h"
+#include "dir.h"
+#include "file.h"
+#include "owner.h"
+
+/* Readers of a file that was removed have so long to end, as there is no open in RADOS. */
+#define GRACE_NS	(900 * 1000000000ull)
+
+struct env_file {
+	struct rados_file data;
+	char *path;
+	char dir[RADOS_PATH_BYTES];
+	char cookie[RADOS_OWNER_BYTES];	/* of the lock; "": not locked */
+	bool writable;
+	LIST_ENTRY(env_file) link;	/* of those that are locked */
+};
+
+struct env_rados {
+	struct env env;
+	struct cluster *cluster;
+	LIST_HEAD(, env_file) locked;
+	int fd;
+
+	pthread_mutex_t lock;		/* of what follows */
+	STAILQ_HEAD(io_list, rados_io) ended;
+	size_t nr_started;		/* submitted, and not yet given back */
+};
+
+/* An env_io under way: one write for each piece that it touches. */
+struct rados_io {
+	struct env_rados *rados;
+	struct env_io *io;
+	struct cluster_request request;
+	atomic_uint nr_parts;		/* and one of submit() until it has started them all */
+	atomic_int error;
+	int64_t result;
+	STAILQ_ENTRY(rados_io) link;
+};
+
+static struct env_rados *to_rados(struct env *env)
+{
+	return container_of(env, struct env_rados, env);
+}
+
+/* What of a path follows the location. */
+static int path_parse(const struct env_rados *er, const char *path, char *dir, char *name)
+{
+	size_t length = strlen(er->cluster->location);
+
+	if (strncmp(path, er->cluster->location, length) != 0)
+		return -EINVAL;
+	return rados_path_split(path + length, dir, name);
+}
+
+static uint64_t op_realtime_ns(struct env *env)
+{
+	return cluster_realtime_ns();
+}
+
+static uint64_t op_monotonic_ns(struct env *env)
+{
+	return cluster_monotonic_ns();
+}
+
+static void op_random(struct env *env, void *buf, size_t bytes)
+{
+	uint8_t *at = buf;
+
+	while (bytes) {
+		ssize_t n = getrandom(at, bytes, 0);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		assert(n > 0);		/* the pool is ready, the buffer is ours */
+		at += n;
+		bytes -= n;
+	}
+}
+
+/* -- files -- */
+
+static int file_enter(struct env_rados *er, const char *dir, const char *name,
+		      unsigned int flags, struct rados_entry *e)
+{
+	int ret;
+
+	if (flags & ENV_CREATE) {
+		uint8_t id[RADOS_ID_BYTES];
+
+		/* Random: no other file has it, whatever became of those before. */
+		op_random(&er->env, id, sizeof(id));
+		rados_entry_encode(e, RADOS_KIND_FILE, id, 0);
+		return dir_add(er->cluster, dir, name, e);
+	}
+	ret = dir_find(er->cluster, dir, name, e);
+	return ret ? ret : e->kind == RADOS_KIND_FILE ? 0 : -EISDIR;
+}
+
+static int op_open(struct env *env, const char *path, unsigned int flags, struct env_file **out)
+{
+	struct env_rados *er = to_rados(env);
+	struct env_file *f = calloc(1, sizeof(*f));
+	char name[RADOS_NAME_BYTES];
+	struct rados_entry e;
+	int ret = -ENOMEM;
+
+	if (!f)
+		return ret;
+	f->path = strdup(path);
+	if (f->path)
+		ret = path_parse(er, path, f->dir, name);
+	if (ret == 0)
+		ret = *name ? file_enter(er, f->dir, name, flags, &e) : -EISDIR;
+	if (ret) {
+		free(f->path);
+		free(f);
+		return ret;
+	}
+	f->data.cluster = er->cluster;
+	f->data.limit = RADOS_PIECES_STEP;
+	memcpy(f->data.id, e.id, sizeof(f->data.id));
+	f->writable = flags & ENV_WRITE;
+	*out = f;
+	return 0;
+}
+
+static void lock_object(const struct env_file *file, char object[48])
+{
+	rados_piece_object(file->data.id, 0, object);
+}
+
+static void op_close(struct env *env, struct env_file *file)
+{
+	char object[48];
+
+	if (!file)
+		return;
+	if (*file->cookie) {
+		lock_object(file, object);
+		owner_unlock(file->data.cluster, object, file->cookie);
+		LIST_REMOVE(file, link);
+	}
+	free(file->path);
+	free(file);
+}
+
+static int64_t op_read(struct env *env, struct env_file *file, void *buf, size_t bytes,
+		       uint64_t offset_bytes)
+{
+	return file_read(&file->data, buf, bytes, offset_bytes);
+}
+
+static int op_write(struct env *env, struct env_file *file, const void *buf, size_t bytes,
+		    uint64_t offset_bytes)
+{
+	return file->writable ? file_write(&file->data, buf, bytes, offset_bytes) : -EBADF;
+}
+
+/* What was acknowledged is on the disks of all replicas. */
+static int op_datasync(struct env *env, struct env_file *file)
+{
+	return atomic_load(&file->data.cluster->fenced) ? -ENOLINK : 0;
+}
+
+static int op_truncate(struct env *env, struct env_file *file, uint64_t bytes)
+{
+	return file->writable ? file_truncate(&file->data, bytes) : -EBADF;
+}
+
+static int op_size(struct env *env, struct env_file *file, uint64_t *bytes)
+{
+	return file_size(&file->data, bytes);
+}
+
+static int op_lock(struct env *env, struct env_file *file)
+{
+	struct env_rados *er = to_rados(env);
+	struct rados_owner self = er->cluster->self;
+	char object[48], cookie[RADOS_OWNER_BYTES];
+	int ret;
+
+	if (*file->cookie)
+		return 0;
+	op_random(env, &self.nonce, sizeof(self.nonce));
+	rados_owner_format(&self, cookie);
+	lock_object(file, object);
+	ret = owner_lock(er->cluster, object, file->path, cookie);
+	if (ret)
+		return ret;
+	strcpy(file->cookie, cookie);
+	LIST_INSERT_HEAD(&er->locked, file, link);
+	dir_sweep(er->cluster, file->dir, GRACE_NS);
+	return 0;
+}
+
+/* -- directories -- */
+
+/* After something was removed: what nobody can be reading any more goes. */
+static void tidy(struct env_rados *er, const char *dir)
+{
+	const struct env_file *f;
+
+	LIST_FOREACH(f, &er->locked, link) {
+		if (strcmp(f->dir, dir) == 0) {
+			dir_sweep(er->cluster, dir, GRACE_NS);
+			return;
+		}
+	}
+}
+
+static int op_rename(struct env *env, const char *from, const char *to)
+{
+	char from_dir[RADOS_PATH_BYTES], from_name[RADOS_NAME_BYTES];
+	char to_dir[RADOS_PATH_BYTES], to_name[RADOS_NAME_BYTES];
+	struct env_rados *er = to_rados(env);
+	int ret = path_parse(er, from, from_dir, from_name);
+
+	if (ret == 0)
+		ret = path_parse(er, to, to_dir, to_name);
+	if (ret == 0 && (!*from_name || !*to_name))
+		ret = -EINVAL;
+	if (ret == 0 && strcmp(from_dir, to_dir) != 0)
+		ret = -EXDEV;
+	if (ret == 0)
+		ret = dir_rename(er->cluster, from_dir, from_name, to_name);
+	if (ret == 0)
+		tidy(er, to_dir);
+	return ret;
+}
+
+static int op_unlink(struct env *env, const char *path)
+{
+	char dir[RADOS_PATH_BYTES], name[RADOS_NAME_BYTES];
+	struct env_rados *er = to_rados(env);
+	int ret = path_parse(er, path, dir, name);
+
+	if (ret == 0)
+		ret = *name ? dir_remove(er->cluster, dir, name) : -EBUSY;
+	if (ret == 0)
+		tidy(er, dir);
+	return ret;
+}
+
+static int op_mkdir(struct env *env, const char *path)
+{
+	char dir[RADOS_PATH_BYTES], name[RADOS_NAME_BYTES];
+	struct env_rados *er = to_rados(env);
+	int ret = path_parse(er, path, dir, name);
+
+	return ret ? ret : dir_make(er->cluster, dir, name);
+}
+
+/* Each change was durable when it was acknowledged. */
+static int op_sync_dir(struct env *env, const char *path)
+{
+	char dir[RADOS_PATH_BYTES], name[RADOS_NAME_BYTES];
+	struct env_rados *er = to_rados(env);
+	int ret = path_parse(er, path, dir, name);
+
+	return ret ? ret : dir_check(er->cluster, dir, name);
+}
+
+struct listing {
+	void (*each)(void *arg, const char *name);
+	void *arg;
+};
+
+static void list_one(void *arg, const char *name, const struct rados_entry *e)
+{
+	const struct listing *l = arg;
+
+	l->each(l->arg, name);
+}
+
+static int op_list(struct env *env, const char *path, void (*each)(void *arg, const char *name),
+		   void *arg)
+{
+	char dir[RADOS_PATH_BYTES], name[RADOS_NAME_BYTES];
+	char whole[RADOS_PATH_BYTES + RADOS_NAME_BYTES];
+	struct env_rados *er = to_rados(env);
+	struct listing l = { each, arg };
+	int ret = path_parse(er, path, dir, name);
+
+	if (ret == 0)
+		ret = dir_check(er->cluster, dir, name);
+	if (ret)
+		return ret;
+	snprintf(whole, sizeof(whole), "%s%s%s", dir, *dir ? "/" : "", name);
+	return dir_list(er->cluster, whole, list_one, &l);
+}
+
+/* -- asynchronous operations -- */
+
+/* By a thread of librados, or by submit(). */
+static void io_part_end(struct rados_io *rio)
+{
+	struct env_rados *er = rio->rados;
+	const uint64_t one = 1;
+	int error;
+
+	if (atomic_fetch_sub(&rio->nr_parts, 1) != 1)
+		return;
+	error = cluster_end(er->cluster, &rio->request, atomic_load(&rio->error));
+	if (error)
+		rio->result = error;
+	pthread_mutex_lock(&er->lock);
+	STAILQ_INSERT_TAIL(&er->ended, rio, link);
+	/* An eventfd that is not full takes it; inside, so that destroy() waits for it. */
+	if (write(er->fd, &one, sizeof(one)) < 0)
+		abort();
+	pthread_mutex_unlock(&er->lock);
+}
+
+static void part_done(rados_completion_t completion, void *arg)
+{
+	struct rados_io *rio = arg;
+	int ret = rados_aio_get_return_value(completion);
+
+	if (ret < 0)
+		atomic_store(&rio->error, ret);
+	rados_aio_release(completion);
+	io_part_end(rio);
+}
+
+static int part_start(struct rados_io *rio, const void *buf, size_t bytes, uint64_t offset_bytes)
+{
+	struct rados_file *f = &rio->io->file->data;
+	rados_completion_t completion;
+	char object[48];
+	int ret = rados_aio_create_completion2(rio, part_done, &completion);
+
+	if (ret)
+		return ret;
+	rados_piece_object(f->id, offset_bytes / RADOS_PIECE_BYTES, object);
+	atomic_fetch_add(&rio->nr_parts, 1);
+	ret = rados_aio_write(f->cluster->io, object, completion, buf, bytes,
+			      offset_bytes % RADOS_PIECE_BYTES);
+	if (ret) {
+		atomic_fetch_sub(&rio->nr_parts, 1);
+		rados_aio_release(completion);
+	}
+	return ret;
+}
+
+static int write_start(struct rados_io *rio)
+{
+	const struct env_io *io = rio->io;
+	int ret;
+
+	if (!io->file->writable)
+		return -EBADF;
+	/* Only a file of more than 64 MiB waits here; segments are smaller. */
+	ret = file_admit(&io->file->data, io->offset_bytes, io->bytes);
+	for (uint32_t done = 0; ret == 0 && done < io->bytes;) {
+		uint64_t at = io->offset_bytes + done;
+		uint32_t part = RADOS_PIECE_BYTES - at % RADOS_PIECE_BYTES;
+
+		if (part > io->bytes - done)
+			part = io->bytes - done;
+		ret = part_start(rio, (const uint8_t *)io->buf + done, part, at);
+		done += part;
+	}
+	return ret;
+}
+
+/* Writes are under way at once; the store reads in its own time, so reads are not. */
+static int64_t io_start(struct rados_io *rio)
+{
+	struct env_io *io = rio->io;
+	int ret;
+
+	switch (io->op) {
+	case ENV_IO_READ:
+		return file_read(&io->file->data, io->buf, io->bytes, io->offset_bytes);
+	case ENV_IO_WRITE:
+		ret = write_start(rio);
+		return ret ? ret : (int64_t)io->bytes;
+	case ENV_IO_DATASYNC:
+		return op_datasync(&rio->rados->env, io->file);
+	}
+	return -EINVAL;
+}
+
+static void op_submit(struct env *env, struct env_io *io)
+{
+	struct env_rados *er = to_rados(env);
+	struct rados_io *rio = calloc(1, sizeof(*rio));
+
+	/* A few dozen bytes: without them nothing else here could go on either. */
+	if (!rio)
+		abort();
+	rio->rados = er;
+	rio->io = io;
+	atomic_init(&rio->nr_parts, 1);
+	pthread_mutex_lock(&er->lock);
+	er->nr_started++;
+	pthread_mutex_unlock(&er->lock);
+	cluster_begin(er->cluster, &rio->request);
+	rio->result = io_start(rio);
+	io_part_end(rio);
+}
+
+static size_t pump(struct env *env)
+{
+	struct env_rados *er = to_rados(env);
+	struct io_list ready = STAILQ_HEAD_INITIALIZER(ready);
+	struct rados_io *rio;
+	uint64_t count;
+	size_t nr = 0;
+
+	pthread_mutex_lock(&er->lock);
+	if (read(er->fd, &count, sizeof(count)) > 0)
+		STAILQ_CONCAT(&ready, &er->ended);
+	pthread_mutex_unlock(&er->lock);
+	while ((rio = STAILQ_FIRST(&ready))) {
+		struct env_io *io = rio->io;
+		int64_t result = rio->result;
+
+		STAILQ_REMOVE_HEAD(&ready, link);
+		free(rio);
+		pthread_mutex_lock(&er->lock);
+		er->nr_started--;
+		pthread_mutex_unlock(&er->lock);
+		io->done(io, result);
+		nr++;
+	}
+	return nr;
+}
+
+static const struct env_ops rados_ops = {
+	.realtime_ns = op_realtime_ns,
+	.monotonic_ns = op_monotonic_ns,
+	.random = op_random,
+	.open = op_open,
+	.close = op_close,
+	.read = op_read,
+	.write = op_write,
+	.datasync = op_datasync,
+	.truncate = op_truncate,
+	.size = op_size,
+	.lock = op_lock,
+	.rename = op_rename,
+	.unlink = op_unlink,
+	.mkdir = op_mkdir,
+	.sync_dir = op_sync_dir,
+	.list = op_list,
+	.submit = op_submit,
+};
+
+/* -- life -- */
+
+static void destroy(struct env *env)
+{
+	struct env_rados *er = to_rados(env);
+	size_t left;
+
+	do {
+		rados_aio_flush(er->cluster->io);
+		pump(env);
+		pthread_mutex_lock(&er->lock);
+		left = er->nr_started;
+		pthread_mutex_unlock(&er->lock);
+	} while (left);
+	assert(LIST_EMPTY(&er->locked));
+	close(er->fd);
+	pthread_mutex_destroy(&er->lock);
+	cluster_put(er->cluster);
+	free(er);
+}
+
+/* A location that holds nothing yet is good; one that holds something else is not. */
+static int root_check(struct cluster *c, char *why)
+{
+	int ret = dir_root(c);
+
+	if (ret == 0 || ret == -ENOENT)
+		return 0;
+	snprintf(why, ENV_RADOS_TEXT_BYTES, "store %s: %s; nothing was changed", c->location,
+		 ret == -EBADMSG ? "what is there is not ours" :
+		 ret == -EPROTONOSUPPORT ? "it was made by a newer blkship" : strerror(-ret));
+	return ret;
+}
+
+static int create(const char *location, env_rados_say *say, struct env **out, char *why)
+{
+	struct env_rados *er = calloc(1, sizeof(*er));
+	int ret = -ENOMEM;
+
+	snprintf(why, ENV_RADOS_TEXT_BYTES, "out of memory");
+	if (!er)
+		return ret;
+	er->env.ops = &rados_ops;
+	LIST_INIT(&er->locked);
+	STAILQ_INIT(&er->ended);
+	er->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (er->fd < 0) {
+		ret = -errno;
+		snprintf(why, ENV_RADOS_TEXT_BYTES, "eventfd: %s", strerror(-ret));
+		goto err_free;
+	}
+	ret = cluster_get(location, say, &er->cluster, why);
+	if (ret)
+		goto err_fd;
+	ret = root_check(er->cluster, why);
+	if (ret)
+		goto err_cluster;
+	pthread_mutex_init(&er->lock, NULL);
+	*out = &er->env;
+	return 0;
+
+err_cluster:
+	cluster_put(er->cluster);
+err_fd:
+	close(er->fd);
+err_free:
+	free(er);
+	return ret;
+}
+
+/* -- taking over -- */
+
+struct takeover {
+	struct cluster *cluster;
+	char dir[RADOS_PATH_BYTES];
+	int nr;			/* or -errno */
+};
+
+static int takeover_dir(struct cluster *c, const char *dir);
+
+/* A lock, or a directory that may have some: branches are below their groups. */
+static void takeover_one(void *arg, const char *name, const struct rados_entry *e)
+{
+	struct takeover *t = arg;
+	struct cluster *c = t->cluster;
+	char path[sizeof(c->location) + RADOS_PATH_BYTES + RADOS_NAME_BYTES], object[48];
+	int ret = 0;
+
+	if (t->nr < 0)
+		return;
+	if (e->kind == RADOS_KIND_DIRECTORY) {
+		snprintf(path, sizeof(path), "%s%s%s", t->dir, *t->dir ? "/" : "", name);
+		ret = strlen(path) < RADOS_PATH_BYTES ? takeover_dir(c, path) : -ENAMETOOLONG;
+	} else if (strcmp(name, "lock") == 0) {
+		rados_piece_object(e->id, 0, object);
+		snprintf(path, sizeof(path), "%s/%s", c->location, t->dir);
+		ret = owner_evict(c, object, path);
+	}
+	t->nr = ret < 0 ? ret : t->nr + ret;
+}
+
+static int takeover_dir(struct cluster *c, const char *dir)
+{
+	struct takeover t = { .cluster = c };
+	int ret;
+
+	snprintf(t.dir, sizeof(t.dir), "%s", dir);
+	ret = dir_list(c, dir, takeover_one, &t);
+	return ret < 0 && ret != -ENOENT ? ret : t.nr;
+}
+
+static int takeover(struct env *env)
+{
+	return takeover_dir(to_rados(env)->cluster, "");
+}
+
+static int env_fd(struct env *env)
+{
+	return to_rados(env)->fd;
+}
+
+static const char *file_path(const struct env_file *file)
+{
+	return file->path;
+}
+
+const struct env_rados_plugin env_rados_plugin = {
+	.version = ENV_RADOS_VERSION,
+	.create = create,
+	.destroy = destroy,
+	.fd = env_fd,
+	.pump = pump,
+	.takeover = takeover,
+	.path = file_path,
+};

@@ -1,0 +1,9 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# The RADOS backend: a shared object that is loaded only for locations on a cluster, so
+# that nothing else needs Ceph's libraries. Never with sanitizers, which those lack.
+
+RADOS := $(BUILD)/blkship-rados.so
+RADOS_SRC := $(wildcard userspace/rados/*.c)
+
+$(RADOS): $(patsubst %.c,$(BUILD)/obj/pic/%.o,$(RADOS_SRC))
+	$(CC) -shared -Wl,-z,defs -Wl,-Bsymbolic -Wl,--as-needed -o $@ $^ -lrados -lpthread
