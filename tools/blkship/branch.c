@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* branch create, list, drop: writable timelines that begin at a point (docs/BRANCH.md). */
 #include <errno.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../userspace/lib/env_posix.h"
+#include "../../userspace/lib/home.h"
 #include "../../userspace/store/branches.h"
 #include "cli.h"
 #include "point.h"
@@ -15,21 +14,20 @@
 struct branch_place {
 	char group[NAME_BYTES], name[NAME_BYTES];
 	char dir[CLI_PATH_BYTES * 2];	/* the group's */
-	struct env *env;
+	struct home *home;
 };
 
-static void group_dir(const char *store, const char *group, char *dir, size_t bytes)
+static void group_dir(const struct home *home, const char *group, char *dir, size_t bytes)
 {
-	char *real = realpath(store, NULL);
-
-	snprintf(dir, bytes, "%.500s/groups/%.60s", real ? real : store, group);
-	free(real);
+	snprintf(dir, bytes, "%.500s/%.60s", home_groups(home), group);
 }
 
 static int place_open(const struct command *cmd, const char *store, const char *text,
 		      struct branch_place *place)
 {
 	const char *slash = strchr(text, '/');
+	char why[HOME_TEXT_BYTES];
+	int ret;
 
 	if (!slash || slash == text || slash - text >= NAME_BYTES || strlen(slash + 1) >= NAME_BYTES)
 		return cli_usage(cmd, "'%.100s' is not GROUP/BRANCH", text);
@@ -37,9 +35,10 @@ static int place_open(const struct command *cmd, const char *store, const char *
 	snprintf(place->name, sizeof(place->name), "%s", slash + 1);
 	if (!name_valid(place->group))
 		return cli_usage(cmd, "'%.100s' is not GROUP/BRANCH", text);
-	group_dir(store, place->group, place->dir, sizeof(place->dir));
-	if (env_posix_create(NULL, &place->env) < 0)
-		return cli_fail(CLI_FAILED, "out of memory");
+	ret = home_open(store, NULL, &place->home, why);
+	if (ret < 0)
+		return cli_fail(cli_exit_of(ret), "%s; nothing was dropped", why);
+	group_dir(place->home, place->group, place->dir, sizeof(place->dir));
 	return CLI_DONE;
 }
 
@@ -79,7 +78,7 @@ int cmd_branch_create(const struct command *cmd, int argc, char **argv)
 	ret = point_named_open(cmd, store, NULL, argv[optind], force, "no branch was made", &named);
 	if (ret != CLI_DONE)
 		goto out;
-	group_dir(store, named.name.group, dir, sizeof(dir));
+	group_dir(named.list.home, named.name.group, dir, sizeof(dir));
 	ret = branch_create(named.list.env, dir, name, named.list.tl, named.point->seq, why);
 	if (ret < 0) {
 		ret = cli_fail(ret == -ENOENT ? CLI_FAILED : cli_exit_of(ret),
@@ -163,7 +162,7 @@ int cmd_branch_list(const struct command *cmd, int argc, char **argv)
 	ret = point_open(store, group, &list);
 	if (ret != CLI_DONE)
 		return ret;
-	group_dir(store, group, dir, sizeof(dir));
+	group_dir(list.home, group, dir, sizeof(dir));
 	sweep(list.env, dir, group);
 	ret = branch_list(list.env, dir, &infos, &nr);
 	if (ret < 0)
@@ -200,7 +199,7 @@ int cmd_branch_drop(const struct command *cmd, int argc, char **argv)
 	ret = place_open(cmd, store, argv[optind], &place);
 	if (ret != CLI_DONE)
 		return ret;
-	ret = branch_drop(place.env, place.dir, place.name, why);
+	ret = branch_drop(home_env(place.home), place.dir, place.name, why);
 	if (ret == -EBUSY)
 		ret = cli_fail(CLI_REFUSED, "group %s: %s; nothing was dropped; end what serves it first (nbdkit, or `blkship unmap`)",
 			       place.group, why);
@@ -208,10 +207,10 @@ int cmd_branch_drop(const struct command *cmd, int argc, char **argv)
 		ret = cli_fail(cli_exit_of(ret), "group %s: %s; nothing was dropped; `blkship branch list %s --store %s` names those there are",
 			       place.group, why, place.group, store);
 	else
-		sweep(place.env, place.dir, place.group);
+		sweep(home_env(place.home), place.dir, place.group);
 	if (ret == CLI_DONE && json)
 		ret = cli_print_json(json_pack("{s:s, s:s}", "group", place.group, "branch",
 					       place.name));
-	env_posix_destroy(place.env);
+	home_close(place.home);
 	return ret;
 }

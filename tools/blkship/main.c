@@ -19,7 +19,9 @@ static const struct command commands[] = {
 	  STORE_OPTION
 	  "  --host NAME        a name or address by which sources reach it; may be repeated\n"
 	  "                     (default: the machine's host name)\n"
-	  "  --listen ADDR:PORT what blkship-targetd will listen on (default 0.0.0.0:7443)\n" },
+	  "  --listen ADDR:PORT what blkship-targetd will listen on (default 0.0.0.0:7443)\n"
+	  "  --groups LOCATION  keep the groups on a Ceph cluster: rados:POOL/NAMESPACE, as\n"
+	  "                     ceph.conf has it (default: in the store)\n" },
 	{ "token create", cmd_token_create, "HOST [--expires 15m] [--store DIR]",
 	  "make a token with which HOST can enrol once; it is all that is printed",
 	  STORE_OPTION

@@ -3,7 +3,6 @@
  * store check and store scrub: read what a store holds, and mark points that need what
  * is damaged. Both may run beside the target's daemon, on a copied store without one.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <limits.h>
 #include <signal.h>
@@ -13,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "../../userspace/lib/env_posix.h"
+#include "../../userspace/lib/home.h"
 #include "../../userspace/lib/name.h"
 #include "../../userspace/store/array.h"
 #include "../../userspace/store/check_state.h"
@@ -82,23 +81,23 @@ static int make_runs(struct env *env, struct timeline *tl)
 /* As the one writer there can be: all runs anew, from the segments. */
 static int index_rebuild(const char *store, const char *group)
 {
-	char dir[CLI_PATH_BYTES * 2], why[TIMELINE_TEXT_BYTES] = "";
-	char *real = realpath(store, NULL);
+	char dir[CLI_PATH_BYTES * 2], why[TIMELINE_TEXT_BYTES] = "", reason[HOME_TEXT_BYTES];
 	struct timeline *tl = NULL;
-	struct env *env;
-	int ret = env_posix_create(NULL, &env);
+	struct home *home;
+	int ret = home_open(store, NULL, &home, reason);
 
-	snprintf(dir, sizeof(dir), "%.500s/groups/%.60s", real ? real : store, group);
-	free(real);
-	if (ret == 0 && !name_valid(group))
+	if (ret < 0)
+		return cli_fail(cli_exit_of(ret), "%s", reason);
+	snprintf(dir, sizeof(dir), "%.500s/%.60s", home_groups(home), group);
+	if (!name_valid(group))
 		ret = -ENOENT;
 	if (ret == 0)
-		ret = timeline_open(env, dir, 0, NULL, &tl, why);
+		ret = timeline_open(home_env(home), dir, 0, NULL, &tl, why);
 	if (ret == 0)
-		ret = make_runs(env, tl);
+		ret = make_runs(home_env(home), tl);
 	if (tl)
 		timeline_close(tl);
-	env_posix_destroy(env);
+	home_close(home);
 	if (ret == -EBUSY)
 		return cli_fail(CLI_REFUSED, "group %s: blkship-targetd has it open; nothing was changed; stop it to rebuild the index",
 				group);
@@ -355,24 +354,28 @@ static int name_compare(const void *a, const void *b)
 	return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
+static void take_name(void *arg, const char *text)
+{
+	struct scrub *s = arg;
+	char *name = name_valid(text) ? strdup(text) : NULL;
+
+	if (name && array_reserve(&s->names, &s->max_names, s->nr_names + 1))
+		s->names[s->nr_names++] = name;
+}
+
 static int groups_list(struct scrub *s)
 {
-	char path[CLI_PATH_BYTES * 2];
-	struct dirent *de;
-	DIR *d;
+	char why[HOME_TEXT_BYTES];
+	struct home *home;
+	int ret = home_open(s->store, NULL, &home, why);
 
-	snprintf(path, sizeof(path), "%.500s/groups", s->store);
-	d = opendir(path);
-	if (!d)
+	if (ret < 0)
+		return cli_fail(cli_exit_of(ret), "%s", why);
+	ret = home_env(home)->ops->list(home_env(home), home_groups(home), take_name, s);
+	home_close(home);
+	if (ret < 0)
 		return cli_fail(CLI_NOT_FOUND, "store %s: %s; name the target's store with --store",
-				s->store, strerror(errno));
-	while ((de = readdir(d))) {
-		char *name = name_valid(de->d_name) ? strdup(de->d_name) : NULL;
-
-		if (name && array_reserve(&s->names, &s->max_names, s->nr_names + 1))
-			s->names[s->nr_names++] = name;
-	}
-	closedir(d);
+				s->store, strerror(-ret));
 	if (s->nr_names)
 		qsort(s->names, s->nr_names, sizeof(*s->names), name_compare);
 	return CLI_DONE;

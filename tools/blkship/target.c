@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../../userspace/lib/home.h"
 #include "../../userspace/lib/pki.h"
 #include "../../userspace/lib/tcp.h"
 #include "../../userspace/lib/when.h"
@@ -30,6 +31,7 @@ static int path_join(char *path, const char *dir, const char *name)
 struct init_options {
 	const char *store;
 	const char *listen;
+	const char *groups;	/* on a cluster; NULL: in the store */
 	const char *hosts[MAX_HOSTS];
 	size_t nr_hosts;
 	bool json;
@@ -88,11 +90,29 @@ static int store_fill(const struct init_options *o)
 		return cli_fail(CLI_FAILED, "store %s: %s; the store is not complete; remove it and try again",
 				o->store, why);
 	/* Last: what has this file is a whole store. */
-	snprintf(text, sizeof(text), "[target]\nlisten = %s\n", o->listen);
+	snprintf(text, sizeof(text), "[target]\nlisten = %s\n%s%s%s", o->listen,
+		 o->groups ? "groups = " : "", o->groups ? o->groups : "", o->groups ? "\n" : "");
 	path_join(path, o->store, "targetd.conf");
 	if (pki_write_file(path, text, strlen(text), why) < 0)
 		return cli_fail(CLI_FAILED, "store %s: %s; the store is not complete; remove it and try again",
 				o->store, why);
+	return CLI_DONE;
+}
+
+/* Several targets may use one location, one at a time: that it is there is no mistake. */
+static int groups_prepare(const char *location)
+{
+	char why[HOME_TEXT_BYTES];
+	struct home *home;
+	int ret = home_open(location, NULL, &home, why);
+
+	if (ret < 0)
+		return cli_fail(cli_exit_of(ret), "%s; nothing was made", why);
+	ret = home_prepare(home);
+	home_close(home);
+	if (ret < 0 && ret != -EEXIST)
+		return cli_fail(CLI_FAILED, "%s: make it a place for groups: %s; nothing was made",
+				location, strerror(-ret));
 	return CLI_DONE;
 }
 
@@ -102,6 +122,7 @@ static int init_parse(const struct command *cmd, int argc, char **argv, struct i
 		{ "store", required_argument, NULL, 's' },
 		{ "host", required_argument, NULL, 'h' },
 		{ "listen", required_argument, NULL, 'l' },
+		{ "groups", required_argument, NULL, 'g' },
 		CLI_COMMON_OPTIONS
 	};
 	char host[TCP_HOST_BYTES];
@@ -113,6 +134,8 @@ static int init_parse(const struct command *cmd, int argc, char **argv, struct i
 			o->store = optarg;
 		else if (c == 'l')
 			o->listen = optarg;
+		else if (c == 'g')
+			o->groups = optarg;
 		else if (o->nr_hosts == MAX_HOSTS)
 			return cli_usage(cmd, "at most %d names", MAX_HOSTS);
 		else
@@ -121,6 +144,8 @@ static int init_parse(const struct command *cmd, int argc, char **argv, struct i
 	cli_check_args(cmd, argc, 0, 0);
 	if (tcp_parse(o->listen, WIRE_PORT, host, &port) < 0)
 		return cli_usage(cmd, "'%s' is not ADDRESS:PORT", o->listen);
+	if (o->groups && !home_valid(o->groups))
+		return cli_usage(cmd, "--groups: '%s' is not rados:POOL or rados:POOL/NAMESPACE", o->groups);
 	for (size_t i = 0; i < o->nr_hosts; i++)
 		if (!pki_host_valid(o->hosts[i]) && !strchr(o->hosts[i], ':'))
 			return cli_usage(cmd, "'%s' is not a host name", o->hosts[i]);
@@ -144,7 +169,9 @@ int cmd_target_init(const struct command *cmd, int argc, char **argv)
 		o.hosts[o.nr_hosts++] = host;
 	}
 	umask(077);
-	ret = store_claim(o.store);
+	ret = o.groups ? groups_prepare(o.groups) : CLI_DONE;
+	if (ret == CLI_DONE)
+		ret = store_claim(o.store);
 	if (ret == CLI_DONE)
 		ret = store_fill(&o);
 	if (ret != CLI_DONE)

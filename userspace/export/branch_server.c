@@ -16,7 +16,7 @@
 #include <string.h>
 
 #include "../lib/container_of.h"
-#include "../lib/env_posix.h"
+#include "../lib/home.h"
 #include "../lib/log.h"
 #include "../lib/seq.h"
 #include "../store/array.h"
@@ -30,7 +30,8 @@
 
 struct branch_server {
 	char name[NAME_BYTES * 2];	/* GROUP/BRANCH, for messages */
-	struct env *env, *job_env;
+	struct home *home, *job_home;
+	struct env *env, *job_env;	/* theirs */
 	struct env_ops ops;		/* env's, but for submit */
 	const struct env_ops *real_ops;
 	struct branch *branch;
@@ -236,12 +237,8 @@ static int make(struct branch_server *s, const char *store, const char *group, c
 static int open_branch(struct branch_server *s, const char *dir, char *why)
 {
 	char reason[TIMELINE_TEXT_BYTES] = "";
-	int ret = env_posix_create(NULL, &s->env);
+	int ret;
 
-	if (ret == 0)
-		ret = env_posix_create(NULL, &s->job_env);
-	if (ret < 0)
-		return complain(why, ret, s, strerror(-ret));
 	s->real_ops = s->env->ops;
 	s->ops = *s->real_ops;
 	s->ops.submit = server_submit;
@@ -314,8 +311,8 @@ static void server_free(struct branch_server *s)
 {
 	branch_close(s->branch);
 	export_close(s->parent);
-	env_posix_destroy(s->job_env);
-	env_posix_destroy(s->env);
+	home_close(s->job_home);
+	home_close(s->home);
 	free(s->parent_volumes);
 	free(s->volumes);
 	pthread_cond_destroy(&s->work);
@@ -354,17 +351,25 @@ int branch_server_open(const char *store, const char *group, const char *name,
 		       size_t nr_readers, struct branch_server **out, char *why)
 {
 	struct branch_server *s = server_create();
-	char group_dir[PATH_BYTES / 2], dir[PATH_BYTES], *real;
-	int ret = 0;
+	char group_dir[PATH_BYTES / 2], dir[PATH_BYTES], reason[HOME_TEXT_BYTES];
+	int ret;
 
 	if (!s) {
 		snprintf(why, POINT_TEXT_BYTES, "out of memory");
 		return -ENOMEM;
 	}
 	snprintf(s->name, sizeof(s->name), "%.31s/%.31s", group, name);
-	real = realpath(store, NULL);	/* a daemon changes its directory */
-	snprintf(group_dir, sizeof(group_dir), "%.1900s/groups/%.60s", real ? real : store, group);
-	free(real);
+	ret = home_open(store, NULL, &s->home, reason);
+	if (ret == 0)
+		ret = home_open(store, NULL, &s->job_home, reason);
+	if (ret < 0) {
+		complain(why, ret, s, reason);
+		server_free(s);
+		return ret;
+	}
+	s->env = home_env(s->home);
+	s->job_env = home_env(s->job_home);
+	snprintf(group_dir, sizeof(group_dir), "%.1900s/%.60s", home_groups(s->home), group);
 	if (!name_valid(group) || !name_valid(name))
 		ret = complain(why, -EINVAL, s, "not a name that a branch can have");
 	if (ret == 0)

@@ -21,6 +21,7 @@
 #define NBDKIT_API_VERSION 2
 #include <nbdkit-plugin.h>
 
+#include "../lib/home.h"
 #include "../lib/segment_format.h"
 #include "../lib/seq.h"
 #include "branch_server.h"
@@ -59,6 +60,8 @@ static int blkship_config(const char *key, const char *value)
 			nbdkit_error("store= is given twice");
 			return -1;
 		}
+		if (home_valid(value))
+			return take(&store, key, value);
 		store = nbdkit_realpath(value);
 		return store ? 0 : -1;
 	}
@@ -207,8 +210,7 @@ static int open_branch(void)
 	return -1;
 }
 
-/* Before nbdkit goes into the background: what is wrong is said where it was started. */
-static int blkship_get_ready(void)
+static int open_all(void)
 {
 	if (!readers) {
 		long processors = sysconf(_SC_NPROCESSORS_ONLN);
@@ -221,14 +223,23 @@ static int blkship_get_ready(void)
 	return choose_volumes();
 }
 
+/* Before nbdkit goes into the background: what is wrong is said where it was started. */
+static int blkship_get_ready(void)
+{
+	return home_is_forkable(store) ? open_all() : 0;
+}
+
 /* Threads do not survive a fork. */
 static int blkship_after_fork(void)
 {
-	int ret = server ? branch_server_start(server) : 0;
+	int ret = export || server ? 0 : open_all();
 
-	if (ret < 0)
-		nbdkit_error("branch %s of group %s: its threads cannot be started: %s", branch,
-			     group, strerror(-ret));
+	if (ret == 0 && server) {
+		ret = branch_server_start(server);
+		if (ret < 0)
+			nbdkit_error("branch %s of group %s: its threads cannot be started: %s",
+				     branch, group, strerror(-ret));
+	}
 	return ret < 0 ? -1 : 0;
 }
 
@@ -480,7 +491,7 @@ static struct nbdkit_plugin plugin = {
 	.config = blkship_config,
 	.config_complete = blkship_config_complete,
 	.config_help =
-		"store=DIR      (required) a target's store, or a copy of it\n"
+		"store=DIR      (required) a target's store, or a copy of it; or rados:POOL/NAMESPACE\n"
 		"group=NAME     (required) of the group\n"
 		"point=WHEN     latest (the default), -5m, 14:03:07, seq:1:4711, ...\n"
 		"branch=NAME    a branch of the group, writable; only one process can serve it\n"

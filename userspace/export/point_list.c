@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "point_list.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "../lib/env_posix.h"
 #include "../lib/name.h"
 #include "../lib/seq.h"
 
@@ -54,33 +52,33 @@ static int points_collect(struct point_list *list)
 	return 0;
 }
 
-static bool has_segments(const char *dir)
+static void see_segment(void *arg, const char *name)
+{
+	size_t length = strlen(name);
+
+	if (length > 4 && strcmp(name + length - 4, ".seg") == 0)
+		*(bool *)arg = true;
+}
+
+static bool has_segments(struct env *env, const char *dir)
 {
 	bool found = false;
-	struct dirent *de;
-	DIR *d = opendir(dir);
 
-	while (d && !found && (de = readdir(d))) {
-		size_t length = strlen(de->d_name);
-
-		found = length > 4 && strcmp(de->d_name + length - 4, ".seg") == 0;
-	}
-	if (d)
-		closedir(d);
+	env->ops->list(env, dir, see_segment, &found);
 	return found;
 }
 
 /* A directory with nothing in it is a group that is just being made. */
-static int open_failed(const char *store, const char *group, const char *dir, int ret,
-		       const char *text, char *why)
+static int open_failed(const struct point_list *list, const char *store, const char *group,
+		       const char *dir, int ret, const char *text, char *why)
 {
-	if (access(store, F_OK) < 0) {
+	if (!home_is_remote(list->home) && access(store, F_OK) < 0) {
 		ret = -errno;
 		snprintf(why, POINT_TEXT_BYTES, "store %.500s: %s; name the target's store with --store (store= of nbdkit)",
 			 store, strerror(-ret));
-	} else if (ret == -ENOENT && !has_segments(dir)) {
-		snprintf(why, POINT_TEXT_BYTES, "group %s: store %.400s has none of this name; look into %.400s/groups",
-			 group, store, store);
+	} else if (ret == -ENOENT && !has_segments(list->env, dir)) {
+		snprintf(why, POINT_TEXT_BYTES, "group %s: store %.400s has none of this name; look into %.400s",
+			 group, store, home_groups(list->home));
 	} else {
 		if (ret == -ENOENT)
 			ret = -EUCLEAN;
@@ -92,7 +90,7 @@ static int open_failed(const char *store, const char *group, const char *dir, in
 
 int point_list_open(const char *store, const char *group, struct point_list *list, char *why)
 {
-	char dir[PATH_BYTES], *real, text[TIMELINE_TEXT_BYTES] = "";
+	char dir[PATH_BYTES], reason[HOME_TEXT_BYTES], text[TIMELINE_TEXT_BYTES] = "";
 	int ret;
 
 	memset(list, 0, sizeof(*list));
@@ -100,16 +98,20 @@ int point_list_open(const char *store, const char *group, struct point_list *lis
 		snprintf(why, POINT_TEXT_BYTES, "group '%.64s': not a name a group can have", group);
 		return -ENOENT;
 	}
-	real = realpath(store, NULL);
-	snprintf(dir, sizeof(dir), "%.900s/groups/%s", real ? real : store, group);
-	free(real);
-	ret = env_posix_create(NULL, &list->env);
-	if (ret == 0)
-		ret = timeline_open(list->env, dir, TIMELINE_READ_ONLY, NULL, &list->tl, text);
+	ret = home_open(store, NULL, &list->home, reason);
 	if (ret < 0) {
-		env_posix_destroy(list->env);
+		snprintf(why, POINT_TEXT_BYTES, "group %s: %s", group, reason);
+		return ret;
+	}
+	list->env = home_env(list->home);
+	snprintf(dir, sizeof(dir), "%.900s/%s", home_groups(list->home), group);
+	ret = timeline_open(list->env, dir, TIMELINE_READ_ONLY, NULL, &list->tl, text);
+	if (ret < 0) {
+		ret = open_failed(list, store, group, dir, ret, text, why);
+		home_close(list->home);
+		list->home = NULL;
 		list->env = NULL;
-		return open_failed(store, group, dir, ret, text, why);
+		return ret;
 	}
 	ret = check_state_load(list->tl, &list->checks);
 	if (ret == -EBADMSG)
@@ -132,7 +134,7 @@ void point_list_close(struct point_list *list)
 	check_state_fini(&list->checks);
 	if (list->tl)
 		timeline_close(list->tl);
-	env_posix_destroy(list->env);
+	home_close(list->home);
 	memset(list, 0, sizeof(*list));
 }
 

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "../lib/env.h"
+#include "../lib/home.h"
 #include "../lib/key_source.h"
 #include "../lib/when.h"
 #include "../store/check_state.h"
@@ -37,7 +38,8 @@ struct point {
 
 /* A group's timeline, open for reading, and its listed points by time. */
 struct point_list {
-	struct env *env;
+	struct home *home;
+	struct env *env;		/* the home's */
 	struct timeline *tl;
 	struct check_state checks;
 	char note[POINT_NOTE_BYTES];	/* "", or why it is not known what checks have found */

@@ -5,10 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "../lib/container_of.h"
-#include "../lib/env_posix.h"
 
 /*
  * A view says that a checksum is wrong, not where it found it. The file that was read
@@ -55,15 +53,9 @@ static int64_t reader_env_read(struct env *env, struct env_file *file, void *buf
 
 void reader_segment(const struct reader *r, char *text, size_t bytes)
 {
-	char link[40];
-	ssize_t n;
-
 	snprintf(text, bytes, "%s", r->missing);
-	if (!r->last_file)
-		return;
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", env_posix_fd(r->last_file));
-	n = readlink(link, text, bytes - 1);
-	text[n > 0 ? n : 0] = 0;
+	if (r->last_file)
+		home_file_path(r->list.home, r->last_file, text, bytes);
 }
 
 static int open_view(struct reader *r, const struct point_name *name, uint64_t seq,

@@ -11,8 +11,8 @@
 #include <unistd.h>
 
 #include "../lib/container_of.h"
-#include "../lib/env_posix.h"
 #include "../lib/log.h"
+#include "../lib/home.h"
 #include "../store/index.h"
 
 /*
@@ -39,7 +39,7 @@ struct indexer {
 	bool done;
 	bool stop;
 	/* Only the thread's. */
-	struct env *env;
+	struct home *home;
 };
 
 /* -- the thread -- */
@@ -80,7 +80,7 @@ static void *work(void *arg)
 			continue;
 		}
 		pthread_mutex_unlock(&ix->lock);
-		index_job_run(job, ix->env, &pacing);
+		index_job_run(job, home_env(ix->home), &pacing);
 		pthread_mutex_lock(&ix->lock);
 		ix->done = true;
 		if (write(ix->done_poll.fd, &one, sizeof(one)) < 0)
@@ -190,9 +190,11 @@ static void locks_init(struct indexer *ix)
 	pthread_mutex_init(&ix->lock, NULL);
 }
 
-int indexer_create(struct loop *loop, struct groups *groups, struct indexer **out)
+int indexer_create(struct loop *loop, struct groups *groups, const char *store,
+		   struct indexer **out)
 {
 	struct indexer *ix = calloc(1, sizeof(*ix));
+	char why[HOME_TEXT_BYTES];
 	int fd, ret;
 
 	if (!ix)
@@ -200,13 +202,13 @@ int indexer_create(struct loop *loop, struct groups *groups, struct indexer **ou
 	ix->loop = loop;
 	ix->groups = groups;
 	locks_init(ix);
-	ret = env_posix_create(NULL, &ix->env);
+	ret = home_open(store, NULL, &ix->home, why);
 	if (ret)
 		goto err_free;
 	fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	ret = fd < 0 ? -errno : 0;
 	if (ret)
-		goto err_env;
+		goto err_home;
 	loop_poll_start(loop, &ix->done_poll, fd, POLLIN, on_done);
 	ret = thread_start(ix);
 	if (ret)
@@ -218,8 +220,8 @@ int indexer_create(struct loop *loop, struct groups *groups, struct indexer **ou
 err_poll:
 	loop_poll_stop(&ix->done_poll);
 	close(fd);
-err_env:
-	env_posix_destroy(ix->env);
+err_home:
+	home_close(ix->home);
 err_free:
 	free(ix);
 	return ret;
@@ -253,7 +255,7 @@ void indexer_destroy(struct indexer *ix)
 	if (ix->group)
 		timeline_index_take(group_timeline(ix->group), ix->job);
 	close(ix->done_poll.fd);
-	env_posix_destroy(ix->env);
+	home_close(ix->home);
 	pthread_cond_destroy(&ix->wake);
 	pthread_mutex_destroy(&ix->lock);
 	free(ix);

@@ -15,8 +15,14 @@
 
 struct indexer;
 
-/** indexer_create - begin; @groups is borrowed until indexer_destroy(). 0 or -errno */
-int indexer_create(struct loop *loop, struct groups *groups, struct indexer **out);
+/**
+ * indexer_create - begin
+ * @groups: borrowed until indexer_destroy()
+ * @store: whose groups they are: the thread reaches them by itself
+ * Return: 0 or -errno.
+ */
+int indexer_create(struct loop *loop, struct groups *groups, const char *store,
+		   struct indexer **out);
 
 /** indexer_destroy - end; a job under way is given up after at most one write or sync */
 void indexer_destroy(struct indexer *ix);

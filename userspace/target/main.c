@@ -16,11 +16,11 @@
 #include <unistd.h>
 
 #include "../lib/container_of.h"
-#include "../lib/env_posix.h"
 #include "../lib/key_source.h"
 #include "../lib/log.h"
 #include "../lib/loop.h"
 #include "../lib/pki.h"
+#include "../lib/home.h"
 #include "../lib/status_socket.h"
 #include "server.h"
 
@@ -31,14 +31,16 @@
 #define STOP_NS		30000000000ull	/* a disk that hangs must not keep us for ever */
 
 static const char usage_text[] =
-"usage: blkship-targetd --store DIR [--listen ADDR:PORT] [--port-file FILE]\n"
+"usage: blkship-targetd --store DIR [--listen ADDR:PORT] [--port-file FILE] [--takeover]\n"
 "\n"
 "Takes what enrolled sources ship and keeps it under DIR, which\n"
 "`blkship target init --store DIR` has made.\n"
 "\n"
 "  --store DIR         where everything is kept\n"
 "  --listen ADDR:PORT  default: listen in DIR/targetd.conf, or " LISTEN_DEFAULT "\n"
-"  --port-file FILE    write the port here when it is open (with port 0: the one found)\n";
+"  --port-file FILE    write the port here when it is open (with port 0: the one found)\n"
+"  --takeover          of groups on a Ceph cluster (groups = rados:... in DIR/targetd.conf):\n"
+"                      fence out whoever has them, then begin\n";
 
 struct options {
 	char *store;		/* absolute */
@@ -46,6 +48,7 @@ struct options {
 	const char *port_file;
 	char *key_file, *key_command;	/* of targetd.conf */
 	struct keyring *keys;		/* NULL: what is kept is not encrypted */
+	bool takeover;
 };
 
 struct daemon {
@@ -68,6 +71,8 @@ static int conf_line(void *arg, const char *section, const char *name, const cha
 		return (o->key_file = strdup(value)) != NULL;
 	if (strcmp(section, "target") == 0 && strcmp(name, "key_command") == 0 && !o->key_command)
 		return (o->key_command = strdup(value)) != NULL;
+	if (strcmp(section, "target") == 0 && strcmp(name, "groups") == 0)
+		return home_valid(value);
 	return 0;	/* not known: an error, with its line */
 }
 
@@ -79,7 +84,7 @@ static int conf_read(struct options *o)
 	snprintf(path, sizeof(path), "%s/targetd.conf", o->store);
 	line = access(path, F_OK) < 0 ? 0 : ini_parse(path, conf_line, o);
 	if (line) {
-		log_error("%s:%d: not understood; nothing was started; [target] with listen = ADDRESS:PORT, key_file = FILE or key_command = PROGRAM ... is what may be there, each once",
+		log_error("%s:%d: not understood; nothing was started; [target] with listen = ADDRESS:PORT, groups = rados:POOL/NAMESPACE, key_file = FILE or key_command = PROGRAM ... is what may be there, each once",
 			  path, line);
 		return -EINVAL;
 	}
@@ -112,6 +117,7 @@ static int options_parse(int argc, char **argv, struct options *o)
 		{ "store", required_argument, NULL, 's' },
 		{ "listen", required_argument, NULL, 'l' },
 		{ "port-file", required_argument, NULL, 'p' },
+		{ "takeover", no_argument, NULL, 't' },
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
 	};
@@ -125,6 +131,8 @@ static int options_parse(int argc, char **argv, struct options *o)
 			snprintf(o->listen, sizeof(o->listen), "%s", optarg);
 		} else if (c == 'p') {
 			o->port_file = optarg;
+		} else if (c == 't') {
+			o->takeover = true;
 		} else if (c == 'h') {
 			fputs(usage_text, stdout);
 			exit(0);
@@ -259,6 +267,30 @@ static int daemon_run(struct daemon *d, const struct options *o, uint16_t port)
 	return ret;
 }
 
+/* Where the groups are; with --takeover nobody else writes there when this returns. */
+static int daemon_home(const struct options *o, struct loop *loop, struct home **out)
+{
+	char why[HOME_TEXT_BYTES];
+	int ret = home_open(o->store, loop, out, why);
+
+	if (ret < 0) {
+		log_error("%s; nothing was started", why);
+		return ret;
+	}
+	if (!o->takeover)
+		return 0;
+	ret = home_takeover(*out);
+	if (ret >= 0) {
+		log_info("%s: %d groups taken over", home_groups(*out), ret);
+		return 0;
+	}
+	log_error("%s: taking over: %s; nothing was started%s", home_groups(*out), strerror(-ret),
+		  ret == -EOPNOTSUPP ? "; --takeover is for groups on a Ceph cluster" : "");
+	home_detach(*out);
+	home_close(*out);
+	return ret;
+}
+
 static int daemon_start(const struct options *o, int lock)
 {
 	struct daemon d = { .hung = false };
@@ -280,28 +312,29 @@ static int daemon_start(const struct options *o, int lock)
 	if (ret < 0)
 		log_warning("store %s: lock: %s; going on; after a kill -9 wait a second before the next start",
 			    o->store, strerror(-ret));
-	ret = env_posix_create(d.loop, &params.env);
+	ret = daemon_home(o, d.loop, &params.home);
 	if (ret < 0)
 		goto out_loop;
 	params.loop = d.loop;
 	ret = server_create(&params, &d.server, &port, why);
 	if (ret < 0) {
 		log_error("%s; nothing was started", why);
-		goto out_env;
+		goto out_home;
 	}
 	ret = daemon_run(&d, o, port);
 	if (d.hung) {
-		/* Its buffers belong to the kernel until the disk answers. */
+		/* Its buffers are the kernel's, or librados's, until the disk answers. */
 		log_error("store %s: the disk does not answer; ended without it; what was acknowledged is safe",
 			  o->store);
 		_exit(1);
 	}
 	loop_timer_stop(&d.stop_timer);
 	server_destroy(d.server);
-out_env:
+out_home:
+	home_detach(params.home);
 	loop_destroy(d.loop);
 	d.loop = NULL;
-	env_posix_destroy(params.env);
+	home_close(params.home);
 out_loop:
 	loop_destroy(d.loop);
 	return ret;

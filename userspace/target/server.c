@@ -50,7 +50,7 @@ struct peer {
 
 struct server {
 	struct loop *loop;
-	struct env *env;
+	struct home *home;
 	char *store;
 	struct tls_ctx *tls;
 	struct groups *groups;
@@ -173,10 +173,10 @@ static void log_session_error(struct peer *p, int ret, const char *text)
 	if (tl)
 		timeline_state(tl, &state);
 	if (state.failed)
-		log_error("group %s: store %s/groups/%s: %s; the session with %s ended, what was acknowledged is safe, the source keeps what is not; %s; it comes back by itself",
-			  group, p->sv->store, group, strerror(-state.error), p->name,
+		log_error("group %s: store %s/%s: %s; the session with %s ended, what was acknowledged is safe, the source keeps what is not; %s; it comes back by itself",
+			  group, home_groups(p->sv->home), group, strerror(-state.error), p->name,
 			  state.error == -ENOSPC || state.error == -EDQUOT ? "make room there" :
-			  "check the disk");
+			  home_is_remote(p->sv->home) ? "see `ceph -s`" : "check the disk");
 	else if (group && *group)
 		log_error("group %s: session with %s ended: %s; what was acknowledged is safe; it may come back",
 			  group, p->name, text);
@@ -341,7 +341,7 @@ static void peer_ready(struct tls_conn *c, void *arg)
 	const struct session_params params = {
 		.ops = &session_ops,
 		.ops_arg = p,
-		.env = p->sv->env,
+		.env = home_env(p->sv->home),
 		.identity = identity,
 		.credit_window_bytes = CREDIT_BYTES,
 	};
@@ -494,14 +494,12 @@ static int load_certificates(struct server *sv, char *why)
 
 static int open_groups(struct server *sv, const struct keyring *keys)
 {
-	char *dir = join(sv->store, "groups");
 	const struct groups_params params = {
-		.env = sv->env, .dir = dir, .keys = keys, .progress = server_progress, .arg = sv,
+		.env = home_env(sv->home), .dir = home_groups(sv->home), .keys = keys,
+		.progress = server_progress, .arg = sv,
 	};
-	int ret = dir ? groups_create(&params, &sv->groups) : -ENOMEM;
 
-	free(dir);
-	return ret;
+	return groups_create(&params, &sv->groups);
 }
 
 /* The socket of a daemon that was killed goes a moment after it. */
@@ -528,7 +526,7 @@ int server_create(const struct server_params *params, struct server **out, uint1
 	if (!sv)
 		return ret;
 	sv->loop = params->loop;
-	sv->env = params->env;
+	sv->home = params->home;
 	sv->stopped = params->stopped;
 	sv->arg = params->arg;
 	TAILQ_INIT(&sv->peers);
@@ -541,7 +539,7 @@ int server_create(const struct server_params *params, struct server **out, uint1
 	ret = open_groups(sv, params->keys);
 	if (ret < 0)
 		goto err_tls;
-	ret = indexer_create(sv->loop, sv->groups, &sv->indexer);
+	ret = indexer_create(sv->loop, sv->groups, sv->store, &sv->indexer);
 	if (ret < 0) {
 		snprintf(why, SERVER_TEXT_BYTES, "worker of the index: %s", strerror(-ret));
 		goto err_groups;

@@ -11,8 +11,8 @@
 
 #include <jansson.h>
 
-#include "../lib/env.h"
 #include "../lib/loop.h"
+#include "../lib/home.h"
 
 struct keyring;
 struct server;
@@ -21,7 +21,7 @@ struct server;
 
 struct server_params {
 	struct loop *loop;
-	struct env *env;
+	struct home *home;	/* where its groups are */
 	const char *store;	/* directory made by `blkship target init` */
 	const char *listen;	/* ADDRESS:PORT */
 	const struct keyring *keys; /* of what is kept; borrowed; NULL: in clear */
