@@ -47,7 +47,7 @@ BENCH := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c)
 .PHONY: lint deb help clean unit
 all: programs module ## build userspace and module
 programs: $(PROGRAMS) $(BUILD)/nbdkit-blkship-plugin.so $(BUILD)/blkship-rados.so
-tests: $(UNIT) $(SIM) $(BENCH) $(BUILD)/workload $(BUILD)/raw_write $(BUILD)/raw-writes $(BUILD)/stress
+tests: $(UNIT) $(SIM) $(BENCH) $(BUILD)/tests/conformance $(BUILD)/workload $(BUILD)/raw_write $(BUILD)/raw-writes $(BUILD)/stress
 
 $(BUILD)/obj/kmod/%.o: kmod/%.c
 	@mkdir -p $(@D)
@@ -85,7 +85,8 @@ $(BUILD)/stress: $(BUILD)/obj/tests/vm/stress.o
 $(BUILD)/tests/order_sim: $(call objs,$(wildcard tests/sim/*.c)) $(TEST_LIB) $(LIB) $(CORE)
 $(BUILD)/tests/store_sim: $(call objs,$(wildcard tests/store_sim/*.c)) $(TEST_LIB) $(LIB) $(CORE)
 $(BUILD)/tests/golden_make: $(call objs,tests/golden/make.c) $(TEST_LIB) $(LIB) $(CORE)
-$(SIM):
+$(BUILD)/tests/conformance: $(call objs,tests/env/conformance.c) $(LIB)
+$(SIM) $(BUILD)/tests/conformance:
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(TEST_LIB) $(LIB) $(CORE)
