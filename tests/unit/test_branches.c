@@ -152,7 +152,7 @@ static void what_cannot_be_a_branch_is_refused(void **state)
 
 	rig_begin(&r, 1);
 	assert_int_equal(create(&r, "../x", 10), -EINVAL);
-	assert_int_equal(create(&r, "test", 11), -ENOENT);
+	assert_int_equal(create(&r, "test", 11), -ENODATA);
 	assert_int_equal(create(&r, "test", 10), 0);
 	assert_int_equal(create(&r, "test", 20), -EEXIST);
 	assert_int_equal(branch_drop(r.env, "/tl", "other", why), -ENOENT);
@@ -200,6 +200,38 @@ static void dropping_costs_the_same_however_large_and_leaves_nothing(void **stat
 	assert_int_equal(branch_drop(r.env, "/tl", "test", why), 0);
 	assert_int_equal(branch_sweep(r.env, "/tl"), 0);
 	assert_int_equal(files(&r, "/tl/branches"), 0);
+	rig_end(&r);
+}
+
+/* Whoever removes points asks which ones are needed, and none comes in between. */
+static void points_of_branches_are_known(void **state)
+{
+	struct env_file *lock;
+	uint64_t *cuts;
+	struct rig r;
+	size_t nr;
+
+	rig_begin(&r, 1);
+	assert_int_equal(branches_cuts(r.env, "/tl", &cuts, &nr), 0);
+	assert_int_equal(nr, 0);
+	free(cuts);
+	assert_int_equal(create(&r, "a", 20), 0);
+	assert_int_equal(branches_lock(r.env, "/tl", &lock), 0);
+	assert_int_equal(create(&r, "b", 10), -EBUSY);
+	r.env->ops->close(r.env, lock);
+	assert_int_equal(create(&r, "b", 10), 0);
+	assert_int_equal(branches_cuts(r.env, "/tl", &cuts, &nr), 0);
+	assert_int_equal(nr, 2);
+	assert_int_equal(cuts[0], seq_pack(1, 10));
+	assert_int_equal(cuts[1], seq_pack(1, 20));
+	free(cuts);
+	/* What a damaged one needs nobody knows. */
+	sim_env_flip(r.sim, "/tl/branches/a/manifest", 40, 1);
+	assert_int_equal(branches_cuts(r.env, "/tl", &cuts, &nr), -EBADMSG);
+	assert_int_equal(branch_drop(r.env, "/tl", "a", why), 0);
+	assert_int_equal(branches_cuts(r.env, "/tl", &cuts, &nr), 0);
+	assert_int_equal(nr, 1);
+	free(cuts);
 	rig_end(&r);
 }
 
@@ -303,6 +335,7 @@ int main(void)
 		cmocka_unit_test(a_branch_needs_the_keys_of_its_parent),
 		cmocka_unit_test(what_cannot_be_a_branch_is_refused),
 		cmocka_unit_test(dropping_costs_the_same_however_large_and_leaves_nothing),
+		cmocka_unit_test(points_of_branches_are_known),
 		cmocka_unit_test(segments_without_a_manifest_are_kept),
 		cmocka_unit_test(a_crash_leaves_a_whole_branch_or_none),
 		cmocka_unit_test(what_was_made_stays),

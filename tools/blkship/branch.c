@@ -81,7 +81,7 @@ int cmd_branch_create(const struct command *cmd, int argc, char **argv)
 	group_dir(named.list.home, named.name.group, dir, sizeof(dir));
 	ret = branch_create(named.list.env, dir, name, named.list.tl, named.point->seq, why);
 	if (ret < 0) {
-		ret = cli_fail(ret == -ENOENT ? CLI_FAILED : cli_exit_of(ret),
+		ret = cli_fail(ret == -ENODATA ? CLI_NOT_FOUND : cli_exit_of(ret),
 			       "group %s: %s; no branch was made; `blkship branch list %s --store %s` names those there are",
 			       named.name.group, why, named.name.group, store);
 		goto out;

@@ -101,11 +101,10 @@ static int place_look(struct env *env, const char *dir, enum place *place)
 	return ret;
 }
 
-/* The lock that a writer of the branch has. */
-static int place_lock(struct env *env, const char *dir, struct env_file **lock)
+static int lock_take(struct env *env, const char *dir, const char *name, struct env_file **lock)
 {
 	char path[PATH_BYTES];
-	int ret = path_in(path, dir, "lock");
+	int ret = path_in(path, dir, name);
 
 	if (!ret)
 		ret = env->ops->open(env, path, ENV_WRITE, lock);
@@ -120,6 +119,17 @@ static int place_lock(struct env *env, const char *dir, struct env_file **lock)
 	if (ret)
 		env->ops->close(env, *lock);
 	return ret;
+}
+
+/* The lock that a writer of the branch has. */
+static int place_lock(struct env *env, const char *dir, struct env_file **lock)
+{
+	return lock_take(env, dir, "lock", lock);
+}
+
+int branches_lock(struct env *env, const char *group_dir, struct env_file **lock)
+{
+	return lock_take(env, group_dir, "branches.lock", lock);
 }
 
 static int unlink_in(struct env *env, const char *dir, const char *name)
@@ -236,27 +246,49 @@ static struct timeline_volume *volumes_at(const struct timeline *parent, size_t 
 	return volumes;
 }
 
+/* With the lock held: what the parent has now, whatever it had when it was opened. */
+static int create_locked(struct env *env, const char *group_dir, const char *name,
+			 uint64_t cut_seq, char *why)
+{
+	struct timeline_volume *volumes;
+	struct timeline *now;
+	size_t index;
+	int ret = timeline_open(env, group_dir, TIMELINE_READ_ONLY, NULL, &now, why);
+
+	if (ret)
+		return ret;
+	index = points_find(&now->points, cut_seq);
+	if (index == now->points.nr_commits || !now->points.commits[index].listed) {
+		timeline_close(now);
+		return complain(why, -ENODATA, name, "the group has no such point");
+	}
+	volumes = volumes_at(now, index);
+	ret = volumes ? -ENOENT : -ENOMEM;
+	for (int i = 0; i < CREATE_TRIES && ret == -ENOENT; i++)
+		ret = make(env, group_dir, name, now, &now->points.commits[index], volumes, why);
+	free(volumes);
+	timeline_close(now);
+	return ret;
+}
+
 int branch_create(struct env *env, const char *group_dir, const char *name,
 		  struct timeline *parent, uint64_t cut_seq, char *why)
 {
-	size_t index = points_find(&parent->points, cut_seq);
-	struct timeline_volume *volumes;
-	int ret = -ENOENT;
+	struct env_file *lock;
+	int ret;
 
 	why[0] = 0;
 	if (!name_valid(name))
 		return complain(why, -EINVAL, name, "not a name that a branch can have");
 	if (parent->manifest.has_parent)
 		return complain(why, -EOPNOTSUPP, name, "a branch cannot have branches; take a point of its group");
-	if (index == parent->points.nr_commits || !parent->points.commits[index].listed)
-		return complain(why, -ENOENT, name, "the group has no such point");
-	volumes = volumes_at(parent, index);
-	if (!volumes)
-		return complain(why, -ENOMEM, name, "out of memory");
-	for (int i = 0; i < CREATE_TRIES && ret == -ENOENT; i++)
-		ret = make(env, group_dir, name, parent, &parent->points.commits[index], volumes,
-			   why);
-	free(volumes);
+	ret = branches_lock(env, group_dir, &lock);
+	if (ret == -EBUSY)
+		return complain(why, ret, name, "another branch of the group is being made, or its history thinned; try again");
+	if (!ret) {
+		ret = create_locked(env, group_dir, name, cut_seq, why);
+		env->ops->close(env, lock);
+	}
 	if (ret && !why[0])
 		complain(why, ret, name, ret == -EBUSY ? "somebody makes or uses one of this name" :
 			 strerror(-ret));
@@ -390,6 +422,43 @@ int branch_list(struct env *env, const char *group_dir, struct branch_info **out
 		return ret;
 	}
 	*out = infos;
+	*nr = found;
+	return 0;
+}
+
+/* -- what they need -- */
+
+static int cut_compare(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+int branches_cuts(struct env *env, const char *group_dir, uint64_t **out, size_t *nr)
+{
+	struct branch_info *infos = NULL;
+	size_t found = 0;
+	uint64_t *cuts;
+	int ret = branch_list(env, group_dir, &infos, &found);
+
+	if (ret)
+		return ret;
+	cuts = malloc((found + 1) * sizeof(*cuts));
+	if (!cuts)
+		ret = -ENOMEM;
+	for (size_t i = 0; i < found && !ret; i++) {
+		ret = infos[i].error ? -EBADMSG : 0;
+		cuts[i] = infos[i].parent.cut_seq;
+	}
+	free(infos);
+	if (ret) {
+		free(cuts);
+		return ret;
+	}
+	if (found)
+		qsort(cuts, found, sizeof(*cuts), cut_compare);
+	*out = cuts;
 	*nr = found;
 	return 0;
 }

@@ -30,13 +30,13 @@ int branch_path(char *path, size_t bytes, const char *group_dir, const char *nam
 /**
  * branch_create - make a branch of a point; durable when it returns
  * @group_dir: of @parent, which is open for reading or writing
- * @cut_seq: of a listed commit
+ * @cut_seq: of a commit that is listed now, whatever was when @parent was opened
  * @why: out on failure, TIMELINE_TEXT_BYTES
  *
  * What a dropped branch of this name has left is removed first.
- * Return: 0; -EINVAL the name; -EEXIST; -ENOENT no such point; -EOPNOTSUPP @parent is a
- * branch itself; -EBUSY somebody works on this name; -EUCLEAN segments without a manifest
- * lie there; -errno.
+ * Return: 0; -EINVAL the name; -EEXIST; -ENODATA no such point; -EOPNOTSUPP @parent is
+ * a branch itself; -EBUSY somebody works on this name, or holds branches_lock(); -EUCLEAN
+ * segments without a manifest lie there; -errno.
  */
 int branch_create(struct env *env, const char *group_dir, const char *name,
 		  struct timeline *parent, uint64_t cut_seq, char *why);
@@ -60,5 +60,19 @@ int branch_sweep(struct env *env, const char *group_dir);
  * Return: 0; -ENOMEM; -errno.
  */
 int branch_list(struct env *env, const char *group_dir, struct branch_info **out, size_t *nr);
+
+/*
+ * Whoever takes points from a timeline holds the lock from before he asks which ones branches
+ * need until they are gone: branches are made with it held.
+ */
+
+/** branches_lock - for as long as the file is open: 0; -EBUSY try again; -errno */
+int branches_lock(struct env *env, const char *group_dir, struct env_file **lock);
+
+/**
+ * branches_cuts - the points that branches begin at, rising; *out is freed with free()
+ * Return: 0; -EBADMSG which ones is not known, a manifest is damaged: take nothing; -errno.
+ */
+int branches_cuts(struct env *env, const char *group_dir, uint64_t **out, size_t *nr);
 
 #endif
