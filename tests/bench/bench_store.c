@@ -2,11 +2,11 @@
 /*
  * bench_store - what the timeline store takes in and gives out.
  *
- *	bench_store DIR [MIB [EXTENT_BYTES]]
+ *	bench_store DIR [MIB [EXTENT_BYTES [KEY_FILE]]]
  *
  * DIR is made and must not exist; MIB (default 2048) of data go through it, in
- * order as 64 KiB extents, or at random places as smaller ones. Prints a line for each
- * figure: name, value, unit.
+ * order as 64 KiB extents, or at random places as smaller ones; encrypted, if there is a key
+ * file. Prints a line for each figure: name, value, unit.
  *
  *	ingest_cpu	units through a session into a timeline on a disk that costs
  *			nothing: processor time of this side
@@ -14,6 +14,7 @@
  *	open		a second opener: recovery and points
  *	view_open	the index of the newest point
  *	restore		view_read of everything, in order, 1 MiB at a time
+ *	restore_cpu	the same by processor time
  *	copy		view_copy of everything, in the order of the store
  *	commits_open	a timeline of 100,000 heartbeats
  */
@@ -25,6 +26,7 @@
 
 #include "../../userspace/lib/crc32c.h"
 #include "../../userspace/lib/env_posix.h"
+#include "../../userspace/lib/key_source.h"
 #include "../../userspace/lib/seq.h"
 #include "../../userspace/lib/unit_builder.h"
 #include "../../userspace/store/view.h"
@@ -37,6 +39,7 @@
 static char why[TIMELINE_TEXT_BYTES];
 static uint32_t extent_bytes = 65536;
 static uint64_t volume_blocks;
+static struct keyring *keys;
 
 static void die(const char *what, int ret)
 {
@@ -280,6 +283,8 @@ static void bench_cpu(struct env *posix, const char *dir, unsigned int mib)
 	double cpu = 0;
 	int ret = timeline_open(&n.env, dir, TIMELINE_CREATE, "bench", &bench_tl, why);
 
+	if (!ret)
+		ret = timeline_set_keys(bench_tl, keys, why);
 	if (ret)
 		die("open", ret);
 	source_init(&s);
@@ -299,6 +304,8 @@ static void bench_disk(struct env *env, struct loop *loop, const char *dir, unsi
 	double start;
 	int ret = timeline_open(env, dir, TIMELINE_CREATE, "bench", &bench_tl, why);
 
+	if (!ret)
+		ret = timeline_set_keys(bench_tl, keys, why);
 	if (ret)
 		die("open", ret);
 	source_init(&s);
@@ -328,13 +335,15 @@ static void bench_restore(struct env *env, const char *dir, unsigned int mib)
 {
 	const struct timeline_commit *commits;
 	static uint8_t buf[1 << 20];
-	double start = seconds(CLOCK_MONOTONIC);
+	double start = seconds(CLOCK_MONOTONIC), cpu;
 	uint64_t copied = 0, at;
 	struct timeline *tl;
 	struct view *v;
 	size_t nr;
 	int ret = timeline_open(env, dir, TIMELINE_READ_ONLY, NULL, &tl, why);
 
+	if (!ret)
+		ret = timeline_set_keys(tl, keys, why);
 	if (ret)
 		die("open", ret);
 	printf("open %.0f ms\n", 1e3 * (seconds(CLOCK_MONOTONIC) - start));
@@ -345,6 +354,7 @@ static void bench_restore(struct env *env, const char *dir, unsigned int mib)
 		die("view_open", ret);
 	printf("view_open %.0f ms\n", 1e3 * (seconds(CLOCK_MONOTONIC) - start));
 	start = seconds(CLOCK_MONOTONIC);
+	cpu = seconds(CLOCK_PROCESS_CPUTIME_ID);
 	for (uint64_t i = 0; i < mib / 32 * 32; i++) {
 		ret = view_read(v, 0, i << 20, buf, sizeof(buf));
 		if (ret)
@@ -352,6 +362,8 @@ static void bench_restore(struct env *env, const char *dir, unsigned int mib)
 	}
 	printf("restore %.0f MB/s\n", mib / 32 * 32 * 1.048576 /
 	       (seconds(CLOCK_MONOTONIC) - start));
+	printf("restore_cpu %.0f MB/s\n", mib / 32 * 32 * 1.048576 /
+	       (seconds(CLOCK_PROCESS_CPUTIME_ID) - cpu));
 	start = seconds(CLOCK_MONOTONIC);
 	ret = view_copy(v, 0, count_bytes, &copied, &at);
 	if (ret)
@@ -408,9 +420,17 @@ int main(int argc, char **argv)
 	if (argc > 3)
 		extent_bytes = atoi(argv[3]);
 	volume_blocks = ((uint64_t)mib << 20) / (extent_bytes ? extent_bytes : 1);
+	if (argc > 4) {
+		struct key_source source = { .file = argv[4] };
+		char reason[KEY_SOURCE_TEXT_BYTES];
+
+		ret = key_source_load(&source, &keys, reason);
+		if (ret)
+			die(reason, ret);
+	}
 	if (argc < 2 || mib < 64 || !extent_bytes || extent_bytes % 4096 ||
 	    65536 % extent_bytes) {
-		fprintf(stderr, "usage: bench_store DIR [MIB [EXTENT_BYTES]]\n");
+		fprintf(stderr, "usage: bench_store DIR [MIB [EXTENT_BYTES [KEY_FILE]]]\n");
 		return 2;
 	}
 	ret = loop_create(64, &loop);
@@ -430,5 +450,6 @@ int main(int argc, char **argv)
 	bench_commits(env, loop, dir);
 	loop_destroy(loop);
 	env_posix_destroy(env);
+	keyring_free(keys);
 	return 0;
 }
