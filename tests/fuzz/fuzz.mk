@@ -10,8 +10,8 @@ FUZZ_CFLAGS := -std=gnu11 -O1 -g -Wall -Wextra -Wno-unused-parameter -fno-strict
 	-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined \
 	$(shell pkg-config --cflags $(PACKAGES))
 FUZZ_PROGRAMS := $(patsubst tests/fuzz/%.c,$(FUZZ_BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
-FUZZ_SRC := $(addprefix userspace/lib/,crc32c.c extent_sweep.c name.c segment_format.c unit_builder.c when.c \
-	wire_format.c) $(wildcard userspace/store/*.c) \
+FUZZ_SRC := $(addprefix userspace/lib/,crc32c.c extent_sweep.c keyring.c name.c segment_format.c \
+	unit_builder.c unit_cipher.c when.c wire_format.c) $(wildcard userspace/store/*.c) \
 	$(addprefix userspace/target/,session.c greeting.c) \
 	$(addprefix tests/host/,history.c sim_env.c sim_disk.c test_batch.c)
 
@@ -19,7 +19,7 @@ $(FUZZ_BUILD)/obj/%.o: %.c
 	@mkdir -p $(@D)
 	$(FUZZ_CC) $(FUZZ_CFLAGS) -c $< -o $@
 $(FUZZ_BUILD)/fuzz_%: $(FUZZ_BUILD)/obj/tests/fuzz/fuzz_%.o $(patsubst %.c,$(FUZZ_BUILD)/obj/%.o,$(FUZZ_SRC))
-	$(FUZZ_CC) -fsanitize=fuzzer,address,undefined -o $@ $^ -lisal -llz4 -ljansson
+	$(FUZZ_CC) -fsanitize=fuzzer,address,undefined -o $@ $^ -lisal -llz4 -ljansson -lcrypto
 
 .PHONY: fuzz fuzz-programs
 fuzz-programs: $(FUZZ_PROGRAMS)

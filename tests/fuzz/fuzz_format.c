@@ -1,20 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Units and commit records made up by the fuzzer. The first byte says whether the CRCs
- * are made right, so that what lies behind them is reached.
+ * are made right, so that what lies behind them is reached. What is a unit in clear comes back
+ * from encryption as it was; one that says it is encrypted never decrypts.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "../../userspace/lib/crc32c.h"
-#include "../../userspace/lib/segment_format.h"
+#include "../../userspace/lib/unit_cipher.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *input, size_t bytes);
 
 static void mend_unit(uint8_t *buf, size_t bytes)
 {
 	struct unit_header h;
-	size_t tables;
+	size_t tables, seal;
 
 	if (bytes < sizeof(h))
 		return;
@@ -22,9 +23,10 @@ static void mend_unit(uint8_t *buf, size_t bytes)
 	h.magic = UNIT_MAGIC;
 	h.version = FORMAT_VERSION;
 	tables = sizeof(h) + h.nr_extents * sizeof(struct unit_extent) + h.nr_crcs * 4ull;
-	if (tables <= bytes && h.stored_bytes <= bytes - tables) {
-		h.stored_crc = crc32c(buf + tables, h.stored_bytes);
-		h.unit_bytes = (tables + h.stored_bytes + 7) / 8 * 8;
+	seal = h.flags & UNIT_ENCRYPTED ? sizeof(struct unit_seal) : 0;
+	if (tables <= bytes && h.stored_bytes + seal <= bytes - tables) {
+		h.stored_crc = crc32c(buf + tables, h.stored_bytes + seal);
+		h.unit_bytes = (tables + h.stored_bytes + seal + 7) / 8 * 8;
 	}
 	h.header_crc = 0;
 	memcpy(buf, &h, sizeof(h));
@@ -76,6 +78,49 @@ static unsigned int touch_commit(const struct commit_view *c)
 	return sum;
 }
 
+static struct unit_cipher *cipher_make(void)
+{
+	static const char key[] = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+	struct segment_header header = { .flags = SEGMENT_ENCRYPTED };
+	struct unit_cipher *c;
+	struct keyring *keys;
+	char why[KEYRING_TEXT_BYTES];
+
+	if (keyring_parse(key, KEY_HEX_BYTES, &keys, why))
+		abort();
+	memcpy(header.key_id, keyring_newest_id(keys), sizeof(header.key_id));
+	if (unit_cipher_create_segment(keys, &header, &c))
+		abort();
+	keyring_free(keys);
+	return c;
+}
+
+static void crypt_unit(const struct unit_view *unit)
+{
+	static struct unit_cipher *c;
+	const size_t text_bytes = unit->header.nr_crcs * 4 + unit->header.stored_bytes;
+	uint8_t *scratch = malloc(text_bytes + 1), *out;
+	struct unit_view view = *unit;
+	int bytes;
+
+	if (!c)
+		c = cipher_make();
+	if (unit->seal) {
+		if (!unit_decrypt(c, &view, 0, scratch))
+			abort();
+	} else {
+		out = aligned_alloc(8, unit->header.unit_bytes + UNIT_SEAL_MAX_BYTES);
+		bytes = unit_encrypt(c, unit, 8, (const uint8_t *)"twelve bytes", out);
+		if (bytes < 0 || unit_decode(out, bytes, 1, &view) ||
+		    unit_decrypt(c, &view, 8, scratch) ||
+		    memcmp(scratch, unit->crcs, text_bytes) || view.stored != scratch +
+		    unit->header.nr_crcs * 4)
+			abort();
+		free(out);
+	}
+	free(scratch);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *input, size_t bytes)
 {
 	static volatile unsigned int sink;
@@ -94,6 +139,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *input, size_t bytes)
 		mend_unit(buf, bytes);
 	if (!unit_decode(buf, bytes, mode & 2, &unit)) {
 		sink += touch_unit(&unit);
+		crypt_unit(&unit);
 		/* Sized for the unit: more would be an overflow. */
 		if (mode & 4) {
 			uint8_t *exact = malloc(unit.header.data_bytes + 1);
