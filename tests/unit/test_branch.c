@@ -32,6 +32,7 @@ static char why[TIMELINE_TEXT_BYTES];
 
 struct content {
 	uint8_t bytes[VOLUMES][VOLUME_BYTES];
+	uint8_t written[VOLUMES][SECTORS];	/* since the branch began */
 };
 
 struct rig {
@@ -140,6 +141,32 @@ static void expect_kinds(struct view *view, uint16_t volume, const uint8_t *want
 	assert_int_equal(at, VOLUME_BYTES);
 }
 
+struct changes {
+	uint8_t sectors[SECTORS];
+	struct view_extent last;
+};
+
+static int take_change(void *arg, const struct view_extent *e)
+{
+	struct changes *c = arg;
+	uint64_t end = c->last.offset_bytes + c->last.length_bytes;
+
+	assert_true(e->length_bytes > 0 && e->offset_bytes >= end);
+	assert_true(e->offset_bytes > end || e->kind != c->last.kind);
+	memset(c->sectors + e->offset_bytes / 512, 1, e->length_bytes / 512);
+	c->last = *e;
+	return 0;
+}
+
+/* What was written since the branch began, no less and no more. */
+static void expect_changes(struct view *view, uint16_t volume, const struct content *want)
+{
+	struct changes c = { .last = { .kind = 0xff } };
+
+	assert_int_equal(view_changes(view, volume, take_change, &c), 0);
+	assert_memory_equal(c.sectors, want->written[volume], SECTORS);
+}
+
 struct copied {
 	uint8_t bytes[VOLUME_BYTES];
 };
@@ -180,6 +207,7 @@ static void expect_views(void)
 			assert_int_equal(view_copy(view, v, take_copy, &copied, &offset), 0);
 			assert_memory_equal(copied.bytes, want, VOLUME_BYTES);
 			expect_kinds(view, v, want);
+			expect_changes(view, v, &r.at[commits[i].ordinal]);
 		}
 		view_close(view);
 	}
@@ -243,8 +271,10 @@ static int do_write(void)
 		memset(buf, 0, nr * 512);
 		ret = branch_zero(r.b, v, first * 512, nr * 512, below(2));
 	}
-	if (!ret)
+	if (!ret) {
 		memcpy(r.now.bytes[v] + first * 512, buf, nr * 512);
+		memset(r.now.written[v] + first, 1, nr);
+	}
 	return ret;
 }
 
@@ -395,6 +425,7 @@ static void lives(uint64_t seed, bool faulty)
 	sim_env_reset(r.sim, seed);
 	parent_make();
 	parent_open();
+	memset(&r.at[0], 0, sizeof(r.at[0]));
 	for (uint16_t v = 0; v < VOLUMES; v++)
 		assert_int_equal(view_read(r.view, v, 0, r.at[0].bytes[v], VOLUME_BYTES), 0);
 	r.now = r.at[0];

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* branch create, list, drop: writable timelines that begin at a point (docs/BRANCH.md). */
+/* branch create, list, changes, drop: writable timelines that begin at a point (docs/BRANCH.md). */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,6 +7,7 @@
 
 #include "../../userspace/lib/home.h"
 #include "../../userspace/store/branches.h"
+#include "../../userspace/store/view.h"
 #include "cli.h"
 #include "point.h"
 
@@ -37,7 +38,7 @@ static int place_open(const struct command *cmd, const char *store, const char *
 		return cli_usage(cmd, "'%.100s' is not GROUP/BRANCH", text);
 	ret = home_open(store, NULL, &place->home, why);
 	if (ret < 0)
-		return cli_fail(cli_exit_of(ret), "%s; nothing was dropped", why);
+		return cli_fail(cli_exit_of(ret), "%s; nothing was changed", why);
 	group_dir(place->home, place->group, place->dir, sizeof(place->dir));
 	return CLI_DONE;
 }
@@ -177,6 +178,127 @@ int cmd_branch_list(const struct command *cmd, int argc, char **argv)
 	free(infos);
 	point_list_close(&list);
 	return ret;
+}
+
+/* -- changes -- */
+
+struct changes {
+	struct table *table;
+	json_t *ranges;
+	const char *volume;
+	uint64_t volume_bytes, all_bytes;
+};
+
+static const char *kind_name(uint8_t kind)
+{
+	return kind == EXTENT_DATA ? "data" : kind == EXTENT_ZERO ? "zero" : "discard";
+}
+
+static int add_change(void *arg, const struct view_extent *e)
+{
+	struct changes *c = arg;
+	char size[16];
+
+	c->volume_bytes += e->length_bytes;
+	if (!c->table) {
+		json_array_append_new(c->ranges, json_pack("{s:I, s:I, s:s}", "offset_bytes",
+			(json_int_t)e->offset_bytes, "length_bytes", (json_int_t)e->length_bytes,
+			"kind", kind_name(e->kind)));
+		return 0;
+	}
+	cli_bytes(e->length_bytes, size, sizeof(size));
+	table_cell(c->table, "%s", c->volume);
+	table_cell(c->table, "%llu", (unsigned long long)e->offset_bytes);
+	table_cell(c->table, "%llu", (unsigned long long)e->length_bytes);
+	table_cell(c->table, "%s", kind_name(e->kind));
+	table_cell(c->table, "%s", size);
+	return 0;
+}
+
+/* @view: NULL: nothing was written yet. */
+static int changes_of(struct timeline *tl, struct view *view, struct changes *c, json_t *rows)
+{
+	const struct timeline_volume *volumes;
+	size_t nr = timeline_volumes(tl, &volumes);
+	int ret = 0;
+
+	for (size_t i = 0; i < nr && !ret; i++) {
+		if (!volumes[i].size_bytes)
+			continue;
+		c->volume = volumes[i].name;
+		c->volume_bytes = 0;
+		c->ranges = json_array();
+		if (view)
+			ret = view_changes(view, volumes[i].id, add_change, c);
+		c->all_bytes += c->volume_bytes;
+		json_array_append_new(rows, json_pack("{s:s, s:I, s:I, s:o}", "volume", c->volume,
+			"size_bytes", (json_int_t)volumes[i].size_bytes, "changed_bytes",
+			(json_int_t)c->volume_bytes, "ranges", c->ranges));
+	}
+	return ret;
+}
+
+static int print_changes(const struct branch_place *place, struct timeline *tl, bool json,
+			 char *why)
+{
+	static const char *const headings[] = { "VOLUME", "OFFSET", "LENGTH", "KIND", "" };
+	struct changes c = { .table = json ? NULL : table_create(headings, ARRAY_SIZE(headings)) };
+	const struct timeline_commit *commits;
+	size_t nr = timeline_commits(tl, &commits);
+	json_t *rows = json_array();
+	struct timeline_parent parent;
+	struct view *view = NULL;
+	int ret = nr ? view_open(tl, commits[nr - 1].cut_seq, &view, why) : 0;
+
+	if (!ret)
+		ret = changes_of(tl, view, &c, rows);
+	view_close(view);
+	/* The table is freed by being printed. */
+	if (!json)
+		table_print(c.table);
+	if (ret || !json) {
+		json_decref(rows);
+		return ret;
+	}
+	timeline_parent(tl, &parent);
+	cli_print_json(json_pack("{s:s, s:s, s:o, s:I, s:o}", "group", place->group, "branch",
+				 place->name, "point", cli_json_seq(parent.cut_seq),
+				 "changed_bytes", (json_int_t)c.all_bytes, "volumes", rows));
+	return 0;
+}
+
+int cmd_branch_changes(const struct command *cmd, int argc, char **argv)
+{
+	static const struct option longs[] = {
+		{ "store", required_argument, NULL, 's' },
+		CLI_COMMON_OPTIONS
+	};
+	char dir[CLI_PATH_BYTES * 3], why[TIMELINE_TEXT_BYTES] = "";
+	const char *store = CLI_STORE_DEFAULT;
+	struct timeline *tl = NULL;
+	struct branch_place place;
+	bool json = false;
+	int c, ret;
+
+	while ((c = cli_getopt(cmd, argc, argv, longs, &json)) != -1)
+		store = optarg;
+	cli_check_args(cmd, argc, 1, 1);
+	ret = place_open(cmd, store, argv[optind], &place);
+	if (ret != CLI_DONE)
+		return ret;
+	ret = name_valid(place.name) ? branch_path(dir, sizeof(dir), place.dir, place.name) : -ENOENT;
+	if (ret == 0)
+		ret = timeline_open(home_env(place.home), dir, TIMELINE_READ_ONLY, NULL, &tl, why);
+	if (ret == -ENOENT)
+		snprintf(why, sizeof(why), "there is none of this name");
+	if (ret == 0)
+		ret = print_changes(&place, tl, json, why);
+	timeline_close(tl);
+	home_close(place.home);
+	if (ret == 0)
+		return CLI_DONE;
+	return cli_fail(cli_exit_of(ret), "group %s: branch %s: %s; `blkship branch list %s --store %s` names those there are",
+			place.group, place.name, *why ? why : strerror(-ret), place.group, store);
 }
 
 /* -- drop -- */

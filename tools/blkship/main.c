@@ -109,6 +109,8 @@ static const struct command commands[] = {
 	  "What is written goes to the branch; the group's own history is only read.\n" },
 	{ "branch list", cmd_branch_list, "GROUP [--store DIR]", "list the branches of a group",
 	  STORE_OPTION },
+	{ "branch changes", cmd_branch_changes, "GROUP/NAME [--store DIR]",
+	  "list the ranges that were written since a branch began, by its index", STORE_OPTION },
 	{ "branch drop", cmd_branch_drop, "GROUP/NAME [--store DIR]",
 	  "drop a branch and all that was written to it", STORE_OPTION },
 	{ "store check", cmd_store_check, "[GROUP]... [--store DIR] [--rebuild]",
@@ -126,7 +128,7 @@ static int usage(FILE *out)
 {
 	fprintf(out, "usage: blkship COMMAND ...\n\n");
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
-		fprintf(out, "  %-13s %s\n", commands[i].name, commands[i].summary);
+		fprintf(out, "  %-14s %s\n", commands[i].name, commands[i].summary);
 	fprintf(out, "\n`blkship COMMAND --help` says more. Exit codes: 0 done, 1 failed, 2 usage,\n"
 		"3 not found, 4 refused for safety.\n");
 	return out == stdout ? CLI_DONE : CLI_USAGE;

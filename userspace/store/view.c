@@ -251,3 +251,26 @@ int view_next_written(struct view *v, uint16_t volume, uint64_t offset_bytes,
 {
 	return stretch(v, volume, offset_bytes, VIEW_NOTHING, out);
 }
+
+int view_changes(struct view *v, uint16_t volume,
+		 int (*each)(void *arg, const struct view_extent *extent), void *arg)
+{
+	uint64_t size_bytes = view_size(v, volume), offset_bytes = 0;
+	struct view_extent all = { 0 }, e;
+	int ret = size_bytes ? 0 : -ENOENT;
+
+	while (!ret && offset_bytes < size_bytes) {
+		ret = view_next_written(v, volume, offset_bytes, &e);
+		if (ret)
+			break;
+		offset_bytes += e.length_bytes;
+		if (all.length_bytes && all.kind == e.kind) {
+			all.length_bytes += e.length_bytes;
+			continue;
+		}
+		if (all.kind != VIEW_NOTHING)
+			ret = each(arg, &all);
+		all = e;
+	}
+	return ret || all.kind == VIEW_NOTHING ? ret : each(arg, &all);
+}

@@ -55,6 +55,18 @@ int view_next_written(struct view *v, uint16_t volume, uint64_t offset_bytes,
 		      struct view_extent *out);
 
 /**
+ * view_changes - all that was written to a volume up to the point, by place
+ * @each: called for each stretch of one kind; two that touch have different kinds; not 0: stop
+ * and return that
+ *
+ * Of a branch: since it began, by its own index, without reading any content. What was
+ * written with what had been there counts.
+ * Return: 0; -ENOENT no such volume; as view_next(); what @each returned.
+ */
+int view_changes(struct view *v, uint16_t volume,
+		 int (*each)(void *arg, const struct view_extent *extent), void *arg);
+
+/**
  * view_read - content at the point; multiples of 512
  * Return: 0; -EIO touches unreadable sectors; -EBADMSG a checksum is wrong or a
  * segment damaged; -ENOKEY it is encrypted with a key that was not set; -ERANGE past the end;
