@@ -138,6 +138,8 @@ class Manifest:
             self.runs.sort(key=lambda r: r.first)
         elif kind == 6:
             self.points = Points(*struct.unpack('<QQQQQI4x', p))
+        elif kind in (7, 11):
+            pass        # policies and pins say what will stay, not what is there
         else:
             raise Damaged(f'manifest: a record of type {kind}, which this reader does not know')
 

@@ -9,6 +9,7 @@
  *  - nothing acknowledged is lost, and nothing is there that was not sent;
  *  - every point looked at is what the model says;
  *  - what a reader finds in the points file and behind it is what the writer knows;
+ *  - a commit that retention dropped is never there again;
  *  - without faults every run and points file the manifest names is whole, and no other is there;
  *  - no nonce was used twice with one key (a quarter of the seeds encrypt, and get their
  *    first key, or another one, between two lives).
@@ -27,6 +28,7 @@ struct store_sim_counts {
 	uint64_t power_cuts, kills;
 	uint64_t faults;	/* that ended the timeline's writing, or a job */
 	uint64_t jobs, merges, points_files; /* whose result was taken */
+	uint64_t dropped;	/* commits, by retention */
 	uint64_t strays;	/* found and removed when opening */
 	uint64_t flips;
 	uint64_t units;		/* encrypted ones that were on the disk at some time */

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../userspace/store/array.h"
 #include "../../userspace/store/index.h"
 #include "../../userspace/store/points_file.h"
 #include "../../userspace/store/run_read.h"
@@ -39,6 +40,11 @@ struct store_sim {
 	unsigned int nr_keys;	/* in use in this life; 0: in clear */
 	bool encrypts;
 	struct nonces *nonces;
+	bool retention;		/* points are dropped */
+	uint64_t clock_ns;	/* the target's, about */
+	uint64_t gone;		/* up to here commits were seen to be dropped, or not */
+	bool *dropped;		/* by ordinal */
+	size_t max_dropped;
 	bool trace;
 	char wrong[400];
 	struct store_sim_counts counts;
@@ -110,8 +116,53 @@ static void watch_nonces(struct store_sim *s)
 	}
 }
 
+#define S 1000000000ull
+static const struct retention_policy policies[2] = {
+	{ { { 0, 60 * S }, { 60 * S, 600 * S } }, 2 },
+	{ { { 10 * S, 100 * S } }, 1 },
+};
+
+static bool exists(const struct timeline *tl, uint64_t ordinal)
+{
+	const struct points *p = &tl->points;
+
+	for (size_t i = 0; i < p->nr_commits; i++)
+		if (p->commits[i].ordinal == ordinal)
+			return true;
+	return false;
+}
+
+/* What does not exist any more never does again. What is remembered grows with what is durable. */
+static void check_dropped(struct store_sim *s)
+{
+	uint64_t settled = s->tl->settled.last_ordinal;
+
+	if (!array_reserve(&s->dropped, &s->max_dropped, settled + 1))
+		abort();
+	for (uint64_t n = 1; n <= settled; n++) {
+		bool dropped = !exists(s->tl, n);
+
+		if (n <= s->gone && s->dropped[n] && !dropped)
+			violation(s, "commit %d was dropped and is there again", (int)n);
+		s->counts.dropped += dropped && (n > s->gone || !s->dropped[n]);
+		s->dropped[n] = dropped;
+	}
+	if (settled > s->gone)
+		s->gone = settled;
+	if (settled && !exists(s->tl, settled))
+		violation(s, "the last commit of the points file was dropped");
+	if (!s->retention && s->tl->points.nr_commits != s->tl->points.last_ordinal)
+		violation(s, "commits are missing, and nothing asked for that");
+}
+
 static void check_point(struct store_sim *s, struct timeline *tl, size_t index)
 {
+	if (points_find(&tl->points, s->h.batches[index].cut) == tl->points.nr_commits) {
+		/* Another commit may have the cut: but a cut goes with all of them, or none. */
+		if (exists(tl, index + 1) || index + 1 > tl->settled.last_ordinal)
+			violation(s, "commit %zu is not there", index + 1);
+		return;
+	}
 	s->counts.points++;
 	if (!history_point(&s->h, tl, index) && !sim_env_is_off(s->sim))
 		violation(s, "%s", s->h.why);
@@ -195,7 +246,7 @@ static void check_index(struct store_sim *s, bool whole)
 static bool commit_same(const struct timeline_commit *a, const struct timeline_commit *b)
 {
 	return a->ordinal == b->ordinal && a->cut_seq == b->cut_seq && a->time_ns == b->time_ns &&
-	       a->target_time_ns == b->target_time_ns && a->since_ns == b->since_ns &&
+	       a->target_time_ns == b->target_time_ns &&
 	       a->listed == b->listed && a->degraded == b->degraded && a->flags == b->flags &&
 	       a->unlisted_why == b->unlisted_why && a->batch_bytes == b->batch_bytes;
 }
@@ -216,9 +267,15 @@ static void check_reader(struct store_sim *s, const struct timeline *reader)
 			  b->nr_commits, (int)b->last_ordinal, a->nr_commits,
 			  (int)a->last_ordinal);
 	for (size_t i = 0; i < a->nr_commits && !s->wrong[0]; i++)
-		if (!commit_same(&a->commits[i], &b->commits[i]))
-			violation(s, "a reader knows commit %d differently",
-				  (int)a->commits[i].ordinal);
+		/* Without the points file it is not known how time was counted. */
+		if (!commit_same(&a->commits[i], &b->commits[i]) ||
+		    (!reader->points_bad && a->commits[i].since_ns != b->commits[i].since_ns))
+			violation(s, "a reader knows commit %d differently: since %llu, not %llu; listed %d, %d; degraded %d, %d",
+				  (int)a->commits[i].ordinal,
+				  (unsigned long long)b->commits[i].since_ns,
+				  (unsigned long long)a->commits[i].since_ns,
+				  b->commits[i].listed, a->commits[i].listed,
+				  b->commits[i].degraded, a->commits[i].degraded);
 	for (size_t i = 0; i < s->tl->manifest.nr_volumes && !s->wrong[0]; i++)
 		if (s->tl->manifest.volumes[i].has_data != reader->manifest.volumes[i].has_data ||
 		    s->tl->manifest.volumes[i].member != reader->manifest.volumes[i].member)
@@ -238,6 +295,10 @@ static void do_append(struct store_sim *s)
 	history_batch(&s->h, &b);
 	if (next > s->sent)
 		s->sent = next;
+	sim_env_advance(s->sim, below(s, 20) * 1000000000);
+	if (below(s, 40) == 0)		/* somebody sets the clock */
+		sim_env_set_realtime(s->sim, s->clock_ns + below(s, 3600) * 1000000000 +
+					     (below(s, 4) ? 0 : 4000000000u * 1000000000u));
 	if (test_batch_append(&b, s->tl))
 		say(s, "batch %d is refused", (int)next);
 	test_batch_free(&b);
@@ -260,6 +321,7 @@ static void do_index(struct store_sim *s)
 
 		say(s, "taken: %d", ret);
 		s->counts.jobs += !ret;
+		check_dropped(s);
 		s->counts.points_files += !ret && points;
 		s->counts.merges += !ret && merge;
 		s->job = NULL;
@@ -308,8 +370,12 @@ static void do_flip(struct store_sim *s)
 	s->faulty = s->turned = true;
 	s->counts.flips++;
 	say(s, "a bit of %s turns", path);
+	if (strstr(path, ".points") && m->points.flags & MANIFEST_POINTS_LEFT_OUT)
+		bytes /= 2;
 	sim_env_flip(s->sim, path, below(s, bytes), below(s, 8));
-	if (below(s, 4) == 0)
+	/* What a points file left out only it knows: without it nothing opens. */
+	if (below(s, 4) == 0 && (strstr(path, ".run") ||
+				 !(m->points.flags & MANIFEST_POINTS_LEFT_OUT)))
 		s->env->ops->unlink(s->env, path);
 }
 
@@ -452,6 +518,9 @@ static bool life_begin(struct store_sim *s)
 			violation(s, "the manifest does not take a key");
 		return false;
 	}
+	check_dropped(s);
+	if (s->retention && timeline_set_retention(s->tl, &policies[below(s, 2)], 0) == 0)
+		say(s, "retention is set");
 	if (!s->armed)
 		check_some(s, s->tl, 1);
 	if (!history_greet(&s->h, s->tl))
@@ -498,7 +567,7 @@ static void look_at_damage(struct store_sim *s)
 		if (!commits[index].listed || view_open(reader, commits[index].cut_seq, &v, why))
 			continue;
 		s->counts.points++;
-		if (!history_sample(&s->h, v, index, 40))
+		if (!history_sample(&s->h, v, commits[index].ordinal - 1, 40))
 			violation(s, "with a damaged segment: %s", s->h.why);
 		view_close(v);
 	}
@@ -527,6 +596,7 @@ static void last_life(struct store_sim *s)
 	check_index(s, true);
 	check_some(s, s->tl, 2);
 	do_look(s);
+	check_dropped(s);
 	if (s->h.nr_batches)
 		check_point(s, s->tl, s->h.nr_batches - 1);
 	look_at_damage(s);
@@ -544,6 +614,10 @@ const char *store_sim_run(struct store_sim *s, uint64_t seed, bool trace)
 	s->greeted = s->armed = s->faulty = s->turned = false;
 	s->trace = trace;
 	s->wrong[0] = 0;
+	s->gone = 0;
+	s->retention = below(s, 2);
+	s->clock_ns = UINT64_C(1700000000) * S;
+	sim_env_set_realtime(s->sim, s->clock_ns);
 	s->seal_bytes = 6144 << below(s, 3);
 	s->encrypts = seed % 4 == 3;
 	s->nr_keys = s->encrypts ? below(s, 2) : 0;
@@ -583,6 +657,7 @@ struct store_sim *store_sim_create(void)
 
 void store_sim_destroy(struct store_sim *s)
 {
+	free(s->dropped);
 	history_fini(&s->h);
 	nonces_destroy(s->nonces);
 	keyring_free(s->keys[0]);

@@ -352,9 +352,47 @@ static void a_run_stands_for_those_it_overlaps(void **state)
 	sim_env_destroy(sim);
 }
 
+static void pins_end_and_are_not_mixed_up(void **state)
+{
+	struct sim_env *sim = new_disk();
+	struct env *env = sim_env_env(sim);
+	struct timeline_pin pin = { .cut_seq = 7, .kind = TIMELINE_PIN_HOLD, .label = "quarter" };
+	struct manifest_retention retention = { .immutable_ns = 5, .since_ns = 3 };
+	struct manifest m;
+	uint64_t bytes;
+
+	fill(&m, env);
+	assert_int_equal(retention_parse("all:1h,1h:24h", &retention.policy, why), 0);
+	assert_int_equal(manifest_add_policy(&m, &retention), 0);
+	/* Leases that begin anew for a long time: the file stays short. */
+	for (int i = 0; i < 2000; i++) {
+		pin.id = 1;
+		pin.until_ns = i + 1;
+		assert_int_equal(manifest_add_pin(&m, &pin, false), 0);
+		pin.id = i + 2;
+		assert_int_equal(manifest_add_pin(&m, &pin, false), 0);
+		assert_int_equal(manifest_add_pin(&m, &pin, true), 0);
+	}
+	sim_env_content(sim, "/m/manifest", &bytes);
+	assert_true(bytes < 20000);
+	manifest_close(&m);
+	assert_int_equal(manifest_open(&m, env, "/m", true, why), 0);
+	assert_int_equal(m.nr_pins, 1);
+	assert_int_equal(m.pins[0].id, 1);
+	assert_int_equal(m.pins[0].until_ns, 2000);
+	assert_string_equal(m.pins[0].label, "quarter");
+	assert_int_equal(m.pin_id, 2001);
+	assert_int_equal(m.nr_policies, 1);
+	assert_int_equal(m.policies[0].immutable_ns, 5);
+	assert_int_equal(m.policies[0].policy.tiers[1].for_ns, UINT64_C(86400000000000));
+	manifest_close(&m);
+	sim_env_destroy(sim);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(pins_end_and_are_not_mixed_up),
 		cmocka_unit_test(what_was_added_is_read_again),
 		cmocka_unit_test(any_cut_keeps_what_was_whole_and_any_bit_is_seen),
 		cmocka_unit_test(a_torn_tail_is_cut_off_for_good),

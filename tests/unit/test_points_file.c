@@ -86,6 +86,17 @@ static const struct doc_field fields[] = {
 	DOC_FIELD(manifest_points, file_bytes),
 	DOC_FIELD(manifest_points, flags),
 	DOC_FIELD(manifest_points, reserved),
+	DOC_FIELD(manifest_policy, since_ns),
+	DOC_FIELD(manifest_policy, immutable_ns),
+	DOC_FIELD(manifest_policy, text),
+	DOC_FIELD(manifest_pin, id),
+	DOC_FIELD(manifest_pin, cut_seq),
+	DOC_FIELD(manifest_pin, made_ns),
+	DOC_FIELD(manifest_pin, until_ns),
+	DOC_FIELD(manifest_pin, kind),
+	DOC_FIELD(manifest_pin, flags),
+	DOC_FIELD(manifest_pin, reserved),
+	DOC_FIELD(manifest_pin, label),
 };
 
 static void the_document_has_the_offsets_of_the_code(void **state)

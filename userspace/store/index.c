@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "array.h"
+#include "branches.h"
 #include "points_build.h"
 #include "run_build.h"
 #include "timeline_internal.h"
@@ -29,7 +30,9 @@ struct index_job {
 	struct run_segment segment;		/* INDEX_SEGMENT: of this */
 	struct manifest_run inputs[RUN_FAN_IN];	/* INDEX_MERGE: of these */
 	struct points_build points;		/* INDEX_POINTS */
-	struct manifest_segment_end *ends;	/* its own */
+	struct manifest_segment_end *ends;	/* its own; so the next two */
+	struct retention_past *past;
+	uint64_t *pinned;
 	char text[INDEX_TEXT_BYTES];
 
 	bool done;
@@ -208,6 +211,8 @@ static bool plan_points(const struct timeline *tl)
 	uint64_t finished = segment_writer_finished(&tl->writer);
 	uint64_t behind = finished - (tl->points_bad ? 0 : tl->manifest.points.last_segment);
 
+	if (finished && timeline_retain_due(tl))
+		return true;
 	return finished && behind >= POINTS_BEHIND + tl->points.nr_commits / POINTS_PER_SEGMENT;
 }
 
@@ -218,12 +223,14 @@ static int job_points(const struct timeline *tl, struct index_job *job)
 	job->points = (struct points_build){
 		.number = manifest_next_points(m), .nr_volumes = m->nr_volumes,
 		.last_segment = segment_writer_finished(&tl->writer), .nr_ends = m->nr_ends,
-		.now_ns = tl->env->ops->realtime_ns(tl->env),
+		.created_ns = m->identity.created_ns, .now_ns = timeline_age_now(tl),
+		.real_ns = tl->env->ops->realtime_ns(tl->env),
 	};
 	if (!tl->points_bad)
 		job->points.before = m->points;
 	job->ends = malloc((m->nr_ends + 1) * sizeof(*job->ends));
-	if (!job->ends)
+	if (!job->ends ||
+	    timeline_retain_get(tl, &job->points.retain, &job->past, &job->pinned))
 		return -ENOMEM;
 	if (m->nr_ends)
 		memcpy(job->ends, m->ends, m->nr_ends * sizeof(*job->ends));
@@ -273,6 +280,8 @@ static void job_free(struct index_job *job)
 {
 	points_fini(&job->points.points);
 	free(job->ends);
+	free(job->past);
+	free(job->pinned);
 	free(job->dir);
 	free(job);
 }
@@ -364,20 +373,85 @@ static int run_name(struct timeline *tl, const struct manifest_run *run)
 	return ret;
 }
 
+static bool cut_stays(const struct timeline *tl, const struct points *stored, uint64_t cut)
+{
+	return points_find(&tl->points, cut) == tl->points.nr_commits ||
+	       cut > stored->last_cut_seq || points_find(stored, cut) != stored->nr_commits;
+}
+
+/*
+ * What was pinned while the job was under way must not go, nor what became the beginning of
+ * a branch; @lock is held until the points are gone.
+ */
+static int all_pinned_stay(const struct timeline *tl, const struct points *stored,
+			   struct env_file **lock)
+{
+	struct timeline_pin *pins = NULL;
+	uint64_t *cuts = NULL;
+	size_t nr_pins = 0, nr = 0;
+	bool stay = true;
+	int ret = branches_lock(tl->env, tl->dir, lock);
+
+	if (ret) {
+		*lock = NULL;
+		return ret;
+	}
+	ret = branches_cuts(tl->env, tl->dir, &cuts, &nr);
+	if (!ret)
+		ret = timeline_pins(tl, &pins, &nr_pins);
+	for (size_t i = 0; i < nr; i++)
+		stay = stay && cut_stays(tl, stored, cuts[i]);
+	for (size_t i = 0; i < nr_pins; i++)
+		stay = stay && cut_stays(tl, stored, pins[i].cut_seq);
+	free(pins);
+	free(cuts);
+	return ret ? ret : stay ? 0 : -EAGAIN;
+}
+
+static void points_unlink(struct timeline *tl, uint64_t number)
+{
+	char path[PATH_BYTES];
+
+	points_path(path, sizeof(path), tl->dir, number, 0);
+	tl->env->ops->unlink(tl->env, path);
+}
+
+static void points_taken(struct timeline *tl, const struct points_build *b)
+{
+	timeline_points_settled(tl, &b->points, b->last_segment);
+	timeline_retained(tl);
+}
+
 /* Name it; then, and only then, the one before can go. */
 static int points_name(struct timeline *tl, const struct points_build *b)
 {
 	uint64_t old = tl->manifest.points.number;
-	char path[PATH_BYTES];
-	int ret = manifest_add_points(&tl->manifest, &b->named);
+	struct env_file *lock = NULL;
+	int ret = 0;
 
-	if (ret)
-		return ret;
-	timeline_points_settled(tl, &b->points, b->last_segment);
-	tl->points_bad = false;
-	points_path(path, sizeof(path), tl->dir, old, 0);
-	if (old)
-		tl->env->ops->unlink(tl->env, path);
+	if (b->named.flags & MANIFEST_POINTS_LEFT_OUT)
+		ret = all_pinned_stay(tl, &b->points, &lock);
+	if (ret) {
+		points_unlink(tl, b->number);
+	} else {
+		ret = manifest_add_points(&tl->manifest, &b->named);
+		if (!ret) {
+			points_taken(tl, b);
+			tl->points_bad = false;
+			if (old)
+				points_unlink(tl, old);
+		}
+	}
+	if (lock)
+		tl->env->ops->close(tl->env, lock);
+	return ret;
+}
+
+static int points_take(struct timeline *tl, const struct points_build *b)
+{
+	if (!b->same)
+		return points_name(tl, b);
+	points_taken(tl, b);
 	return 0;
 }
 
@@ -393,7 +467,7 @@ int timeline_index_take(struct timeline *tl, struct index_job *job)
 	if (job->points.before_bad && !(tl->manifest.points.flags & MANIFEST_POINTS_LEFT_OUT))
 		tl->points_bad = true;
 	if (!ret)
-		ret = job->kind == INDEX_POINTS ? points_name(tl, &job->points) :
+		ret = job->kind == INDEX_POINTS ? points_take(tl, &job->points) :
 						  run_name(tl, &job->run);
 	job_free(job);
 	return ret;

@@ -227,6 +227,53 @@ static int parse_pack(struct manifest *m, const void *payload)
 	return 0;
 }
 
+static int parse_policy(struct manifest *m, const void *payload)
+{
+	const struct manifest_policy *raw = payload;
+	struct retention_policy policy;
+	char why[RETENTION_TEXT_BYTES];
+
+	if (!text_ends(raw->text, sizeof(raw->text)) || retention_parse(raw->text, &policy, why))
+		return -EBADMSG;
+	if (!array_reserve(&m->policies, &m->max_policies, m->nr_policies + 1))
+		return -ENOMEM;
+	m->policies[m->nr_policies++] = (struct manifest_retention){
+		policy, le64toh(raw->immutable_ns), le64toh(raw->since_ns) };
+	return 0;
+}
+
+static int parse_pin(struct manifest *m, const void *payload)
+{
+	const struct manifest_pin *raw = payload;
+	struct timeline_pin pin = {
+		.id = le64toh(raw->id), .cut_seq = le64toh(raw->cut_seq),
+		.made_ns = le64toh(raw->made_ns), .until_ns = le64toh(raw->until_ns),
+		.kind = le16toh(raw->kind) };
+	bool released = le16toh(raw->flags) & MANIFEST_PIN_RELEASED;
+	size_t i = 0;
+
+	if (!text_ends(raw->label, sizeof(raw->label)) || pin.id == 0)
+		return -EBADMSG;
+	memcpy(pin.label, raw->label, sizeof(pin.label));
+	while (i < m->nr_pins && m->pins[i].id != pin.id)
+		i++;
+	m->nr_old_records += released + (i < m->nr_pins);
+	if (pin.id > m->pin_id)
+		m->pin_id = pin.id;
+	if (released) {
+		if (i < m->nr_pins)
+			m->pins[i] = m->pins[--m->nr_pins];
+		return 0;
+	}
+	if (i == m->nr_pins) {
+		if (!array_reserve(&m->pins, &m->max_pins, m->nr_pins + 1))
+			return -ENOMEM;
+		m->nr_pins++;
+	}
+	m->pins[i] = pin;
+	return 0;
+}
+
 /* Whether a record still says something that no newer one does. */
 static bool grant_is_current(const struct manifest *m, const void *payload)
 {
@@ -258,6 +305,20 @@ static bool pack_is_current(const struct manifest *m, const void *payload)
 	return false;
 }
 
+/* The newest id stays in any case: it is not used again. */
+static bool pin_is_current(const struct manifest *m, const void *payload)
+{
+	const struct manifest_pin *raw = payload;
+	uint64_t id = le64toh(raw->id);
+
+	if (id == m->pin_id)
+		return true;
+	for (size_t i = 0; i < m->nr_pins; i++)
+		if (m->pins[i].id == id)
+			return m->pins[i].until_ns == le64toh(raw->until_ns);
+	return false;
+}
+
 /* What there can be. A type without a size is not known. */
 static const struct record_type {
 	uint32_t payload_bytes;
@@ -272,6 +333,8 @@ static const struct record_type {
 	[MANIFEST_RUN] = { sizeof(struct manifest_run), parse_run, run_is_current },
 	[MANIFEST_POINTS] = { sizeof(struct manifest_points), parse_points, points_are_current },
 	[MANIFEST_PACK] = { sizeof(struct manifest_pack), parse_pack, pack_is_current },
+	[MANIFEST_POLICY] = { sizeof(struct manifest_policy), parse_policy, NULL },
+	[MANIFEST_PIN] = { sizeof(struct manifest_pin), parse_pin, pin_is_current },
 	[MANIFEST_PARENT] = { sizeof(struct manifest_parent), parse_parent, NULL },
 	[MANIFEST_KEY] = { sizeof(struct manifest_key), parse_key, NULL },
 };
@@ -421,7 +484,8 @@ static int image_room(struct manifest *m, uint32_t bytes)
 {
 	size_t limit_bytes = m->limit_bytes - sizeof(struct manifest_header) - bytes;
 
-	if (m->image_bytes <= limit_bytes && m->nr_old_records <= OLD_RECORDS + m->nr_runs + m->nr_packs)
+	if (m->image_bytes <= limit_bytes &&
+	    m->nr_old_records <= OLD_RECORDS + m->nr_runs + m->nr_packs + m->nr_pins)
 		return 0;
 	image_compact(m);
 	m->rewrite = true;
@@ -615,6 +679,8 @@ void manifest_close(struct manifest *m)
 	free(m->runs);
 	free(m->packs);
 	free(m->keys);
+	free(m->policies);
+	free(m->pins);
 	memset(m, 0, sizeof(*m));
 }
 
@@ -779,6 +845,32 @@ const struct manifest_pack *manifest_pack(const struct manifest *m, uint64_t seg
 	size_t at = pack_find_at(m, segment);
 
 	return at < m->nr_packs && m->packs[at].first_segment <= segment ? &m->packs[at] : NULL;
+}
+
+int manifest_add_policy(struct manifest *m, const struct manifest_retention *retention)
+{
+	struct manifest_policy raw = { htole64(retention->since_ns),
+				       htole64(retention->immutable_ns), { 0 } };
+	int ret;
+
+	retention_format(&retention->policy, raw.text, sizeof(raw.text));
+	ret = manifest_append(m, MANIFEST_POLICY, &raw, sizeof(raw));
+	return ret ? ret : parse_policy(m, &raw);
+}
+
+int manifest_add_pin(struct manifest *m, const struct timeline_pin *pin, bool released)
+{
+	struct manifest_pin raw = {
+		.id = htole64(pin->id), .cut_seq = htole64(pin->cut_seq),
+		.made_ns = htole64(pin->made_ns), .until_ns = htole64(pin->until_ns),
+		.kind = htole16(pin->kind), .flags = htole16(released ? MANIFEST_PIN_RELEASED : 0) };
+	int ret;
+
+	memcpy(raw.label, pin->label, sizeof(raw.label));
+	if (!array_reserve(&m->pins, &m->max_pins, m->nr_pins + 1))
+		return -ENOMEM;
+	ret = manifest_append(m, MANIFEST_PIN, &raw, sizeof(raw));
+	return ret ? ret : parse_pin(m, &raw);
 }
 
 const struct manifest_segment_end *manifest_end(const struct manifest *m, uint64_t number)

@@ -18,7 +18,15 @@
 
 #include "../lib/env.h"
 #include "manifest_format.h"
+#include "retention.h"
 #include "timeline.h"
+
+/* A policy, from when on. */
+struct manifest_retention {
+	struct retention_policy policy;
+	uint64_t immutable_ns;
+	uint64_t since_ns;
+};
 
 struct manifest {
 	struct env *env;
@@ -46,6 +54,11 @@ struct manifest {
 	size_t nr_old_records;	/* in the image, that newer ones replaced */
 	struct manifest_key *keys; /* in the order in which they came; the last is in use */
 	size_t nr_keys, max_keys;
+	struct manifest_retention *policies; /* in order; the last one is in force */
+	size_t nr_policies, max_policies;
+	struct timeline_pin *pins;	/* that are not released */
+	size_t nr_pins, max_pins;
+	uint64_t pin_id;		/* highest so far */
 	bool has_parent;	/* it is a branch's */
 	struct manifest_parent parent;
 };
@@ -122,6 +135,12 @@ uint64_t manifest_next_pack(const struct manifest *m);
 
 /** manifest_pack - the one that stands for a segment, or NULL */
 const struct manifest_pack *manifest_pack(const struct manifest *m, uint64_t segment);
+
+/** manifest_add_policy - from now on it is the one in force */
+int manifest_add_policy(struct manifest *m, const struct manifest_retention *retention);
+
+/** manifest_add_pin - a new one (its id is pin_id + 1), a new until_ns, or, @released, its end */
+int manifest_add_pin(struct manifest *m, const struct timeline_pin *pin, bool released);
 
 /** manifest_end - where a segment was given up, or NULL */
 const struct manifest_segment_end *manifest_end(const struct manifest *m, uint64_t number);

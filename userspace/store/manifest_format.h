@@ -22,9 +22,11 @@ enum manifest_type {
 	MANIFEST_SEGMENT_END = 4, /* a segment given up after a failure ends there */
 	MANIFEST_RUN = 5,	/* in the place of runs that cover any of its segments */
 	MANIFEST_POINTS = 6,	/* in the place of the points file before */
+	MANIFEST_POLICY = 7,	/* of retention, from now on */
 	MANIFEST_PACK = 8,	/* in the place of segments, and of packs it covers whole */
 	MANIFEST_PARENT = 9,	/* of a branch: docs/BRANCH.md */
 	MANIFEST_KEY = 10,	/* segments may be encrypted with it: docs/ENCRYPTION.md */
+	MANIFEST_PIN = 11,	/* a point that stays, or, with the same id, no longer does */
 };
 
 struct manifest_header {
@@ -92,6 +94,27 @@ struct manifest_points {
 	uint32_t reserved;
 };
 static_assert(sizeof(struct manifest_points) == 48, "on disk");
+
+struct manifest_policy {
+	uint64_t since_ns;	/* by the clock of retention */
+	uint64_t immutable_ns;
+	char     text[256];	/* as retention_parse() reads it */
+};
+static_assert(sizeof(struct manifest_policy) == 272, "on disk");
+
+#define MANIFEST_PIN_RELEASED (1u << 0)
+
+struct manifest_pin {
+	uint64_t id;		/* rising from 1 */
+	uint64_t cut_seq;
+	uint64_t made_ns;	/* by the target's clock */
+	uint64_t until_ns;	/* by the clock of retention; 0: until it is released */
+	uint16_t kind;		/* enum timeline_pin_kind */
+	uint16_t flags;
+	uint32_t reserved;
+	char     label[64];
+};
+static_assert(sizeof(struct manifest_pin) == 104, "on disk");
 
 struct manifest_pack {
 	uint64_t number;	/* rising */

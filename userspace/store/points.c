@@ -494,29 +494,32 @@ int points_renew(struct points *p)
 	return 0;
 }
 
-void points_adopt_since(struct points *p, const struct points *stored)
+void points_adopt(struct points *p, const struct points *stored)
 {
 	uint64_t since_ns = stored->last_since_ns;
-	size_t i = 0;
+	size_t kept = 0, i = 0, j = 0;
 
 	if (p == stored)
 		return;
-	for (size_t j = 0; i < p->nr_commits && p->commits[i].ordinal <= stored->last_ordinal; i++) {
+	for (; i < p->nr_commits && p->commits[i].ordinal <= stored->last_ordinal; i++) {
 		while (j < stored->nr_commits &&
 		       stored->commits[j].ordinal < p->commits[i].ordinal)
 			j++;
-		if (j < stored->nr_commits && stored->commits[j].ordinal == p->commits[i].ordinal)
-			p->commits[i].since_ns = stored->commits[j].since_ns;
+		if (j == stored->nr_commits || stored->commits[j].ordinal != p->commits[i].ordinal)
+			continue;
+		p->commits[kept] = p->commits[i];
+		p->commits[kept++].since_ns = stored->commits[j].since_ns;
 	}
 	for (; i < p->nr_commits; i++) {
-		struct timeline_commit *c = &p->commits[i];
-
-		if (c->target_time_ns > since_ns)
-			since_ns = c->target_time_ns;
-		c->since_ns = since_ns;
+		p->commits[kept] = p->commits[i];
+		if (p->commits[kept].target_time_ns > since_ns)
+			since_ns = p->commits[kept].target_time_ns;
+		p->commits[kept++].since_ns = since_ns;
 	}
+	p->nr_commits = kept;
 	p->last_since_ns = since_ns;
 	p->aged_ns = stored->aged_ns;
+	p->people_gaps_valid = false;
 }
 
 void points_forget(struct points *p, uint64_t ordinal)

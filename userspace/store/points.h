@@ -110,10 +110,10 @@ int points_add(struct points *p, const struct commit_view *commit,
 int points_renew(struct points *p);
 
 /**
- * points_adopt_since - take since when ages count from points that were settled
- * @stored: of the same timeline, up to some ordinal; what is newer follows from there
+ * points_adopt - what was settled: which commits exist, and since when their age counts
+ * @stored: of the same timeline, up to some ordinal; what is newer stays, and follows it
  */
-void points_adopt_since(struct points *p, const struct points *stored);
+void points_adopt(struct points *p, const struct points *stored);
 
 /** points_forget - commits up to @ordinal do not exist any more; all else stays known */
 void points_forget(struct points *p, uint64_t ordinal);

@@ -4,8 +4,10 @@
 
 #include <endian.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "branches.h"
 #include "segment_scan.h"
 #include "segment_write.h"
 
@@ -23,6 +25,13 @@ static int before_read(struct points_build *b)
 	if (!ret)
 		b->points = file.points;
 	return ret;
+}
+
+static int cut_compare(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return x < y ? -1 : x > y;
 }
 
 static int take_commit(void *arg, const struct commit_view *commit,
@@ -63,30 +72,86 @@ static int take_segment(struct points_build *b, uint64_t number)
 	return ret;
 }
 
-/* The clock never goes back, nor is anything from after it: docs/STORE.md, "Age". */
-static void points_settle(struct points *p, uint64_t from_ordinal, uint64_t now_ns)
+/* docs/STORE.md, "Age". @before_ns: of the commit before */
+static uint64_t since_of(const struct points_build *b, uint64_t target_ns, uint64_t before_ns)
 {
-	if (now_ns > p->aged_ns)
-		p->aged_ns = now_ns;
-	for (size_t i = p->nr_commits; i-- > 0 && p->commits[i].ordinal >= from_ordinal;)
-		if (p->commits[i].since_ns > p->aged_ns)
-			p->commits[i].since_ns = p->aged_ns;
-	if (p->last_since_ns > p->aged_ns)
-		p->last_since_ns = p->aged_ns;
+	uint64_t moved_ns = target_ns + (b->now_ns - b->real_ns);
+
+	if (moved_ns >= before_ns && moved_ns <= b->now_ns)
+		return moved_ns;
+	if (target_ns >= before_ns && target_ns <= b->now_ns)
+		return target_ns;
+	return target_ns < before_ns ? before_ns : b->now_ns;
+}
+
+static void points_settle(struct points_build *b, uint64_t from_ordinal, uint64_t before_ns)
+{
+	struct points *p = &b->points;
+	size_t i = p->nr_commits;
+
+	while (i > 0 && p->commits[i - 1].ordinal >= from_ordinal)
+		i--;
+	for (; i < p->nr_commits; i++) {
+		struct timeline_commit *c = &p->commits[i];
+
+		c->since_ns = before_ns = since_of(b, c->target_time_ns, before_ns);
+	}
+	p->last_since_ns = before_ns;
+	p->aged_ns = b->now_ns;
+}
+
+/* Where branches begin is pinned by their being there: docs/BRANCH.md. */
+static int retain(struct points_build *b, size_t *nr_left_out)
+{
+	struct points_retain r = b->retain;
+	uint64_t *pinned, *cuts = NULL;
+	size_t nr = 0;
+	int ret = branches_cuts(b->env, b->dir, &cuts, &nr);
+
+	*nr_left_out = 0;
+	if (ret)
+		return ret;
+	pinned = malloc((r.nr_pinned + nr + 1) * sizeof(*pinned));
+	ret = pinned ? 0 : -ENOMEM;
+	if (!ret && r.nr_pinned)
+		memcpy(pinned, r.pinned, r.nr_pinned * sizeof(*pinned));
+	if (!ret && nr)
+		memcpy(pinned + r.nr_pinned, cuts, nr * sizeof(*pinned));
+	r.nr_pinned += nr;
+	if (!ret && r.nr_pinned)
+		qsort(pinned, r.nr_pinned, sizeof(*pinned), cut_compare);
+	r.pinned = pinned;
+	if (!ret)
+		ret = points_retain(&b->points, &r, nr_left_out);
+	free(pinned);
+	free(cuts);
+	return ret;
 }
 
 int points_build_run(struct points_build *b)
 {
 	struct points_file file = { .number = b->number, .last_segment = b->last_segment };
-	uint64_t from_ordinal;
+	size_t nr_left_out = 0;
+	uint64_t from_ordinal, before_ns;
 	int ret = before_read(b);
 
 	from_ordinal = b->points.last_ordinal + 1;
+	before_ns = from_ordinal > 1 ? b->points.last_since_ns : b->created_ns;
+	/* As it was told, that clock does not go back; here a file may say anything. */
+	if (b->now_ns < b->points.aged_ns)
+		b->now_ns = b->points.aged_ns;
+	if (b->now_ns < before_ns)
+		b->now_ns = before_ns;
 	for (uint64_t n = b->before.last_segment + 1; n <= b->last_segment && !ret; n++)
 		ret = take_segment(b, n);
 	if (ret)
 		return ret;
-	points_settle(&b->points, from_ordinal, b->now_ns);
+	points_settle(b, from_ordinal, before_ns);
+	if (b->retain.retention.policy.nr_tiers)
+		ret = retain(b, &nr_left_out);
+	b->same = b->last_segment == b->before.last_segment && !nr_left_out;
+	if (ret || b->same)
+		return ret;
 	memcpy(file.timeline, b->timeline, sizeof(file.timeline));
 	file.points = b->points;
 	return points_file_write(b->env, b->dir, &file, b->pace, &b->named);

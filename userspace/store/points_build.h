@@ -9,6 +9,7 @@
 #define BLKSHIP_POINTS_BUILD_H
 
 #include "points_file.h"
+#include "points_retain.h"
 
 struct points_build {
 	/* asked */
@@ -21,13 +22,17 @@ struct points_build {
 	const struct manifest_segment_end *ends; /* of segments given up; borrowed */
 	size_t nr_ends;
 	size_t nr_volumes;		/* that the manifest knows */
-	uint64_t now_ns;		/* the clock of retention */
+	uint64_t created_ns;		/* the timeline; nothing came before */
+	uint64_t now_ns;		/* the clock of retention ... */
+	uint64_t real_ns;		/* ... and the target's, at the same moment */
+	struct points_retain retain;	/* what stays; its memory is borrowed */
 	const struct run_pace *pace;	/* may be NULL */
 
 	/* answered */
 	struct manifest_points named;	/* for the manifest */
 	struct points points;		/* what is in it; the caller's to points_fini() */
 	bool before_bad;		/* the file before is missing or does not check */
+	bool same;			/* nothing has changed: no file was made */
 };
 
 /**

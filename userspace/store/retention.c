@@ -171,16 +171,31 @@ static bool past_keeps(const struct retention *r, uint64_t now_ns, uint64_t time
 	return false;
 }
 
+uint64_t retention_immutable_ns(const struct retention *r, uint64_t now_ns)
+{
+	uint64_t immutable_ns = r->immutable_ns;
+
+	for (size_t i = 0; i < r->nr_past; i++) {
+		const struct retention_past *past = &r->past[i];
+		uint64_t since_ns = now_ns > past->until_ns ? now_ns - past->until_ns : 0;
+
+		if (since_ns < past->immutable_ns && past->immutable_ns > immutable_ns)
+			immutable_ns = past->immutable_ns;
+	}
+	return immutable_ns;
+}
+
 size_t retention_apply(const struct retention *r, uint64_t now_ns,
 		       struct retention_point *points, size_t nr_points)
 {
+	uint64_t immutable_ns = retention_immutable_ns(r, now_ns);
 	size_t kept = 0;
 
 	for (size_t i = 0; i < nr_points; i++) {
 		struct retention_point *point = &points[i];
 		const struct retention_point *next = i + 1 < nr_points ? point + 1 : NULL;
 		uint64_t time_ns = point->time_ns;
-		bool immutable = now_ns < time_ns || now_ns - time_ns < r->immutable_ns;
+		bool immutable = now_ns < time_ns || now_ns - time_ns < immutable_ns;
 
 		point->keep = point->pinned || !next ||
 			      policy_keeps(&r->policy, now_ns, time_ns, next) ||

@@ -12,7 +12,8 @@
  *  - a point that was let go is never needed again: what stays of a stretch of a tier is
  *    decided once, when all of that stretch has left the finer tier;
  *  - within the immutable window nothing goes that any policy in force since the point
- *    was made would have kept: changing the policy shortens nothing there.
+ *    was made would have kept: changing the policy shortens nothing there. A window that
+ *    was longer holds on until as much time has passed since it was made shorter.
  */
 #ifndef BLKSHIP_RETENTION_H
 #define BLKSHIP_RETENTION_H
@@ -35,9 +36,10 @@ struct retention_policy {
 	unsigned int nr_tiers;
 };
 
-/* A policy, and until when it was the one in force. */
+/* A policy with its window, and until when it was the one in force. */
 struct retention_past {
 	struct retention_policy policy;
+	uint64_t immutable_ns;
 	uint64_t until_ns;
 };
 
@@ -74,6 +76,9 @@ void retention_format(const struct retention_policy *policy, char *text, size_t 
  */
 size_t retention_apply(const struct retention *r, uint64_t now_ns,
 		       struct retention_point *points, size_t nr_points);
+
+/** retention_immutable_ns - the window that counts now: that of the policy, or a past one's */
+uint64_t retention_immutable_ns(const struct retention *r, uint64_t now_ns);
 
 /** retention_max_points - as many as the policy keeps at most, at one a second */
 uint64_t retention_max_points(const struct retention_policy *policy);

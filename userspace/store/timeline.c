@@ -354,7 +354,8 @@ void timeline_volumes_renew(struct timeline *tl)
 void timeline_points_settled(struct timeline *tl, const struct points *stored,
 			     uint64_t last_segment)
 {
-	points_adopt_since(&tl->points, stored);
+	points_adopt(&tl->points, stored);
+	timeline_age_set(tl, tl->points.aged_ns);
 	tl->settled = (struct points_settled){ stored->last_ordinal, stored->last_cut_seq,
 					       last_segment };
 }

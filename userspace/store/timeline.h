@@ -255,6 +255,55 @@ struct timeline_kept {
  */
 int timeline_kept_cuts(const struct timeline *tl, struct timeline_kept *out);
 
+/* -- retention and pins: docs/STORE.md, "What goes" -- */
+
+struct retention_policy;
+
+/**
+ * timeline_set_retention - the policy from now on; durable when it returns
+ * One that is in force already is not written again. Without any everything is kept.
+ * Return: 0; -errno.
+ */
+int timeline_set_retention(struct timeline *tl, const struct retention_policy *policy,
+			   uint64_t immutable_ns);
+
+/** timeline_retention - the policy in force, and its window; NULL: none, everything is kept */
+const struct retention_policy *timeline_retention(const struct timeline *tl,
+						  uint64_t *immutable_ns);
+
+enum timeline_pin_kind {
+	TIMELINE_PIN_HOLD = 1,	/* by the operator */
+	TIMELINE_PIN_MOUNT = 2,
+	TIMELINE_PIN_BRANCH = 3,
+};
+
+#define TIMELINE_PIN_LABEL_BYTES 64
+
+struct timeline_pin {
+	uint64_t id;
+	uint64_t cut_seq;
+	uint64_t made_ns;	/* real time */
+	uint64_t until_ns;	/* by the clock of retention; 0: until it is released */
+	uint16_t kind;
+	char label[TIMELINE_PIN_LABEL_BYTES];
+};
+
+/**
+ * timeline_pin - a point that is not dropped while this lasts; durable when it returns
+ * @cut_seq: of a listed commit
+ * @lease_ns: so long, and then it is over by itself; 0: until timeline_unpin()
+ * @id: out; 0 in it: a new one, else of the one whose lease is to begin anew
+ * Return: 0; -ENOENT no such point (or pin); -EINVAL the label is too long; -EROFS; -errno.
+ */
+int timeline_pin(struct timeline *tl, uint64_t cut_seq, enum timeline_pin_kind kind,
+		 const char *label, uint64_t lease_ns, uint64_t *id);
+
+/** timeline_unpin - its end; durable when it returns. 0; -ENOENT; -EROFS; -errno */
+int timeline_unpin(struct timeline *tl, uint64_t id);
+
+/** timeline_pins - those that are not over; *out is free()d. 0 or -ENOMEM */
+int timeline_pins(const struct timeline *tl, struct timeline_pin **out, size_t *nr);
+
 /** A gap, as a person wants it: between which points the seconds are missing. */
 struct timeline_gap {
 	uint64_t from_time_ns;	/* last listed point before, 0: none */

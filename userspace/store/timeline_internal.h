@@ -5,6 +5,7 @@
 
 #include "manifest.h"
 #include "points.h"
+#include "points_retain.h"
 #include "segment_write.h"
 #include "timeline.h"
 
@@ -65,6 +66,10 @@ struct timeline {
 	size_t nr_bad_runs, max_bad_runs;
 	struct points_settled settled;	/* what of the points is in the points file */
 	bool points_bad;	/* the points file is of no use */
+	uint64_t age_base_ns;	/* the clock of retention stood there ... */
+	uint64_t age_base_mono_ns; /* ... at that monotonic time */
+	uint64_t retained_ns;	/* monotonic: when retention was last applied ... */
+	bool retained;		/* ... since the timeline was opened */
 	bool indexing;		/* a job is under way */
 	bool job_failed[INDEX_NR_KINDS]; /* the last of its kind */
 
@@ -103,6 +108,16 @@ void timeline_points_settled(struct timeline *tl, const struct points *stored,
 void timeline_run_bad(struct timeline *tl, uint64_t number);
 int timeline_runs_reload(struct timeline *tl);
 void timeline_runs_tidy(struct timeline *tl);
+
+/* timeline_retain.c: the clock of retention begins to run, or runs on from @ns. */
+void timeline_age_set(struct timeline *tl, uint64_t ns);
+uint64_t timeline_age_now(const struct timeline *tl);
+/* For a job: what stays; *@past and *@pinned are free()d. 0 or -ENOMEM. */
+int timeline_retain_get(const struct timeline *tl, struct points_retain *out,
+			struct retention_past **past, uint64_t **pinned);
+/* Whether retention is due, only if there is a policy; it was applied now. */
+bool timeline_retain_due(const struct timeline *tl);
+void timeline_retained(struct timeline *tl);
 
 /* timeline_recover.c: fill points, and for a writer prepare the writer. */
 int timeline_recover(struct timeline *tl, char *why);

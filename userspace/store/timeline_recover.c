@@ -371,6 +371,10 @@ int timeline_recover(struct timeline *tl, char *why)
 
 		ret = ret ? ret : points ? points : runs;
 	}
+	/* The clock of retention runs on, or begins with the newest that came. */
+	if (!tl->points.aged_ns)
+		timeline_age_set(tl, tl->points.last_since_ns > tl->manifest.identity.created_ns ?
+				     tl->points.last_since_ns : tl->manifest.identity.created_ns);
 	if (tl->damaged)
 		memcpy(why, tl->damage, sizeof(tl->damage));
 	return ret == -EUCLEAN && tl->read_only ? 0 : ret;

@@ -1,0 +1,397 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* What retention takes away from a timeline, and what it must not: pins, branches, clocks. */
+#include "unit.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../userspace/lib/seq.h"
+#include "../../userspace/lib/when.h"
+#include "../../userspace/store/branches.h"
+#include "../../userspace/store/index.h"
+#include "../../userspace/store/points_file.h"
+#include "../../userspace/store/timeline_internal.h"
+#include "../host/sim_env.h"
+#include "../host/test_batch.h"
+
+#define S	((uint64_t)WHEN_NS)
+#define HOUR	(3600 * S)
+#define DAY	(24 * HOUR)
+#define T0	(497000 * HOUR)
+
+static char why[TIMELINE_TEXT_BYTES];
+
+struct rig {
+	struct sim_env *sim;
+	struct env *env;
+	struct timeline *tl;
+	uint64_t n;		/* commits so far */
+};
+
+static void rig_open(struct rig *r)
+{
+	if (timeline_open(r->env, "/tl", TIMELINE_CREATE, "", &r->tl, why))
+		fail_msg("%s", why);
+	timeline_set_limits(r->tl, 16384, 4096);
+}
+
+static void rig_init(struct rig *r)
+{
+	const struct timeline_volume *v;
+	uint32_t incarnation;
+
+	memset(r, 0, sizeof(*r));
+	r->sim = sim_env_create(1);
+	r->env = sim_env_env(r->sim);
+	sim_env_set_realtime(r->sim, T0);
+	rig_open(r);
+	assert_int_equal(timeline_volume(r->tl, "v", 1 << 20, "", &v), 0);
+	assert_int_equal(timeline_grant(r->tl, (const uint8_t *)"0123456789abcdef", &incarnation),
+			 0);
+}
+
+static void rig_fini(struct rig *r)
+{
+	timeline_close(r->tl);
+	sim_env_destroy(r->sim);
+}
+
+/* One commit; with @idle its cut is that of the one before. */
+static void commit(struct rig *r, bool idle)
+{
+	uint64_t cut = idle ? r->tl->received.cut_seq : seq_pack(1, r->n + 1);
+	struct test_batch b;
+
+	r->n++;
+	test_batch_begin(&b, r->n, cut);
+	if (!idle) {
+		test_batch_unit_begin();
+		test_batch_unit_add(0, 4096 * (r->n % 8), 4096, EXTENT_ZERO, NULL);
+		test_batch_unit_end(&b, 0, 0);
+	}
+	b.volumes[b.nr_volumes++].size_bytes = 1 << 20;
+	test_batch_end(&b);
+	assert_int_equal(test_batch_append(&b, r->tl), 0);
+	test_batch_free(&b);
+	timeline_flush(r->tl);
+	sim_env_complete_all(r->sim);
+}
+
+static void commits(struct rig *r, unsigned int nr, uint64_t every_ns)
+{
+	for (unsigned int i = 0; i < nr; i++) {
+		sim_env_advance(r->sim, every_ns);
+		commit(r, false);
+	}
+}
+
+static void index_all(struct rig *r)
+{
+	struct index_job *job;
+
+	while ((job = timeline_index_plan(r->tl))) {
+		assert_int_equal(index_job_run(job, r->env, NULL), 0);
+		assert_int_equal(timeline_index_take(r->tl, job), 0);
+	}
+}
+
+static void set(struct rig *r, const char *text, uint64_t immutable_ns)
+{
+	struct retention_policy p;
+
+	if (retention_parse(text, &p, why))
+		fail_msg("%s", why);
+	assert_int_equal(timeline_set_retention(r->tl, &p, immutable_ns), 0);
+}
+
+static bool exists(const struct rig *r, uint64_t ordinal)
+{
+	const struct timeline_commit *c;
+	size_t nr = timeline_commits(r->tl, &c);
+
+	for (size_t i = 0; i < nr; i++)
+		if (c[i].ordinal == ordinal)
+			return true;
+	return false;
+}
+
+static void what_the_policy_keeps_stays_over_lives(void **state)
+{
+	size_t kept;
+	struct rig r;
+
+	rig_init(&r);
+	set(&r, "all:1m,1m:1h", 0);
+	commits(&r, 300, S);
+	index_all(&r);
+	/* 5 minutes: what is finished and older than one minute, one a minute. */
+	kept = r.tl->points.nr_commits;
+	assert_in_range(kept, 60, 75);
+	assert_true(r.tl->manifest.points.flags & MANIFEST_POINTS_LEFT_OUT);
+	for (size_t i = 1; i < 4; i++)
+		assert_int_equal(r.tl->points.commits[i].since_ns / (60 * S) -
+				 r.tl->points.commits[i - 1].since_ns / (60 * S), 1);
+	timeline_close(r.tl);
+	rig_open(&r);
+	assert_int_equal(r.tl->points.nr_commits, kept);
+	assert_int_equal(r.tl->points.last_ordinal, 300);
+	commits(&r, 1, S);
+	assert_int_equal(r.tl->points.last_ordinal, 301);
+	rig_fini(&r);
+}
+
+static void without_a_policy_all_stays(void **state)
+{
+	struct rig r;
+
+	rig_init(&r);
+	commits(&r, 100, DAY);
+	index_all(&r);
+	assert_int_equal(r.tl->points.nr_commits, 100);
+	assert_int_equal(r.tl->manifest.points.flags, 0);
+	rig_fini(&r);
+}
+
+static void an_hour_later_it_is_applied_again(void **state)
+{
+	struct rig r;
+	size_t nr;
+
+	rig_init(&r);
+	set(&r, "all:1h", 0);
+	commits(&r, 100, S);
+	index_all(&r);
+	assert_int_equal(r.tl->points.nr_commits, 100);
+	sim_env_advance(r.sim, HOUR - S);
+	assert_null(timeline_index_plan(r.tl));
+	sim_env_advance(r.sim, HOUR);
+	index_all(&r);
+	nr = r.tl->points.nr_commits;
+	/* The last of the points file, and what is not in a finished segment. */
+	assert_int_equal(nr, 100 - r.tl->settled.last_ordinal + 1);
+	rig_fini(&r);
+}
+
+static void what_is_pinned_stays(void **state)
+{
+	uint64_t hold = 0, lease = 0, none = 0;
+	struct timeline_pin *pins;
+	struct rig r;
+	size_t nr;
+
+	rig_init(&r);
+	set(&r, "all:1m", 0);
+	commits(&r, 30, S);
+	assert_int_equal(timeline_pin(r.tl, seq_pack(1, 7), TIMELINE_PIN_HOLD, "before", 0, &hold),
+			 0);
+	assert_int_equal(timeline_pin(r.tl, seq_pack(1, 9), TIMELINE_PIN_MOUNT, "", 10 * HOUR,
+				      &lease), 0);
+	assert_int_equal(timeline_pin(r.tl, seq_pack(1, 999), TIMELINE_PIN_HOLD, "", 0, &none),
+			 -ENOENT);
+	commits(&r, 70, S);
+	sim_env_advance(r.sim, HOUR);
+	index_all(&r);
+	assert_true(exists(&r, 7) && exists(&r, 9) && !exists(&r, 8));
+	/* Durable: another life knows them. The lease ends by itself, the hold when told to. */
+	timeline_close(r.tl);
+	rig_open(&r);
+	assert_int_equal(timeline_pins(r.tl, &pins, &nr), 0);
+	assert_int_equal(nr, 2);
+	assert_string_equal(pins[0].label, "before");
+	free(pins);
+	assert_int_equal(timeline_pin(r.tl, seq_pack(1, 9), TIMELINE_PIN_MOUNT, "", 20 * HOUR,
+				      &lease), 0);
+	sim_env_advance(r.sim, 15 * HOUR);
+	index_all(&r);
+	assert_true(exists(&r, 7) && exists(&r, 9));
+	sim_env_advance(r.sim, 15 * HOUR);
+	assert_int_equal(timeline_unpin(r.tl, hold), 0);
+	assert_int_equal(timeline_unpin(r.tl, hold), -ENOENT);
+	index_all(&r);
+	assert_false(exists(&r, 7) || exists(&r, 9));
+	rig_fini(&r);
+}
+
+static void the_parent_of_a_branch_stays(void **state)
+{
+	struct rig r;
+
+	rig_init(&r);
+	set(&r, "all:1m", 0);
+	commits(&r, 100, S);
+	assert_int_equal(branch_create(r.env, "/tl", "b", r.tl, seq_pack(1, 11), why), 0);
+	sim_env_advance(r.sim, HOUR);
+	index_all(&r);
+	assert_true(exists(&r, 11) && !exists(&r, 12));
+	assert_int_equal(branch_drop(r.env, "/tl", "b", why), 0);
+	sim_env_advance(r.sim, 2 * HOUR);
+	index_all(&r);
+	assert_false(exists(&r, 11));
+	rig_fini(&r);
+}
+
+/* While the job that drops it is under way; then nothing is dropped. */
+static void what_is_pinned_late_stays(void **state)
+{
+	uint64_t id = 0, number;
+	struct index_job *job;
+	struct rig r;
+
+	rig_init(&r);
+	set(&r, "all:1m", 0);
+	commits(&r, 100, S);
+	index_all(&r);
+	number = r.tl->manifest.points.number;
+	sim_env_advance(r.sim, HOUR);
+	job = timeline_index_plan(r.tl);
+	assert_non_null(job);
+	assert_int_equal(index_job_run(job, r.env, NULL), 0);
+	assert_int_equal(timeline_pin(r.tl, seq_pack(1, 50), TIMELINE_PIN_HOLD, "", 0, &id), 0);
+	assert_int_equal(timeline_index_take(r.tl, job), -EAGAIN);
+	assert_int_equal(r.tl->manifest.points.number, number);
+	index_all(&r);
+	assert_true(exists(&r, 50) && !exists(&r, 49));
+	rig_fini(&r);
+}
+
+static void of_a_cut_that_stays_the_first_commit_stays(void **state)
+{
+	struct rig r;
+
+	rig_init(&r);
+	set(&r, "all:1m,1m:1h", 0);
+	commits(&r, 5, S);
+	for (int i = 0; i < 600; i++) {
+		sim_env_advance(r.sim, S);
+		commit(&r, true);
+	}
+	index_all(&r);
+	assert_true(exists(&r, 5));
+	assert_false(exists(&r, 6));
+	assert_in_range(r.tl->points.nr_commits, 60, 145);
+	rig_fini(&r);
+}
+
+/* -- the clock -- */
+
+static void a_clock_that_jumps_ahead_ages_nothing_at_once(void **state)
+{
+	struct rig r;
+
+	rig_init(&r);
+	set(&r, "all:24h", 0);
+	commits(&r, 100, S);
+	index_all(&r);
+	/* Ten years, in a second. */
+	sim_env_set_realtime(r.sim, T0 + 3650 * DAY);
+	commits(&r, 100, S);
+	sim_env_advance(r.sim, HOUR);
+	index_all(&r);
+	assert_int_equal(r.tl->points.nr_commits, 200);
+	timeline_close(r.tl);
+	rig_open(&r);
+	sim_env_advance(r.sim, HOUR);
+	index_all(&r);
+	assert_int_equal(r.tl->points.nr_commits, 200);
+	/* It is put right; what came meanwhile is as old as it is. */
+	sim_env_set_realtime(r.sim, T0 + 3 * HOUR);
+	commits(&r, 100, S);
+	sim_env_advance(r.sim, 12 * HOUR);
+	index_all(&r);
+	assert_int_equal(r.tl->points.nr_commits, 300);
+	sim_env_advance(r.sim, 24 * HOUR);
+	index_all(&r);
+	assert_false(exists(&r, 1) || exists(&r, 150));
+	rig_fini(&r);
+}
+
+static void a_clock_that_goes_back_ages_nothing(void **state)
+{
+	struct rig r;
+
+	rig_init(&r);
+	set(&r, "all:24h", 0);
+	commits(&r, 100, S);
+	sim_env_set_realtime(r.sim, S);
+	commits(&r, 100, S);
+	index_all(&r);
+	sim_env_set_realtime(r.sim, T0 + HOUR);
+	commits(&r, 100, S);
+	index_all(&r);
+	assert_int_equal(r.tl->points.nr_commits, 300);
+	rig_fini(&r);
+}
+
+/* The daemon was off for a month: what came before is not gone at once, and then is. */
+static void it_catches_up(void **state)
+{
+	struct rig r;
+
+	rig_init(&r);
+	set(&r, "all:24h,1h:30d", 0);
+	commits(&r, 200, 10 * S);
+	index_all(&r);
+	timeline_close(r.tl);
+	sim_env_advance(r.sim, 40 * DAY);
+	rig_open(&r);
+	commits(&r, 400, 10 * S);
+	sim_env_advance(r.sim, HOUR);
+	index_all(&r);
+	assert_true(exists(&r, 1));
+	/* What comes now keeps its distances: nothing falls into one stretch that did not. */
+	for (size_t i = 1; i < r.tl->points.nr_commits; i++)
+		assert_true(r.tl->points.commits[i].since_ns > r.tl->points.commits[i - 1].since_ns);
+	for (int i = 0; i < 45; i++) {
+		sim_env_advance(r.sim, DAY);
+		index_all(&r);
+	}
+	assert_false(exists(&r, 1));
+	rig_fini(&r);
+}
+
+/* -- the immutable window -- */
+
+static void a_shorter_policy_waits_for_the_window_to_pass(void **state)
+{
+	struct rig r;
+
+	rig_init(&r);
+	set(&r, "all:48h", 72 * HOUR);
+	commits(&r, 100, S);
+	index_all(&r);
+	sim_env_advance(r.sim, HOUR);
+	/* All at once: the policy, and the window itself. */
+	set(&r, "1m:2m", 0);
+	timeline_close(r.tl);
+	rig_open(&r);
+	for (int i = 0; i < 40; i++) {
+		sim_env_advance(r.sim, HOUR);
+		index_all(&r);
+	}
+	assert_int_equal(r.tl->points.nr_commits, 100);
+	sim_env_advance(r.sim, 8 * HOUR);
+	index_all(&r);
+	assert_false(exists(&r, 1));
+	rig_fini(&r);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(what_the_policy_keeps_stays_over_lives),
+		cmocka_unit_test(without_a_policy_all_stays),
+		cmocka_unit_test(an_hour_later_it_is_applied_again),
+		cmocka_unit_test(what_is_pinned_stays),
+		cmocka_unit_test(the_parent_of_a_branch_stays),
+		cmocka_unit_test(what_is_pinned_late_stays),
+		cmocka_unit_test(of_a_cut_that_stays_the_first_commit_stays),
+		cmocka_unit_test(a_clock_that_jumps_ahead_ages_nothing_at_once),
+		cmocka_unit_test(a_clock_that_goes_back_ages_nothing),
+		cmocka_unit_test(it_catches_up),
+		cmocka_unit_test(a_shorter_policy_waits_for_the_window_to_pass),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
