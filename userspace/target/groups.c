@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/queue.h>
 
+#include "../lib/log.h"
 #include "../lib/name.h"
 
 struct group {
@@ -21,6 +22,8 @@ struct group {
 
 struct groups {
 	struct env *env;
+	void (*retention)(void *arg, const char *group, struct groups_retention *out);
+	void *retention_arg;
 	char *dir;
 	const struct keyring *keys;
 	void (*progress)(void *arg, struct group *g, void *live);
@@ -41,6 +44,8 @@ int groups_create(const struct groups_params *params, struct groups **out)
 	}
 	gs->env = params->env;
 	gs->keys = params->keys;
+	gs->retention = params->retention;
+	gs->retention_arg = params->retention_arg;
 	gs->progress = params->progress;
 	gs->arg = params->arg;
 	TAILQ_INIT(&gs->list);
@@ -88,6 +93,21 @@ static void group_progress(void *arg)
 	g->gs->progress(g->gs->arg, g, g->live);
 }
 
+/* A policy that cannot be written now is, when the group is opened the next time. */
+static void group_set_retention(struct groups *gs, struct group *g)
+{
+	struct groups_retention r;
+	int ret;
+
+	if (!gs->retention)
+		return;
+	gs->retention(gs->retention_arg, g->name, &r);
+	ret = timeline_set_retention(g->tl, &r.policy, r.immutable_ns);
+	if (ret)
+		log_warning("group %s: its retention policy was not written: %s; the one before stays in force until the group is opened again; check the disk and its free space",
+			    g->name, strerror(-ret));
+}
+
 static int group_open(struct groups *gs, const char *name, const char *identity,
 		      struct group **out, char *why)
 {
@@ -106,6 +126,7 @@ static int group_open(struct groups *gs, const char *name, const char *identity,
 		goto err_close;
 	g->gs = gs;
 	strcpy(g->name, name);
+	group_set_retention(gs, g);
 	timeline_on_progress(g->tl, group_progress, g);
 	TAILQ_INSERT_TAIL(&gs->list, g, link);
 	*out = g;

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "../lib/env.h"
+#include "../store/retention.h"
 #include "../store/timeline.h"
 
 struct groups;
@@ -19,8 +20,17 @@ struct group;
 
 #define GROUP_TEXT_BYTES 256
 
+/* What of a group's points is kept; docs/STORE.md, "What goes". */
+struct groups_retention {
+	struct retention_policy policy;
+	uint64_t immutable_ns;
+};
+
 struct groups_params {
 	struct env *env;
+	/* Asked when a group is opened. NULL: what its manifest says. */
+	void (*retention)(void *arg, const char *group, struct groups_retention *out);
+	void *retention_arg;
 	const char *dir;	/* holds one directory a group */
 	const struct keyring *keys; /* content is encrypted with; borrowed; NULL: none */
 	/* A group's timeline moved; @live is who feeds it, or NULL. */

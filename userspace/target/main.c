@@ -22,6 +22,7 @@
 #include "../lib/pki.h"
 #include "../lib/home.h"
 #include "../lib/status_socket.h"
+#include "retention_conf.h"
 #include "server.h"
 
 #define LISTEN_DEFAULT	"0.0.0.0:7443"
@@ -49,9 +50,12 @@ struct options {
 	char *key_file, *key_command;	/* of targetd.conf */
 	struct keyring *keys;		/* NULL: what is kept is not encrypted */
 	bool takeover;
+	struct retention_conf retention;
+	char why[RETENTION_TEXT_BYTES];	/* what is wrong with the configuration */
 };
 
 struct daemon {
+	const struct options *options;
 	struct loop *loop;
 	struct server *server;
 	struct loop_timer stop_timer;
@@ -61,6 +65,7 @@ struct daemon {
 static int conf_line(void *arg, const char *section, const char *name, const char *value)
 {
 	struct options *o = arg;
+	int ret;
 
 	if (strcmp(section, "target") == 0 && strcmp(name, "listen") == 0) {
 		if (!o->listen[0])
@@ -73,7 +78,12 @@ static int conf_line(void *arg, const char *section, const char *name, const cha
 		return (o->key_command = strdup(value)) != NULL;
 	if (strcmp(section, "target") == 0 && strcmp(name, "groups") == 0)
 		return home_valid(value);
-	return 0;	/* not known: an error, with its line */
+	ret = retention_conf_line(&o->retention, section, name, value, o->why);
+	if (ret == -ENOENT)
+		snprintf(o->why, sizeof(o->why), "not understood");
+	else if (ret == -ENOMEM)
+		snprintf(o->why, sizeof(o->why), "out of memory");
+	return ret == 0;	/* else an error, with its line */
 }
 
 static int conf_read(struct options *o)
@@ -82,10 +92,11 @@ static int conf_read(struct options *o)
 	int line;
 
 	snprintf(path, sizeof(path), "%s/targetd.conf", o->store);
+	retention_conf_init(&o->retention);
 	line = access(path, F_OK) < 0 ? 0 : ini_parse(path, conf_line, o);
 	if (line) {
-		log_error("%s:%d: not understood; nothing was started; [target] with listen = ADDRESS:PORT, groups = rados:POOL/NAMESPACE, key_file = FILE or key_command = PROGRAM ... is what may be there, each once",
-			  path, line);
+		log_error("%s:%d: %s; nothing was started; what may be there, each once: [target] with listen = ADDRESS:PORT, groups = rados:POOL/NAMESPACE, key_file = FILE or key_command = PROGRAM ..., retention = " RETENTION_DEFAULT " and immutable = " RETENTION_CONF_IMMUTABLE ", and [group NAME] with the last two",
+			  path, line, *o->why ? o->why : "not understood");
 		return -EINVAL;
 	}
 	if (!o->listen[0])
@@ -191,6 +202,11 @@ static void on_stopped(void *arg)
 	loop_stop(((struct daemon *)arg)->loop);
 }
 
+static void on_retention(void *arg, const char *group, struct groups_retention *out)
+{
+	retention_conf_get(&((struct daemon *)arg)->options->retention, group, out);
+}
+
 static void on_stop_timeout(struct loop_timer *t)
 {
 	struct daemon *d = container_of(t, struct daemon, stop_timer);
@@ -293,10 +309,11 @@ static int daemon_home(const struct options *o, struct loop *loop, struct home *
 
 static int daemon_start(const struct options *o, int lock)
 {
-	struct daemon d = { .hung = false };
+	struct daemon d = { .options = o };
 	struct server_params params = { .store = o->store, .listen = o->listen,
 					.keys = o->keys,
-					.stopped = on_stopped, .arg = &d };
+					.retention = on_retention, .stopped = on_stopped,
+					.arg = &d };
 	char why[SERVER_TEXT_BYTES];
 	uint16_t port;
 	int ret;
@@ -367,6 +384,7 @@ int main(int argc, char **argv)
 	keyring_free(o.keys);
 	free(o.key_file);
 	free(o.key_command);
+	retention_conf_fini(&o.retention);
 	free(o.store);
 	return ret < 0 ? 1 : 0;
 }

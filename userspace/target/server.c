@@ -492,11 +492,12 @@ static int load_certificates(struct server *sv, char *why)
 	return ret;
 }
 
-static int open_groups(struct server *sv, const struct keyring *keys)
+static int open_groups(struct server *sv, const struct server_params *sp)
 {
 	const struct groups_params params = {
-		.env = home_env(sv->home), .dir = home_groups(sv->home), .keys = keys,
+		.env = home_env(sv->home), .dir = home_groups(sv->home), .keys = sp->keys,
 		.progress = server_progress, .arg = sv,
+		.retention = sp->retention, .retention_arg = sp->arg,
 	};
 
 	return groups_create(&params, &sv->groups);
@@ -536,7 +537,7 @@ int server_create(const struct server_params *params, struct server **out, uint1
 	ret = load_certificates(sv, why);
 	if (ret < 0)
 		goto err_free;
-	ret = open_groups(sv, params->keys);
+	ret = open_groups(sv, params);
 	if (ret < 0)
 		goto err_tls;
 	ret = indexer_create(sv->loop, sv->groups, sv->store, &sv->indexer);

@@ -13,6 +13,7 @@
 
 #include "../lib/loop.h"
 #include "../lib/home.h"
+#include "groups.h"
 
 struct keyring;
 struct server;
@@ -25,8 +26,10 @@ struct server_params {
 	const char *store;	/* directory made by `blkship target init` */
 	const char *listen;	/* ADDRESS:PORT */
 	const struct keyring *keys; /* of what is kept; borrowed; NULL: in clear */
+	/* What is kept of a group: groups.h. NULL: what its manifest says. */
+	void (*retention)(void *arg, const char *group, struct groups_retention *out);
 	void (*stopped)(void *arg);
-	void *arg;
+	void *arg;		/* of both */
 };
 
 /**
