@@ -333,10 +333,14 @@ static int copy_put(void *arg, uint64_t offset_bytes, const void *buf, size_t by
 static bool copy_right(struct history *h, struct view *v, size_t index, uint16_t volume)
 {
 	struct copy c = { .h = h, .right = true };
-	uint64_t at, want = 0;
-	int ret = view_copy(v, volume, copy_put, &c, &at);
+	uint64_t at, want = 0, size = view_size(v, volume);
+	uint64_t middle = below(h, size / SECTOR_BYTES + 1) * SECTOR_BYTES;
+	int ret = view_copy_range(v, volume, middle, size, copy_put, &c, &at);
 
-	for (uint32_t s = 0; s < view_size(v, volume) / SECTOR_BYTES; s++)
+	if (!ret)
+		ret = view_copy_range(v, volume, 0, middle, copy_put, &c, &at);
+
+	for (uint32_t s = 0; s < size / SECTOR_BYTES; s++)
 		want += h->seen[s] && h->seen[s]->kind == EXTENT_DATA;
 	return (!ret && c.right && c.nr == want) ||
 	       wrong(h, index, volume, at, "view_copy", ret);

@@ -71,6 +71,11 @@ static const struct command commands[] = {
 	  "  --volume V         only this one\n"
 	  "  --force            overwrite files, and devices that hold something\n"
 	  "  --dry-run          say what would be written, write nothing\n"
+	  "  --resume           go on with one that was interrupted; the other arguments as then\n"
+	  "  --state FILE       what --resume needs to know; default OUTPUT/.blkship-restore, with\n"
+	  "                     devices alone nothing is kept\n"
+	  "  --jobs N           threads; default one for each processor, at most 4\n"
+	  "  --part-mib N       in parts of N MiB, after each of which it can be resumed; 4096\n"
 	  "\n"
 	  "WHEN is latest, -5m, 14:03:07 (today), 2026-11-22T14:03:07+01:00 or seq:1:4711;\n"
 	  "a time means the last point at or before it.\n" },

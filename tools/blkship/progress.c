@@ -51,6 +51,11 @@ void progress_add(struct progress *p, uint64_t bytes)
 		show(p, now_ns);
 }
 
+void progress_skip(struct progress *p, uint64_t bytes)
+{
+	p->total_bytes -= bytes < p->total_bytes ? bytes : p->total_bytes;
+}
+
 void progress_end(struct progress *p)
 {
 	if (p->shown_ns)

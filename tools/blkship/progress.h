@@ -18,6 +18,9 @@ void progress_begin(struct progress *p, uint64_t total_bytes);
 /** progress_add - so much more is done; shown a few times a second */
 void progress_add(struct progress *p, uint64_t bytes);
 
+/** progress_skip - so much need not be done after all */
+void progress_skip(struct progress *p, uint64_t bytes);
+
 /** progress_end - take it off the terminal */
 void progress_end(struct progress *p);
 

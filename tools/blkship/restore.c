@@ -7,11 +7,9 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/fs.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -22,9 +20,11 @@
 #include "point.h"
 #include "progress.h"
 #include "qcow2.h"
+#include "restore_copy.h"
 
 #define MAX_OUTPUTS	256
-#define CHUNK_BYTES	(1u << 20)
+#define DEFAULT_JOBS	4
+#define MAX_PART_MIB	(1u << 20)
 
 /* Where one volume goes. */
 struct output {
@@ -45,7 +45,10 @@ struct restore {
 	const char *point_text;		/* GROUP@WHEN */
 	const char *devices[MAX_OUTPUTS];	/* VOLUME=DEVICE */
 	size_t nr_devices;
-	bool force, dry_run, json, qcow2;
+	bool force, dry_run, json, qcow2, resume;
+	unsigned int nr_jobs;
+	const char *state;		/* of --state */
+	struct restore_parts parts;
 	struct point_named named;
 	struct view *view;
 	struct output outputs[MAX_OUTPUTS];
@@ -134,8 +137,8 @@ static int check_device(const struct restore *r, struct output *o)
 	if (ret < 0)
 		return cli_fail(CLI_FAILED, "device %s: cannot be read: %s; nothing was written", o->device,
 				strerror(-ret));
-	if (ret == 0 || r->dry_run)
-		return CLI_DONE;
+	if (ret == 0 || r->dry_run || r->resume)
+		return CLI_DONE;	/* what it holds now is what was interrupted */
 	if (!r->force)
 		return cli_fail(CLI_REFUSED, "device %s holds %s; nothing was written; --force overwrites it",
 				o->device, what);
@@ -189,52 +192,6 @@ static int print_plan(const struct restore *r)
 
 /* -- writing -- */
 
-static int write_all(int fd, const uint8_t *buf, size_t bytes, uint64_t offset)
-{
-	while (bytes) {
-		ssize_t n = pwrite(fd, buf, bytes, offset);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		buf += n;
-		offset += n;
-		bytes -= n;
-	}
-	return 0;
-}
-
-/* A file is born full of holes; a device has to be told. */
-static int write_zeroes(const struct output *o, uint8_t *buf, uint64_t offset, uint64_t bytes)
-{
-	uint64_t range[2] = { offset, bytes };
-
-	if (!o->device || ioctl(o->fd, BLKZEROOUT, range) == 0)
-		return 0;
-	memset(buf, 0, CHUNK_BYTES);
-	while (bytes) {
-		size_t n = bytes < CHUNK_BYTES ? bytes : CHUNK_BYTES;
-		int ret = write_all(o->fd, buf, n, offset);
-
-		if (ret < 0)
-			return ret;
-		offset += n;
-		bytes -= n;
-	}
-	return 0;
-}
-
-static int read_failed(const struct restore *r, const struct output *o, uint64_t offset, int ret)
-{
-	if (ret == -EIO)
-		return cli_fail(CLI_FAILED, "volume %s at byte %llu: could not be read at the source then; restore with --force leaves zeroes there",
-				o->name, (unsigned long long)offset);
-	return cli_fail(CLI_FAILED, "volume %s at byte %llu: %s; what was written so far is not whole; try another point",
-			o->name, (unsigned long long)offset,
-			ret == -EBADMSG ? "the store is damaged, a checksum is wrong" : strerror(-ret));
-}
-
 static int write_failed(const struct output *o, int ret)
 {
 	return cli_fail(CLI_FAILED, "%s: %s; it is not whole; %s", o->device ? o->device : o->part,
@@ -242,80 +199,20 @@ static int write_failed(const struct output *o, int ret)
 			"check the disk and restore again");
 }
 
-/* Call @each for all stretches of a volume, in order, until it returns not 0. */
-static int each_extent(struct restore *r, struct output *o,
-		       int (*each)(struct restore *r, struct output *o,
-				   const struct view_extent *e, uint8_t *buf), uint8_t *buf)
+/* One that is gone on with has what was written before. */
+static int file_begin(const struct restore *r, struct output *o)
 {
-	uint64_t offset = 0;
-	int ret = CLI_DONE;
-
-	while (offset < o->size_bytes && ret == CLI_DONE) {
-		struct view_extent e;
-
-		ret = view_next(r->view, o->volume, offset, &e);
-		if (ret < 0)
-			return read_failed(r, o, offset, ret);
-		offset += e.length_bytes;
-		ret = each(r, o, &e, buf);
-	}
-	return ret;
-}
-
-/* What is not data: zeroes, also where nothing could be read and --force was given. */
-static int copy_zeroes(struct restore *r, struct output *o, const struct view_extent *e,
-		       uint8_t *buf)
-{
-	int ret;
-
-	if (e->kind == EXTENT_DATA)
-		return CLI_DONE;
-	ret = write_zeroes(o, buf, e->offset_bytes, e->length_bytes);
-	if (ret < 0)
-		return write_failed(o, ret);
-	progress_add(&r->progress, e->length_bytes);
-	return CLI_DONE;
-}
-
-/* What view_copy hands out; remembers whose failure it was. */
-struct copy {
-	struct restore *r;
-	struct output *o;
-	int write_error;
-};
-
-static int copy_data(void *arg, uint64_t offset_bytes, const void *buf, size_t bytes)
-{
-	struct copy *c = arg;
-
-	c->write_error = write_all(c->o->fd, buf, bytes, offset_bytes);
-	c->o->data_bytes += bytes;
-	progress_add(&c->r->progress, bytes);
-	return c->write_error;
-}
-
-static int copy_volume(struct restore *r, struct output *o, uint8_t *buf)
-{
-	struct copy c = { .r = r, .o = o };
-	uint64_t offset;
-	int ret = each_extent(r, o, copy_zeroes, buf);
-
-	if (ret != CLI_DONE)
-		return ret;
-	ret = view_copy(r->view, o->volume, copy_data, &c, &offset);
-	if (c.write_error)
-		return write_failed(o, c.write_error);
-	if (ret < 0)
-		return read_failed(r, o, offset, ret);
-	return fsync(o->fd) < 0 ? write_failed(o, -errno) : CLI_DONE;
-}
-
-static int file_begin(struct output *o)
-{
-	o->fd = open(o->part, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (!r->resume)
+		unlink(o->part);
+	o->fd = open(o->part, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (o->fd < 0 || ftruncate(o->fd, o->size_bytes) < 0)
 		return write_failed(o, -errno);
 	return CLI_DONE;
+}
+
+static bool is_raw(const struct restore *r, const struct output *o)
+{
+	return o->device || !r->qcow2;
 }
 
 static int file_end(const struct restore *r, const struct output *o)
@@ -332,11 +229,20 @@ static int file_end(const struct restore *r, const struct output *o)
 	return ret;
 }
 
-static int count_data(struct restore *r, struct output *o, const struct view_extent *e,
-		      uint8_t *buf)
+static int count_data(struct restore *r, struct output *o)
 {
-	if (e->kind == EXTENT_DATA)
-		o->data_bytes += e->length_bytes;
+	for (uint64_t offset = 0; offset < o->size_bytes;) {
+		struct view_extent e;
+		int ret = view_next(r->view, o->volume, offset, &e);
+
+		if (ret < 0)
+			return cli_fail(CLI_FAILED, "volume %s at byte %llu: %s; nothing was written of it; try another point",
+					o->name, (unsigned long long)offset, ret == -EBADMSG ?
+					"the store is damaged, a checksum is wrong" : strerror(-ret));
+		offset += e.length_bytes;
+		if (e.kind == EXTENT_DATA)
+			o->data_bytes += e.length_bytes;
+	}
 	return CLI_DONE;
 }
 
@@ -346,20 +252,9 @@ static int write_qcow2(struct restore *r, struct output *o)
 		.store = r->store, .keys = r->keys, .group = r->named.name.group, .seq = r->named.point->seq,
 		.volume = o->name, .path = o->part, .force = r->force,
 	};
-	int ret = each_extent(r, o, count_data, NULL);
+	int ret = count_data(r, o);
 
 	return ret == CLI_DONE ? qcow2_write(&request) : ret;
-}
-
-static int write_output(struct restore *r, struct output *o, uint8_t *buf)
-{
-	int ret = CLI_DONE;
-
-	if (r->qcow2 && !o->device)
-		return write_qcow2(r, o);
-	if (!o->device)
-		ret = file_begin(o);
-	return ret == CLI_DONE ? copy_volume(r, o, buf) : ret;
 }
 
 /* All or nothing: the volumes of a group belong together. */
@@ -381,25 +276,144 @@ static void remove_parts(const struct restore *r)
 			unlink(r->outputs[i].part);
 }
 
+/* -- what is done, for who goes on -- */
+
+static bool state_path(const struct restore *r, char *path, size_t bytes)
+{
+	if (r->state)
+		snprintf(path, bytes, "%s", r->state);
+	else if (r->dir)
+		snprintf(path, bytes, "%.500s/.blkship-restore", r->dir);
+	return (r->state || r->dir) && !r->qcow2;
+}
+
+/* What is restored to where: a file of another restore is not gone on with. */
+static char *state_head(const struct restore *r)
+{
+	const uint8_t *id = timeline_id(r->named.list.tl);
+	char *text = NULL, seq[40];
+	size_t bytes;
+	FILE *f = open_memstream(&text, &bytes);
+
+	if (!f)
+		return NULL;
+	cli_seq(r->named.point->seq, seq, sizeof(seq));
+	fprintf(f, "blkship restore 1\ngroup %s\ntimeline ", r->named.name.group);
+	for (int i = 0; i < 16; i++)
+		fprintf(f, "%02x", id[i]);
+	fprintf(f, "\nseq %s\npart-bytes %llu\n", seq, (unsigned long long)r->parts.part_bytes);
+	for (size_t i = 0; i < r->nr_outputs; i++)
+		fprintf(f, "output %llu %s %s\n", (unsigned long long)r->outputs[i].size_bytes,
+			r->outputs[i].name,
+			r->outputs[i].device ? r->outputs[i].device : r->outputs[i].part);
+	fputs(".\n", f);
+	if (fclose(f)) {
+		free(text);
+		return NULL;
+	}
+	return text;
+}
+
+static int state_begin(struct restore *r)
+{
+	char path[CLI_PATH_BYTES + 32], *head;
+	int ret;
+
+	if (!state_path(r, path, sizeof(path)))
+		return CLI_DONE;
+	head = state_head(r);
+	if (!head)
+		return cli_fail(CLI_FAILED, "out of memory; nothing was written");
+	ret = r->resume ? restore_parts_resume(&r->parts, path, head) :
+			  restore_parts_begin(&r->parts, path, head);
+	free(head);
+	if (ret == -ESTALE)
+		return cli_fail(CLI_REFUSED, "%s is of another restore; nothing was written; give the same group, point, volumes and places as then, or begin anew without --resume",
+				path);
+	if (ret == -ENOENT)
+		return cli_fail(CLI_NOT_FOUND, "%s: no restore was interrupted there; nothing was written; leave --resume away",
+				path);
+	return ret ? cli_fail(CLI_FAILED, "%s: %s; nothing was written", path, strerror(-ret)) :
+		     CLI_DONE;
+}
+
+/* Before anything is overwritten: somebody may want to go on. */
+static int state_check(const struct restore *r)
+{
+	char path[CLI_PATH_BYTES + 32];
+
+	if (r->resume || r->force || !state_path(r, path, sizeof(path)) || access(path, F_OK) < 0)
+		return CLI_DONE;
+	return cli_fail(CLI_REFUSED, "a restore was interrupted, %s knows how far it was; nothing was written; --resume goes on with it, --force begins anew",
+			path);
+}
+
+/* -- all of it -- */
+
+static int write_raw(struct restore *r, bool *again)
+{
+	struct restore_output *outputs = calloc(r->nr_outputs, sizeof(*outputs));
+	struct restore_copy copy = {
+		.store = r->store, .keys = r->named.keys, .name = &r->named.name, .seq = r->named.point->seq,
+		.force = r->force, .outputs = outputs, .parts = &r->parts, .view = r->view,
+		.nr_jobs = r->nr_jobs, .progress = &r->progress,
+	};
+	int ret = outputs ? CLI_DONE : cli_fail(CLI_FAILED, "out of memory; nothing was written");
+
+	for (size_t i = 0; ret == CLI_DONE && i < r->nr_outputs; i++) {
+		struct output *o = &r->outputs[i];
+
+		if (!o->device && is_raw(r, o))
+			ret = file_begin(r, o);
+		outputs[i] = (struct restore_output){
+			.volume = o->volume, .name = o->name, .size_bytes = o->size_bytes,
+			.where = o->device ? o->device : o->part, .fd = o->fd, .device = o->device,
+		};
+	}
+	for (size_t i = 0; i < r->parts.nr; i++)
+		if (r->parts.items[i].done)
+			progress_skip(&r->progress, r->parts.items[i].end_bytes -
+						    r->parts.items[i].start_bytes);
+	if (ret == CLI_DONE)
+		ret = restore_copy_run(&copy, again);
+	for (size_t i = 0; i < r->parts.nr; i++)
+		r->outputs[r->parts.items[i].output].data_bytes += r->parts.items[i].data_bytes;
+	free(outputs);
+	return ret;
+}
+
 static int write_outputs(struct restore *r)
 {
-	uint8_t *buf = aligned_alloc(4096, CHUNK_BYTES);
+	bool again = false;
 	int ret = CLI_DONE;
 
-	if (!buf)
-		return cli_fail(CLI_FAILED, "out of memory; nothing was written");
 	if (r->dir && mkdir(r->dir, 0700) < 0 && errno != EEXIST)
-		ret = cli_fail(CLI_FAILED, "directory %s: %s; nothing was written", r->dir,
-			       strerror(errno));
-	progress_begin(&r->progress, r->total_bytes);
+		return cli_fail(CLI_FAILED, "directory %s: %s; nothing was written", r->dir,
+				strerror(errno));
 	for (size_t i = 0; ret == CLI_DONE && i < r->nr_outputs; i++)
-		ret = write_output(r, &r->outputs[i], buf);
+		if (is_raw(r, &r->outputs[i]) &&
+		    restore_parts_cut(&r->parts, i, r->outputs[i].size_bytes))
+			ret = cli_fail(CLI_FAILED, "out of memory; nothing was written");
+	if (ret == CLI_DONE)
+		ret = state_begin(r);
+	if (ret != CLI_DONE)
+		return ret;
+	progress_begin(&r->progress, r->total_bytes);
+	ret = write_raw(r, &again);
+	for (size_t i = 0; ret == CLI_DONE && i < r->nr_outputs; i++)
+		if (!is_raw(r, &r->outputs[i]))
+			ret = write_qcow2(r, &r->outputs[i]);
 	progress_end(&r->progress);
 	if (ret == CLI_DONE)
 		ret = name_files(r);
+	if (ret != CLI_DONE && again && r->parts.path && restore_parts_any(&r->parts)) {
+		fprintf(stderr, "blkship: what was done is kept; the same command with --resume goes on; without it, remove %s and the .part files\n",
+			r->parts.path);
+		return ret;
+	}
 	if (ret != CLI_DONE)
 		remove_parts(r);
-	free(buf);
+	restore_parts_forget(&r->parts);
 	return ret;
 }
 
@@ -451,8 +465,13 @@ static int parse(const struct command *cmd, int argc, char **argv, struct restor
 		{ "force", no_argument, NULL, 'f' },
 		{ "dry-run", no_argument, NULL, 'n' },
 		CLI_KEY_OPTIONS,
+		{ "resume", no_argument, NULL, 'r' },
+		{ "state", required_argument, NULL, 'S' },
+		{ "jobs", required_argument, NULL, 'j' },
+		{ "part-mib", required_argument, NULL, 'p' },
 		CLI_COMMON_OPTIONS
 	};
+	unsigned long long part_mib = RESTORE_PART_BYTES >> 20;
 	int c;
 
 	while ((c = cli_getopt(cmd, argc, argv, longs, &r->json)) != -1) {
@@ -472,6 +491,20 @@ static int parse(const struct command *cmd, int argc, char **argv, struct restor
 			r->dry_run = true;
 		} else if (cli_key_option(c, optarg, &r->keys)) {
 			continue;
+		} else if (c == 'r') {
+			r->resume = true;
+		} else if (c == 'S') {
+			r->state = optarg;
+		} else if (c == 'j') {
+			r->nr_jobs = strtoul(optarg, NULL, 10);
+			if (r->nr_jobs == 0 || r->nr_jobs > RESTORE_MAX_JOBS)
+				return cli_usage(cmd, "--jobs: '%s' is not 1 to %d", optarg,
+						 RESTORE_MAX_JOBS);
+		} else if (c == 'p') {
+			part_mib = strtoull(optarg, NULL, 10);
+			if (part_mib == 0 || part_mib > MAX_PART_MIB)
+				return cli_usage(cmd, "--part-mib: '%s' is not 1 to %u", optarg,
+						 MAX_PART_MIB);
 		} else if (!strchr(optarg, '=') || *optarg == '=' || r->nr_devices == MAX_OUTPUTS) {
 			return cli_usage(cmd, "--to-device: '%s' is not VOLUME=DEVICE", optarg);
 		} else {
@@ -482,14 +515,21 @@ static int parse(const struct command *cmd, int argc, char **argv, struct restor
 	r->point_text = argv[optind];
 	if (!r->dir && !r->nr_devices)
 		return cli_usage(cmd, "where to? --output DIR or --to-device VOLUME=DEVICE");
+	if (r->resume && r->qcow2)
+		return cli_usage(cmd, "--resume: a qcow2 image is made anew");
+	if (r->resume && !r->dir && !r->state)
+		return cli_usage(cmd, "--resume: which one? --state FILE as then");
+	restore_parts_init(&r->parts, part_mib << 20);
 	return CLI_DONE;
 }
 
 static int restore_run(struct restore *r)
 {
 	char why[TIMELINE_TEXT_BYTES] = "";
-	int ret;
+	int ret = r->dry_run ? CLI_DONE : state_check(r);
 
+	if (ret != CLI_DONE)
+		return ret;
 	if (r->named.point->degraded && !r->force && !r->dry_run)
 		return cli_fail(CLI_REFUSED, "group %s: this point is degraded: some sectors could not be read at the source; nothing was written; --force leaves zeroes there, or choose another point",
 				r->named.name.group);
@@ -519,6 +559,10 @@ int cmd_restore(const struct command *cmd, int argc, char **argv)
 	if (!r)
 		return cli_fail(CLI_FAILED, "out of memory; nothing was written");
 	r->store = CLI_STORE_DEFAULT;
+	r->nr_jobs = sysconf(_SC_NPROCESSORS_ONLN);
+	if (r->nr_jobs > DEFAULT_JOBS)
+		r->nr_jobs = DEFAULT_JOBS;
+	restore_parts_init(&r->parts, RESTORE_PART_BYTES);
 	ret = parse(cmd, argc, argv, r);
 	if (ret == CLI_DONE)
 		ret = point_named_open(cmd, r->store, &r->keys, r->point_text, r->force,
@@ -531,6 +575,7 @@ int cmd_restore(const struct command *cmd, int argc, char **argv)
 	if (r->view)
 		view_close(r->view);
 	point_named_close(&r->named);
+	restore_parts_fini(&r->parts);
 	free(r);
 	return ret;
 }

@@ -87,4 +87,9 @@ int view_copy(struct view *v, uint16_t volume,
 	      int (*put)(void *arg, uint64_t offset_bytes, const void *buf, size_t bytes),
 	      void *arg, uint64_t *offset_bytes);
 
+/** view_copy_range - the same of a part of the volume; multiples of 512, up to its size */
+int view_copy_range(struct view *v, uint16_t volume, uint64_t start_bytes, uint64_t end_bytes,
+		    int (*put)(void *arg, uint64_t offset_bytes, const void *buf, size_t bytes),
+		    void *arg, uint64_t *offset_bytes);
+
 #endif

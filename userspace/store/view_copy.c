@@ -29,21 +29,28 @@ static int order_compare(const void *a, const void *b)
 	return x->data_offset < y->data_offset ? -1 : x->data_offset > y->data_offset;
 }
 
-/* From *offset on, as many pieces with data as are sorted at once, or all. */
+/* From *offset up to @end, as many pieces with data as are sorted at once, or all. */
 static int data_pieces(struct view *v, const struct view_volume *vol, struct sorted *s,
-		       uint64_t *offset)
+		       uint64_t *offset, uint64_t end)
 {
 	s->nr = 0;
-	while (*offset < vol->size_bytes && s->nr < SORTED_PIECES) {
-		int ret = view_window(v, vol, *offset, vol->size_bytes);
+	while (*offset < end && s->nr < SORTED_PIECES) {
+		int ret = view_window(v, vol, *offset, end);
 
 		if (ret)
 			return ret;
 		if (!array_reserve(&s->pieces, &s->max, s->nr + v->nr_pieces))
 			return -ENOMEM;
-		for (size_t i = view_find(v, *offset); i < v->nr_pieces; i++)
-			if (v->pieces[i].kind == EXTENT_DATA)
-				s->pieces[s->nr++] = v->pieces[i];
+		for (size_t i = view_find(v, *offset); i < v->nr_pieces; i++) {
+			struct view_piece p = v->pieces[i];
+
+			if (p.offset_bytes >= end)
+				break;
+			if (p.length_bytes > end - p.offset_bytes)
+				p.length_bytes = end - p.offset_bytes;
+			if (p.kind == EXTENT_DATA)
+				s->pieces[s->nr++] = p;
+		}
 		*offset = v->pieces_end;
 	}
 	if (s->nr)
@@ -61,22 +68,24 @@ static int piece_put(struct view *v, const struct view_piece *p,
 	return ret ? ret : put(arg, p->offset_bytes, data, p->length_bytes);
 }
 
-int view_copy(struct view *v, uint16_t volume,
-	      int (*put)(void *arg, uint64_t offset_bytes, const void *buf, size_t bytes),
-	      void *arg, uint64_t *offset_bytes)
+int view_copy_range(struct view *v, uint16_t volume, uint64_t start_bytes, uint64_t end_bytes,
+		    int (*put)(void *arg, uint64_t offset_bytes, const void *buf, size_t bytes),
+		    void *arg, uint64_t *offset_bytes)
 {
 	const struct view_volume *vol = view_volume(v, volume);
+	uint64_t next = start_bytes;
 	struct sorted s = { 0 };
-	uint64_t next = 0;
 	int ret = 0;
 
-	*offset_bytes = 0;
-	if (!vol)
+	*offset_bytes = start_bytes;
+	if (!vol || end_bytes > vol->size_bytes)
 		return -ERANGE;
+	if (start_bytes % SECTOR_BYTES || end_bytes % SECTOR_BYTES)
+		return -EINVAL;
 	v->pieces_end = 0;	/* from the beginning, whatever is in hand */
-	while (next < vol->size_bytes && !ret) {
+	while (next < end_bytes && !ret) {
 		*offset_bytes = next;
-		ret = data_pieces(v, vol, &s, &next);
+		ret = data_pieces(v, vol, &s, &next, end_bytes);
 		for (size_t i = 0; i < s.nr && !ret; i++) {
 			*offset_bytes = s.pieces[i].offset_bytes;
 			ret = piece_put(v, &s.pieces[i], put, arg);
@@ -84,4 +93,11 @@ int view_copy(struct view *v, uint16_t volume,
 	}
 	free(s.pieces);
 	return ret || !v->parent ? ret : view_parent_copy(v, volume, put, arg, offset_bytes);
+}
+
+int view_copy(struct view *v, uint16_t volume,
+	      int (*put)(void *arg, uint64_t offset_bytes, const void *buf, size_t bytes),
+	      void *arg, uint64_t *offset_bytes)
+{
+	return view_copy_range(v, volume, 0, view_size(v, volume), put, arg, offset_bytes);
 }

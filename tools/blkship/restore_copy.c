@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * restore_copy - write volumes of a point, part by part, by several threads.
+ *
+ * Lock: work->lock guards parts, progress and result. Nobody reads or writes data with it held.
+ */
+#include "restore_copy.h"
+
+#include <errno.h>
+#include <linux/fs.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "../../userspace/export/reader.h"
+#include "cli.h"
+
+#define CHUNK_BYTES	(1u << 20)
+
+static const uint8_t zeroes[CHUNK_BYTES];
+
+struct work {
+	const struct restore_copy *copy;
+	pthread_mutex_t lock;
+	size_t next;		/* no part before it is to be done */
+	int result;		/* enum cli_exit; the first that is not CLI_DONE */
+	bool again;		/* and that was writing */
+};
+
+/* -- a part -- */
+
+struct part_copy {
+	struct work *work;
+	const struct restore_output *output;
+	struct restore_part *part;
+	uint64_t untold_bytes;	/* done, and not in the progress yet */
+	int write_error;
+};
+
+static int write_all(int fd, const uint8_t *buf, size_t bytes, uint64_t offset)
+{
+	while (bytes) {
+		ssize_t n = pwrite(fd, buf, bytes, offset);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		buf += n;
+		offset += n;
+		bytes -= n;
+	}
+	return 0;
+}
+
+/* Also where a restore that was interrupted has left something: only devices have. */
+static int write_zeroes(const struct restore_output *o, uint64_t offset, uint64_t bytes)
+{
+	uint64_t range[2] = { offset, bytes };
+
+	if (!o->device || ioctl(o->fd, BLKZEROOUT, range) == 0)
+		return 0;
+	while (bytes) {
+		size_t n = bytes < CHUNK_BYTES ? bytes : CHUNK_BYTES;
+		int ret = write_all(o->fd, zeroes, n, offset);
+
+		if (ret < 0)
+			return ret;
+		offset += n;
+		bytes -= n;
+	}
+	return 0;
+}
+
+/* So much more is done; whether to go on. */
+static bool went_on(struct part_copy *c, uint64_t bytes)
+{
+	struct work *w = c->work;
+	bool on;
+
+	c->untold_bytes += bytes;
+	if (c->untold_bytes < CHUNK_BYTES)
+		return true;
+	pthread_mutex_lock(&w->lock);
+	progress_add(w->copy->progress, c->untold_bytes);
+	on = w->result == CLI_DONE;
+	pthread_mutex_unlock(&w->lock);
+	c->untold_bytes = 0;
+	return on;
+}
+
+static int copy_data(void *arg, uint64_t offset_bytes, const void *buf, size_t bytes)
+{
+	struct part_copy *c = arg;
+
+	c->write_error = write_all(c->output->fd, buf, bytes, offset_bytes);
+	if (c->write_error)
+		return c->write_error;
+	c->part->data_bytes += bytes;
+	return went_on(c, bytes) ? 0 : -ECANCELED;
+}
+
+/* What is not data: zeroes, also where nothing could be read and --force was given. */
+static int copy_zeroes(struct part_copy *c, struct view *view, uint64_t *offset)
+{
+	const struct restore_part *part = c->part;
+
+	for (*offset = part->start_bytes; *offset < part->end_bytes;) {
+		struct view_extent e;
+		int ret = view_next(view, c->output->volume, *offset, &e);
+
+		if (ret)
+			return ret;
+		if (e.length_bytes > part->end_bytes - *offset)
+			e.length_bytes = part->end_bytes - *offset;
+		if (e.kind != EXTENT_DATA) {
+			c->write_error = write_zeroes(c->output, *offset, e.length_bytes);
+			if (c->write_error)
+				return c->write_error;
+			if (!went_on(c, e.length_bytes))
+				return -ECANCELED;
+		}
+		*offset += e.length_bytes;
+	}
+	return 0;
+}
+
+static int read_failed(const struct restore_output *o, uint64_t offset, int ret)
+{
+	if (ret == -EIO)
+		return cli_fail(CLI_FAILED, "volume %s at byte %llu: could not be read at the source then; restore with --force leaves zeroes there",
+				o->name, (unsigned long long)offset);
+	return cli_fail(CLI_FAILED, "volume %s at byte %llu: %s; what was written so far is not whole; try another point",
+			o->name, (unsigned long long)offset,
+			ret == -EBADMSG ? "the store is damaged, a checksum is wrong" : strerror(-ret));
+}
+
+static int write_failed(const struct restore_output *o, int ret)
+{
+	return cli_fail(CLI_FAILED, "%s: %s; it is not whole; %s", o->where, strerror(-ret),
+			ret == -ENOSPC ? "make room and restore again" :
+			"check the disk and restore again");
+}
+
+/* Called with the lock held: only the first failure is told. */
+static void fail(struct work *w, const struct part_copy *c, uint64_t offset, int ret)
+{
+	if (w->result != CLI_DONE || ret == -ECANCELED)
+		return;
+	progress_end(w->copy->progress);
+	w->again = c->write_error;
+	w->result = c->write_error ? write_failed(c->output, c->write_error) :
+				     read_failed(c->output, offset, ret);
+}
+
+static void part_do(struct work *w, struct restore_part *part, struct view *view)
+{
+	const struct restore_output *o = &w->copy->outputs[part->output];
+	struct part_copy c = { .work = w, .output = o, .part = part };
+	uint64_t offset;
+	int ret;
+
+	part->data_bytes = 0;
+	ret = copy_zeroes(&c, view, &offset);
+	if (!ret)
+		ret = view_copy_range(view, o->volume, part->start_bytes, part->end_bytes,
+				      copy_data, &c, &offset);
+	if (!ret && fsync(o->fd) < 0)
+		ret = c.write_error = -errno;
+	pthread_mutex_lock(&w->lock);
+	progress_add(w->copy->progress, c.untold_bytes);
+	if (!ret) {
+		ret = restore_parts_done(w->copy->parts, part);
+		if (ret && w->result == CLI_DONE)
+			w->result = cli_fail(CLI_FAILED, "%s: %s; make room there and restore again with --resume",
+					     w->copy->parts->path, strerror(-ret));
+	} else {
+		fail(w, &c, offset, ret);
+	}
+	pthread_mutex_unlock(&w->lock);
+}
+
+/* -- threads -- */
+
+static struct restore_part *part_take(struct work *w)
+{
+	struct restore_parts *parts = w->copy->parts;
+	struct restore_part *part = NULL;
+
+	pthread_mutex_lock(&w->lock);
+	while (w->next < parts->nr && parts->items[w->next].taken)
+		w->next++;
+	if (w->next < parts->nr && w->result == CLI_DONE) {
+		part = &parts->items[w->next++];
+		part->taken = true;
+	}
+	pthread_mutex_unlock(&w->lock);
+	return part;
+}
+
+static void parts_do(struct work *w, struct view *view)
+{
+	struct restore_part *part;
+
+	while ((part = part_take(w)))
+		part_do(w, part, view);
+}
+
+/* One that cannot open the point leaves the work to the others. */
+static void *helper(void *arg)
+{
+	struct work *w = arg;
+	char why[POINT_TEXT_BYTES];
+	const struct point *point;
+	struct reader *r = NULL;
+
+	/* The keys suffice: the thread that reads already has asked. */
+	if (reader_open(w->copy->store, w->copy->name, w->copy->seq, w->copy->keys, "",
+			w->copy->force, &r, &point, why) == 0)
+		parts_do(w, r->view);
+	reader_close(r);
+	return NULL;
+}
+
+static size_t nr_to_do(const struct restore_parts *parts)
+{
+	size_t nr = 0;
+
+	for (size_t i = 0; i < parts->nr; i++)
+		nr += !parts->items[i].done;
+	return nr;
+}
+
+int restore_copy_run(const struct restore_copy *c, bool *again)
+{
+	struct work w = { .copy = c };
+	pthread_t threads[RESTORE_MAX_JOBS];
+	size_t nr = nr_to_do(c->parts), nr_threads = 0;
+
+	pthread_mutex_init(&w.lock, NULL);
+	for (; nr_threads + 1 < c->nr_jobs && nr_threads + 1 < nr; nr_threads++)
+		if (pthread_create(&threads[nr_threads], NULL, helper, &w))
+			break;
+	parts_do(&w, c->view);
+	while (nr_threads)
+		pthread_join(threads[--nr_threads], NULL);
+	pthread_mutex_destroy(&w.lock);
+	*again = w.again;
+	return w.result;
+}
