@@ -223,13 +223,21 @@ static json_t *side_json(const struct side *s)
 			 cli_json_time(s->named.point->time_ns));
 }
 
+/* Also one that is a branch of the other, or both of a third: they have the same volumes. */
+static bool same_group(const char *a, const char *b)
+{
+	size_t length = strcspn(a, "/");
+
+	return length == strcspn(b, "/") && strncmp(a, b, length) == 0;
+}
+
 static int diff_run(struct diff *d)
 {
 	static const char *const headings[] = { "VOLUME", "OFFSET", "LENGTH", "" };
 	int ret;
 
-	if (strcmp(d->from.named.name.group, d->to.named.name.group) != 0)
-		return cli_fail(CLI_USAGE, "groups %s and %s: two points of one group are compared",
+	if (!same_group(d->from.named.name.group, d->to.named.name.group))
+		return cli_fail(CLI_USAGE, "groups %s and %s: two points of one group, or of branches of it, are compared",
 				d->from.named.name.group, d->to.named.name.group);
 	if (!d->json)
 		d->table = table_create(headings, ARRAY_SIZE(headings));

@@ -9,6 +9,7 @@
 
 #include "../lib/name.h"
 #include "../lib/seq.h"
+#include "../store/branches.h"
 
 #define PATH_BYTES 1024
 
@@ -88,13 +89,33 @@ static int open_failed(const struct point_list *list, const char *store, const c
 	return ret;
 }
 
+/* Of GROUP, or GROUP/BRANCH, below the directory of all groups. */
+static int group_path(char *path, size_t bytes, const char *group)
+{
+	const char *slash = strchr(group, '/');
+	size_t length = slash ? (size_t)(slash - group) : strlen(group);
+	char name[NAME_BYTES];
+
+	if (length >= sizeof(name) || (slash && !name_valid(slash + 1)))
+		return -ENOENT;
+	memcpy(name, group, length);
+	name[length] = 0;
+	if (!name_valid(name))
+		return -ENOENT;
+	if (slash)
+		return branch_path(path, bytes, name, slash + 1);
+	snprintf(path, bytes, "%s", name);
+	return 0;
+}
+
 int point_list_open(const char *store, const char *group, struct point_list *list, char *why)
 {
-	char dir[PATH_BYTES], reason[HOME_TEXT_BYTES], text[TIMELINE_TEXT_BYTES] = "";
+	char below[POINT_GROUP_BYTES + 16], dir[PATH_BYTES];
+	char reason[HOME_TEXT_BYTES], text[TIMELINE_TEXT_BYTES] = "";
 	int ret;
 
 	memset(list, 0, sizeof(*list));
-	if (!name_valid(group)) {
+	if (group_path(below, sizeof(below), group) < 0) {
 		snprintf(why, POINT_TEXT_BYTES, "group '%.64s': not a name a group can have", group);
 		return -ENOENT;
 	}
@@ -104,7 +125,7 @@ int point_list_open(const char *store, const char *group, struct point_list *lis
 		return ret;
 	}
 	list->env = home_env(list->home);
-	snprintf(dir, sizeof(dir), "%.900s/%s", home_groups(list->home), group);
+	snprintf(dir, sizeof(dir), "%.900s/%s", home_groups(list->home), below);
 	ret = timeline_open(list->env, dir, TIMELINE_READ_ONLY, NULL, &list->tl, text);
 	if (ret < 0) {
 		ret = open_failed(list, store, group, dir, ret, text, why);

@@ -48,7 +48,7 @@ struct point_list {
 };
 
 /**
- * point_list_open - open a group in a store
+ * point_list_open - open a group, or with GROUP/BRANCH a branch of it, in a store
  * @why: out on failure, POINT_TEXT_BYTES: what is wrong, on what, and what to do
  *
  * Heartbeats of an idle group are no points of their own: they make the point before
