@@ -84,10 +84,13 @@ static const struct command commands[] = {
 	  STORE_OPTION KEY_OPTIONS
 	  "  --volume V         only this one\n"
 	  "  --force            also points that are known to be damaged\n" },
-	{ "map", cmd_map, "[GROUP@WHEN [VOLUME]] [--store DIR] [--device] [--socket PATH]",
-	  "serve a point over NBD, read-only; without a point list what is served",
+	{ "map", cmd_map, "[GROUP@WHEN [VOLUME]] [--store DIR] [--device] [--writable | --branch NAME]",
+	  "serve a point over NBD; without a point list what is served",
 	  STORE_OPTION KEY_OPTIONS
 	  "  --device           block devices as well, through nbdfuse and loop; needs root\n"
+	  "  --writable         what is written goes to a branch that is dropped when unmapped\n"
+	  "  --branch NAME      what is written goes to this branch, which stays; it is made if it\n"
+	  "                     is not there\n"
 	  "  --socket PATH      of the server (default in the directory below)\n"
 	  "  --force            also a point that is known to be damaged\n"
 	  RUN_DIR_OPTION

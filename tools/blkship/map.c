@@ -4,8 +4,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "../../userspace/lib/home.h"
+#include "../../userspace/store/branches.h"
 #include "../../userspace/store/view.h"
 #include "cli.h"
 #include "loopdev.h"
@@ -14,6 +18,8 @@
 struct map {
 	const char *store, *run_dir, *socket, *only;
 	struct key_source keys;
+	const char *branch;		/* NULL: read-only */
+	char temporary[NAME_BYTES];	/* a branch for this mapping alone */
 	bool device, force, json;
 	struct point_named named;
 	struct mapping m;
@@ -109,7 +115,8 @@ static int add_device(struct map *map, const char *volume, json_t *entry)
 	if (ret < 0)
 		return cli_fail(CLI_FAILED, "volume %s: it cannot be had as a file: %s; nothing stays mapped",
 				volume, why);
-	ret = loopdev_attach(path, &whole, LOOPDEV_READ_ONLY | LOOPDEV_PARTITIONS, device);
+	ret = loopdev_attach(path, &whole, (map->branch ? 0 : LOOPDEV_READ_ONLY) | LOOPDEV_PARTITIONS,
+			     device);
 	if (ret < 0)
 		return cli_fail(CLI_FAILED, "volume %s: no loop device: %s; nothing stays mapped; is the module loop loaded?",
 				volume, strerror(-ret));
@@ -156,7 +163,8 @@ static int map_point(struct map *map, struct view *view)
 {
 	struct mapping_request request = {
 		.run_dir = map->run_dir, .store = map->store, .keys = map->keys, .named = &map->named,
-		.socket = map->socket, .force = map->force,
+		.socket = map->socket, .force = map->force, .branch = map->branch,
+		.drop_branch = map->branch == map->temporary,
 	};
 	char why[MAPPING_TEXT_BYTES];
 	int ret = mapping_create(&request, &map->m, why);
@@ -176,6 +184,48 @@ static int map_point(struct map *map, struct view *view)
 	return ret;
 }
 
+/* A branch that is there keeps its point: another one must not be shown for it. */
+static int check_branch(struct map *map)
+{
+	struct point_list *list = &map->named.list;
+	char dir[CLI_PATH_BYTES * 2];
+	struct branch_info *infos;
+	struct timeline_parent of;
+	size_t nr;
+	int ret;
+
+	if (!name_valid(map->branch))
+		return cli_fail(CLI_USAGE, "branch '%.64s': not a name that a branch can have; nothing was mapped",
+				map->branch);
+	if (timeline_parent(list->tl, &of))
+		return cli_fail(CLI_REFUSED, "%s is a branch, and a branch cannot have branches; nothing was mapped; serve it itself: `blkship map GROUP@WHEN --branch NAME` with its group and point",
+				map->named.name.group);
+	snprintf(dir, sizeof(dir), "%.500s/%.60s", home_groups(list->home), map->named.name.group);
+	ret = branch_list(list->env, dir, &infos, &nr);
+	if (ret < 0)
+		return cli_fail(CLI_FAILED, "group %s: its branches cannot be listed: %s; nothing was mapped",
+				map->named.name.group, strerror(-ret));
+	for (size_t i = 0; i < nr && ret == 0; i++)
+		if (strcmp(infos[i].name, map->branch) == 0 &&
+		    infos[i].parent.cut_seq != map->named.point->seq)
+			ret = cli_fail(CLI_REFUSED, "group %s: branch %s begins at another point; nothing was mapped; `blkship branch list %s --store %s` says at which",
+				       map->named.name.group, map->branch, map->named.name.group,
+				       map->store);
+	free(infos);
+	return ret;
+}
+
+/* No other mapping, of whichever machine, has a branch of this name. */
+static void name_temporary(struct map *map)
+{
+	unsigned long long random = 0;
+
+	if (getrandom(&random, sizeof(random), 0) != sizeof(random))
+		random = (unsigned long long)getpid() << 32 ^ (unsigned long long)time(NULL);
+	snprintf(map->temporary, sizeof(map->temporary), "map-%016llx", random);
+	map->branch = map->temporary;
+}
+
 int cmd_map(const struct command *cmd, int argc, char **argv)
 {
 	static const struct option longs[] = {
@@ -184,12 +234,15 @@ int cmd_map(const struct command *cmd, int argc, char **argv)
 		{ "device", no_argument, NULL, 'd' },
 		{ "run-dir", required_argument, NULL, 'r' },
 		{ "force", no_argument, NULL, 'f' },
+		{ "writable", no_argument, NULL, 'w' },
+		{ "branch", required_argument, NULL, 'b' },
 		CLI_KEY_OPTIONS,
 		CLI_COMMON_OPTIONS
 	};
 	struct map map = { .store = CLI_STORE_DEFAULT, .run_dir = MAPPING_RUN_DIR };
 	char why[TIMELINE_TEXT_BYTES] = "";
 	struct view *view = NULL;
+	bool writable = false;
 	int c, ret;
 
 	while ((c = cli_getopt(cmd, argc, argv, longs, &map.json)) != -1) {
@@ -201,6 +254,10 @@ int cmd_map(const struct command *cmd, int argc, char **argv)
 			map.device = true;
 		else if (c == 'r')
 			map.run_dir = optarg;
+		else if (c == 'b')
+			map.branch = optarg;
+		else if (c == 'w')
+			writable = true;
 		else if (!cli_key_option(c, optarg, &map.keys))
 			map.force = true;
 	}
@@ -208,6 +265,11 @@ int cmd_map(const struct command *cmd, int argc, char **argv)
 	if (optind == argc)
 		return list(&map);
 	map.only = argv[optind + 1];
+	if (writable && map.branch)
+		return cli_usage(cmd, "--branch %s is writable, and stays; --writable makes one that is dropped; one of them is wanted",
+				 map.branch);
+	if (writable)
+		name_temporary(&map);
 	if (map.socket && *map.socket != '/')
 		return cli_usage(cmd, "--socket %s: an absolute path is wanted", map.socket);
 	/* It would not be ours, and unmapping removes ours. */
@@ -215,6 +277,8 @@ int cmd_map(const struct command *cmd, int argc, char **argv)
 		return cli_fail(CLI_REFUSED, "socket %s exists; nothing was mapped; name another, or remove it",
 				map.socket);
 	ret = point_named_open(cmd, map.store, &map.keys, argv[optind], map.force, "nothing was mapped", &map.named);
+	if (ret == CLI_DONE && map.branch)
+		ret = check_branch(&map);
 	if (ret == CLI_DONE && view_open(map.named.list.tl, map.named.point->seq, &view, why) < 0)
 		ret = cli_fail(CLI_FAILED, "group %s: %s; nothing was mapped; try another point",
 			       map.named.name.group, why);

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "mapping.h"
 
+#include "../../userspace/lib/home.h"
+#include "../../userspace/store/branches.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -67,13 +70,16 @@ static int lock_dir(struct mapping *m)
 
 static int make_dir(const char *run_dir, const char *group, struct mapping *m, char *why)
 {
-	char path[MAPPING_PATH_BYTES];
+	char path[MAPPING_PATH_BYTES], *slash;
 	int ret = mkdir(run_dir, 0755) < 0 && errno != EEXIST ? -errno : map_dir(run_dir, path);
 
 	if (ret == 0 && mkdir(path, 0700) < 0 && errno != EEXIST)
 		ret = -errno;
 	for (int i = 1; ret == 0 && i <= MAX_MAPPINGS; i++) {
 		snprintf(m->name, sizeof(m->name), "%.31s-%d", group, i);
+		slash = strchr(m->name, '/');	/* GROUP/BRANCH */
+		if (slash)
+			*slash = '.';
 		snprintf(m->dir, sizeof(m->dir), "%.440s/%s", path, m->name);
 		if (mkdir(m->dir, 0700) == 0)
 			return lock_dir(m);
@@ -124,6 +130,11 @@ static bool is_writable(const struct mapping *m)
 	return json_is_true(json_object_get(m->state, "writable"));
 }
 
+static bool is_branch(const struct mapping *m)
+{
+	return json_is_string(json_object_get(m->state, "branch"));
+}
+
 static void server_socket(const struct mapping *m, const char *volume, char *path)
 {
 	if (volume)
@@ -142,8 +153,8 @@ char *mapping_key_argument(const struct key_source *keys, char *text, size_t byt
 }
 
 /*
- * @volume: NULL for all, read-only. A server of its own for each that can be written:
- * nbdkit's cow filter has one overlay, which all exports would share.
+ * @volume: NULL for all, read-only or of a branch. A server of its own for each that can be
+ * written over an overlay: nbdkit's cow filter has one, which all exports would share.
  */
 static int start_server(const struct mapping *m, const char *volume, char *why)
 {
@@ -153,7 +164,8 @@ static int start_server(const struct mapping *m, const char *volume, char *why)
 		json_string_value(json_object_get(m->state, "key_file")),
 		json_string_value(json_object_get(m->state, "key_command")),
 	};
-	char *argv[16] = { "nbdkit", "-f", "-P", pid, "-U", socket };
+	char *argv[20] = { "nbdkit", "-f", "-P", pid, "-U", socket };
+	char branch[NAME_BYTES + 8];
 	size_t nr = 6;
 
 	snprintf(name, sizeof(name), "%.31s%snbdkit", volume ? volume : "", volume ? "." : "");
@@ -174,6 +186,11 @@ static int start_server(const struct mapping *m, const char *volume, char *why)
 	argv[nr++] = point;
 	if (volume)
 		argv[nr++] = only;
+	if (is_branch(m)) {
+		snprintf(branch, sizeof(branch), "branch=%.31s", state_text(m, "branch"));
+		argv[nr++] = branch;
+		argv[nr++] = "create=true";
+	}
 	if (json_is_true(json_object_get(m->state, "force")))
 		argv[nr++] = "force=true";
 	argv[nr] = mapping_key_argument(&keys, key, sizeof(key));
@@ -193,13 +210,15 @@ int mapping_create(const struct mapping_request *request, struct mapping *m, cha
 		return ret;
 	snprintf(m->socket, sizeof(m->socket), "%.500s%s", request->socket ? request->socket : m->dir,
 		 request->socket ? "" : "/nbd.sock");
-	m->state = json_pack("{s:i, s:s, s:s, s:o, s:o, s:s, s:s?, s:s?, s:s, s:s?, s:b, s:b, s:[]}", "schema", 1,
+	m->state = json_pack("{s:i, s:s, s:s, s:o, s:o, s:s, s:s?, s:s?, s:s, s:s?, s:b, s:s?, s:b, s:b, s:[]}", "schema", 1,
 			     "name", m->name, "group", named->name.group,
 			     "seq", cli_json_seq(named->point->seq),
 			     "time", cli_json_time(named->point->time_ns), "store", request->store,
 			     "key_file", request->keys.file, "key_command", request->keys.command,
 			     "socket", m->socket, "mounted_at", request->mount_dir,
-			     "writable", request->writable, "force", request->force, "volumes");
+			     "writable", request->writable, "branch", request->branch,
+			     "drop_branch", request->drop_branch, "force", request->force,
+			     "volumes");
 	ret = mapping_save(m);
 	if (ret < 0)
 		snprintf(text, sizeof(text), "%s: %s", m->dir, strerror(-ret));
@@ -323,7 +342,7 @@ int mapping_fuse(const struct mapping *m, const char *volume, char *path, char *
 
 		if (ret < 0)
 			return ret;
-	} else {
+	} else if (!is_branch(m)) {
 		argv[nr++] = "-r";
 	}
 	argv[nr++] = path;
@@ -393,6 +412,29 @@ static int stop_each(const struct mapping *m, const char *suffix, bool cut,
 	return ret;
 }
 
+/* That of a temporary branch: nothing serves it any more. */
+static int drop_branch(const struct mapping *m, char *why)
+{
+	char dir[PATH_MAX], reason[HOME_TEXT_BYTES];
+	struct home *home;
+	int ret;
+
+	if (!json_is_true(json_object_get(m->state, "drop_branch")))
+		return 0;
+	ret = home_open(state_text(m, "store"), NULL, &home, reason);
+	if (ret == 0) {
+		snprintf(dir, sizeof(dir), "%.3000s/%.31s", home_groups(home), state_text(m, "group"));
+		ret = branch_drop(home_env(home), dir, state_text(m, "branch"), reason);
+		/* What cannot be removed now is at the next chance. */
+		if (ret == 0)
+			branch_sweep(home_env(home), dir);
+		home_close(home);
+	}
+	if (ret < 0 && ret != -ENOENT)
+		snprintf(why, MAPPING_TEXT_BYTES, "%.500s", reason);
+	return ret == -ENOENT ? 0 : ret;
+}
+
 /* The lock goes last: until then nobody else touches the directory. */
 static int remove_dir(const struct mapping *m)
 {
@@ -428,6 +470,8 @@ int mapping_destroy(struct mapping *m, char *why)
 		ret = stop_each(m, FUSE_SUFFIX, false, stop_fuse, why);
 	if (ret == 0)
 		ret = stop_each(m, ".proc", true, stop_server, why);
+	if (ret == 0)
+		ret = drop_branch(m, why);
 	if (ret == 0) {
 		ret = remove_dir(m);
 		if (ret < 0)

@@ -47,6 +47,8 @@ struct mapping_request {
 	const char *socket;	/* NULL: in its directory */
 	const char *mount_dir;	/* NULL: it is not for a mount */
 	bool writable;		/* what is written is dropped in the end */
+	const char *branch;	/* NULL: none; else it is made, if it is not there, and served */
+	bool drop_branch;	/* in the end */
 	bool force;		/* although the point is known to be damaged */
 };
 
