@@ -3,6 +3,8 @@
  * golden_make - a small store with a known content, and what each of its points must show.
  *
  *	golden_make history STORE SEED NR	NR random batches (tests/host/history.h)
+ *	golden_make history STORE SEED NR KEYS...  the same: the first ones in clear, then as many
+ *						with each file of keys; the last has them all
  *	golden_make images STORE IMAGE...	each image a state of one volume, and a point
  *
  * Makes STORE/groups/golden, with small segments and with runs, and prints a line for each
@@ -21,6 +23,7 @@
 #include <unistd.h>
 
 #include "../../userspace/lib/env_posix.h"
+#include "../../userspace/lib/key_source.h"
 #include "../../userspace/lib/seq.h"
 #include "../../userspace/store/index.h"
 #include "../../userspace/store/view.h"
@@ -30,7 +33,7 @@
 #define SECTORS 128	/* of each volume of a history */
 #define UNIT_BYTES UNIT_MAX_DATA_BYTES
 
-static char why[TIMELINE_TEXT_BYTES];
+static char why[KEY_SOURCE_TEXT_BYTES];	/* TIMELINE_TEXT_BYTES at least */
 
 static void die(const char *what, int ret)
 {
@@ -71,8 +74,24 @@ static void append(struct env *env, struct timeline *tl, struct test_batch *b)
 
 /* -- random batches -- */
 
-static void make_history(struct env *env, struct timeline *tl, uint64_t seed, unsigned long nr)
+/* In place of those there were. */
+static void use_keys(struct timeline *tl, const char *path, struct keyring **keys)
 {
+	const struct key_source source = { .file = path };
+	struct keyring *old = *keys;
+	int ret = key_source_load(&source, keys, why);
+
+	if (!ret)
+		ret = timeline_set_keys(tl, *keys, why);
+	if (ret)
+		die(path, ret);
+	keyring_free(old);
+}
+
+static void make_history(struct env *env, struct timeline *tl, uint64_t seed, unsigned long nr,
+			 char *const *key_files, unsigned long nr_files, struct keyring **keys)
+{
+	unsigned long each = nr / (nr_files + 1);
 	struct test_batch b;
 	struct history h;
 	int ret;
@@ -83,6 +102,8 @@ static void make_history(struct env *env, struct timeline *tl, uint64_t seed, un
 	if (ret)
 		die("volumes", ret);
 	for (unsigned long i = 0; i < nr; i++) {
+		if (nr_files && i && i % each == 0 && i / each <= nr_files)
+			use_keys(tl, key_files[i / each - 1], keys);
 		history_batch(&h, &b);
 		append(env, tl, &b);
 	}
@@ -242,13 +263,14 @@ static void print_points(struct timeline *tl)
 
 int main(int argc, char **argv)
 {
+	struct keyring *keys = NULL;
 	bool images = argc >= 4 && !strcmp(argv[1], "images");
 	struct timeline *tl;
 	struct env *env;
 	int ret;
 
-	if (!images && (argc != 5 || strcmp(argv[1], "history") != 0)) {
-		fprintf(stderr, "usage: golden_make history STORE SEED NR | images STORE IMAGE...\n");
+	if (!images && (argc < 5 || strcmp(argv[1], "history") != 0)) {
+		fprintf(stderr, "usage: golden_make history STORE SEED NR [KEYS...] | images STORE IMAGE...\n");
 		return 2;
 	}
 	ret = env_posix_create(NULL, &env);
@@ -258,10 +280,12 @@ int main(int argc, char **argv)
 	if (images)
 		make_images(env, tl, argv + 3, argc - 3);
 	else
-		make_history(env, tl, strtoull(argv[3], NULL, 10), strtoul(argv[4], NULL, 10));
+		make_history(env, tl, strtoull(argv[3], NULL, 10), strtoul(argv[4], NULL, 10),
+			     argv + 5, argc - 5, &keys);
 	make_runs(env, tl);
 	print_points(tl);
 	timeline_close(tl);
+	keyring_free(keys);
 	env_posix_destroy(env);
 	return 0;
 }

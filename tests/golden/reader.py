@@ -1,13 +1,13 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-only
-"""A second reader of a store, written from docs/SEGMENT.md and docs/STORE.md alone.
+"""A second reader of a store, written from docs/SEGMENT.md, STORE.md and ENCRYPTION.md alone.
 
   reader.py DIR points                     cut, time, members of every recovery point
   reader.py DIR image CUT VOLUME FILE      the volume at the point, as a raw image
 
 DIR is the directory of one group (a timeline). With --runs an image is looked up in the
 runs, as STORE.md says, and in the segments only where no run is; without, runs are left
-alone. Sectors that could not be read at the source become zeroes, and are named.
+alone. --keys FILE has the keys of an encrypted store. Sectors that could not be read at the source become zeroes, and are named.
 
 It shares nothing with the rest of the project: if the pages and the code say
 different things, tests/e2e/golden finds out. It is small rather than fast.
@@ -19,6 +19,8 @@ import os
 import struct
 import sys
 from collections import namedtuple
+
+import aes_gcm
 
 BLOCK = 4096
 SECTOR = 512
@@ -140,6 +142,8 @@ class Manifest:
             self.points = Points(*struct.unpack('<QQQQQI4x', p))
         elif kind in (7, 11):
             pass        # policies and pins say what will stay, not what is there
+        elif kind == 10:
+            pass        # keys are found by the headers of segments
         else:
             raise Damaged(f'manifest: a record of type {kind}, which this reader does not know')
 
@@ -184,16 +188,20 @@ def unit_read(data, at):
         return None
     (version, codec, flags, size, stored, nr_data, nr_extents, _, nr_crcs, header_crc, ordinal,
      label, readback, stored_crc, _) = struct.unpack_from('<HBBIIIHHIIQQQII', data, at + 4)
-    head = 64 + 32 * nr_extents + 4 * nr_crcs
-    if version != 1 or at + size > len(data) or head + stored > size or size % 8 or \
-       not crc_is(data[at:at + head], 28) or \
-       crc32c(data[at + head:at + head + stored]) != stored_crc:
+    tables = 64 + 32 * nr_extents
+    head, seal = tables + 4 * nr_crcs, 28 if flags & 2 else 0
+    end = head + stored + seal
+    if version != 1 or at + size > len(data) or size != (end + 7) // 8 * 8 or flags & ~3 or \
+       not crc_is(data[at:at + head], 28) or crc32c(data[at + head:at + end]) != stored_crc:
         return None
     extents = [struct.unpack_from('<QQHBxII4x', data, at + 64 + 32 * i) for i in range(nr_extents)]
     crcs = struct.unpack_from(f'<{nr_crcs}I', data, at + 64 + 32 * nr_extents)
     return {'codec': codec, 'bytes': size, 'data_bytes': nr_data, 'header_crc': header_crc,
             'ordinal': ordinal, 'label': label, 'readback': readback if flags & 1 else 0,
-            'extents': extents, 'crcs': crcs, 'stored': data[at + head:at + head + stored]}
+            'extents': extents, 'crcs': crcs, 'stored': data[at + head:at + head + stored],
+            'seal': data[at + end - seal:at + end],
+            'clear': data[at:at + 28] + bytes(4) + data[at + 32:at + 56] + bytes(4) +
+                     data[at + 60:at + tables], 'at': at}
 
 
 class Segment:
@@ -207,7 +215,10 @@ class Segment:
         head = self.data[:BLOCK]
         if len(head) < BLOCK or head[:4] != b'BSG1' or not crc_is(head, 12):
             return      # nothing of it ever counted
-        version, _, _, _, timeline, mine, first = struct.unpack_from('<HHII16sQQ', head, 4)
+        version, flags, _, _, timeline, mine, first = struct.unpack_from('<HHII16sQQ', head, 4)
+        self.key = struct.unpack_from('<16s32s', head, 64) if flags & 1 else None
+        self.place = timeline + struct.pack('<Q', mine)
+        self.gcm = None
         need(version == 1 and timeline == manifest.timeline and mine == number and
              first == first_ordinal, f'segment {number}: header')
         self.end = manifest.ends[number][0] if number in manifest.ends else len(self.data)
@@ -222,6 +233,22 @@ class Segment:
             at = self.batch(at)
             if not at:
                 break
+
+    def open_unit(self, unit, keys):
+        """The CRC table and stored data of a unit, in clear."""
+        need(bool(unit['seal']) == bool(self.key), 'unit: encrypted where nothing is, or not')
+        if not self.key:
+            return unit['crcs'], unit['stored']
+        if not self.gcm:
+            need(self.key[0] in keys, f'segment {self.number}: its key is not there')
+            self.gcm = aes_gcm.Gcm(aes_gcm.hkdf(keys[self.key[0]], self.key[1],
+                                                b'blkship segment 1' + self.place, 32))
+        nr = len(unit['crcs'])
+        plain = self.gcm.decrypt(unit['seal'][:12], unit['clear'] + struct.pack('<Q', unit['at']),
+                                 struct.pack(f'<{nr}I', *unit['crcs']) + unit['stored'],
+                                 unit['seal'][12:])
+        need(plain is not None, f'segment {self.number}, byte {unit["at"]}: does not decrypt')
+        return struct.unpack_from(f'<{nr}I', plain), plain[4 * nr:]
 
     def batch(self, at):
         """Take the batch there; where the next one is, or 0: no batch counts there."""
@@ -394,9 +421,17 @@ class PointsFile:
 # -- a timeline --
 
 
+def keys_read(path):
+    """Keys by their ids."""
+    with open(path, encoding='ascii') as f:
+        lines = [line.strip() for line in f]
+    keys = [bytes.fromhex(line) for line in lines if line and not line.startswith('#')]
+    return {aes_gcm.hkdf(key, None, b'blkship key id 1', 16): key for key in keys}
+
+
 class Timeline:
-    def __init__(self, directory, runs=False):
-        self.dir = directory
+    def __init__(self, directory, runs=False, keys=None):
+        self.dir, self.keys = directory, keys or {}
         self.manifest = Manifest(os.path.join(directory, 'manifest'))
         numbers = sorted(int(n[:16], 16) for n in os.listdir(directory) if n.endswith('.seg'))
         self.segments, self.commits = {}, []
@@ -484,7 +519,8 @@ class Timeline:
         if key not in self.unpacked:
             u = unit_read(unit.segment.data, unit.offset)
             need(u['codec'] in (STORED, LZ4), 'unit: codec')
-            data = u['stored'] if u['codec'] == STORED else lz4_block(u['stored'], u['data_bytes'])
+            u['crcs'], data = unit.segment.open_unit(u, self.keys)
+            data = data if u['codec'] == STORED else lz4_block(data, u['data_bytes'])
             need(len(data) == u['data_bytes'], 'unit: data_bytes')
             for offset, length, _, kind, data_offset, first_crc in u['extents']:
                 if kind == DATA:
@@ -537,6 +573,7 @@ def main():
                                 formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('dir')
     p.add_argument('--runs', action='store_true')
+    p.add_argument('--keys')
     sub = p.add_subparsers(dest='what', required=True)
     sub.add_parser('points')
     image = sub.add_parser('image')
@@ -544,7 +581,7 @@ def main():
     image.add_argument('volume')
     image.add_argument('file')
     args = p.parse_args()
-    timeline = Timeline(args.dir, args.runs)
+    timeline = Timeline(args.dir, args.runs, keys_read(args.keys) if args.keys else None)
     if args.what == 'points':
         for c in timeline.points():
             print(json.dumps({'cut': c.cut, 'time_ns': c.time, 'volumes': {
