@@ -85,6 +85,7 @@ static void null_pump(struct null_env *n)
 
 #define FORWARD(n) (((struct null_env *)(n))->posix)
 static uint64_t null_realtime(struct env *e) { return FORWARD(e)->ops->realtime_ns(FORWARD(e)); }
+static uint64_t null_monotonic(struct env *e) { return FORWARD(e)->ops->monotonic_ns(FORWARD(e)); }
 static void null_random(struct env *e, void *b, size_t n) { FORWARD(e)->ops->random(FORWARD(e), b, n); }
 static int null_open(struct env *e, const char *p, unsigned int f, struct env_file **o)
 {
@@ -118,7 +119,8 @@ static int null_list(struct env *e, const char *p, void (*each)(void *, const ch
 }
 
 static const struct env_ops null_ops = {
-	.realtime_ns = null_realtime, .random = null_random, .open = null_open,
+	.realtime_ns = null_realtime, .monotonic_ns = null_monotonic, .random = null_random,
+	.open = null_open,
 	.close = null_close, .read = null_read, .write = null_write, .datasync = null_datasync,
 	.size = null_size, .mkdir = null_path, .unlink = null_unlink, .rename = null_rename,
 	.sync_dir = null_sync_dir, .lock = null_lock, .list = null_list, .submit = null_submit,
