@@ -61,6 +61,12 @@ static const struct command commands[] = {
 	  STORE_OPTION
 	  "  --gaps             list the gaps instead\n"
 	  "  --all              every point, also when there are many\n" },
+	{ "hold", cmd_hold, "GROUP@WHEN [--label TEXT] | GROUP [--store DIR]",
+	  "keep a point, whatever the retention policy says; of a GROUP list what is held",
+	  STORE_OPTION
+	  "  --label TEXT       said in lists\n" },
+	{ "release", cmd_release, "GROUP NUMBER [--store DIR]",
+	  "end a hold: the point goes when the policy does not keep it", STORE_OPTION },
 	{ "restore", cmd_restore,
 	  "GROUP@WHEN [--store DIR] (--output DIR [--format qcow2] | --to-device VOLUME=DEVICE ...)",
 	  "write the volumes as they were at a point",

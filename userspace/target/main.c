@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "../lib/container_of.h"
+#include "../lib/control_socket.h"
 #include "../lib/key_source.h"
 #include "../lib/log.h"
 #include "../lib/loop.h"
@@ -235,6 +236,30 @@ static json_t *make_status(void *arg)
 	return server_status(((struct daemon *)arg)->server);
 }
 
+static json_t *answer_control(void *arg, const json_t *request)
+{
+	return server_control(((struct daemon *)arg)->server, request);
+}
+
+/* Both for this machine only; the daemon does its work without them. */
+static void sockets_start(struct daemon *d, const struct options *o, struct status_socket *status,
+			  struct control_socket *control)
+{
+	char path[PATH_MAX + 32];
+	int ret;
+
+	snprintf(path, sizeof(path), "%s/run/status.sock", o->store);
+	ret = status_socket_start(d->loop, status, path, make_status, d);
+	if (ret < 0)
+		log_warning("status socket %s: %s; the daemon works, but cannot be asked", path,
+			    strerror(-ret));
+	snprintf(path, sizeof(path), "%s/run/control.sock", o->store);
+	ret = control_socket_start(d->loop, control, path, answer_control, d);
+	if (ret < 0)
+		log_warning("control socket %s: %s; the daemon works, but takes no holds", path,
+			    strerror(-ret));
+}
+
 static int write_port(const char *path, uint16_t port)
 {
 	char text[16], why[PKI_TEXT_BYTES];
@@ -255,18 +280,14 @@ static int daemon_run(struct daemon *d, const struct options *o, uint16_t port)
 	static const int signos[] = { SIGTERM, SIGINT };
 	struct daemon_signals signals = { .daemon = d };
 	struct status_socket status = { .fd = -1 };
-	char path[PATH_MAX + 32];
+	struct control_socket control = { .fd = -1 };
 	int ret = loop_signals_start(d->loop, &signals.signals, signos, 2, on_signal);
 
 	if (ret < 0) {
 		log_error("signals: %s; nothing was started", strerror(-ret));
 		return ret;
 	}
-	snprintf(path, sizeof(path), "%s/run/status.sock", o->store);
-	ret = status_socket_start(d->loop, &status, path, make_status, d);
-	if (ret < 0)
-		log_warning("status socket %s: %s; the daemon works, but cannot be asked", path,
-			    strerror(-ret));
+	sockets_start(d, o, &status, &control);
 	ret = write_port(o->port_file, port);
 	if (ret == 0) {
 		log_info("blkship-targetd: store %s, listening on %s (port %u)", o->store, o->listen,
@@ -278,6 +299,7 @@ static int daemon_run(struct daemon *d, const struct options *o, uint16_t port)
 			_exit(1);	/* operations may be in flight: nothing can be freed */
 		}
 	}
+	control_socket_stop(&control);
 	status_socket_stop(&status);
 	loop_signals_stop(&signals.signals);
 	return ret;

@@ -20,6 +20,7 @@
 #include "../store/index.h"
 #include "enroll.h"
 #include "groups.h"
+#include "control.h"
 #include "indexer.h"
 #include "session.h"
 
@@ -664,4 +665,9 @@ json_t *server_status(struct server *sv)
 	return json_pack("{s:i, s:s, s:s, s:i, s:i, s:i, s:o}", "schema", 1, "role", "target",
 			 "store", sv->store, "port", sv->port, "pid", (int)getpid(), "connections",
 			 (int)sv->nr_peers, "groups", groups);
+}
+
+json_t *server_control(struct server *sv, const json_t *request)
+{
+	return control_answer(sv->groups, request);
 }

@@ -50,4 +50,7 @@ void server_destroy(struct server *sv);
 /** server_status - the status document; the caller's reference */
 json_t *server_status(struct server *sv);
 
+/** server_control - answer a request of control.h; the caller's reference */
+json_t *server_control(struct server *sv, const json_t *request);
+
 #endif

@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* hold and release: points that stay, whatever retention says. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../userspace/lib/control_socket.h"
+#include "../../userspace/lib/home.h"
+#include "../../userspace/lib/name.h"
+#include "cli.h"
+#include "point.h"
+
+/* What is asked of the daemon, or done here when it does not have the group open. */
+struct change {
+	const char *store, *group;
+	bool release;
+	uint64_t cut_seq;
+	const char *label;
+	uint64_t id;		/* out, when it is no release */
+};
+
+static json_t *change_request(const struct change *c)
+{
+	char cut[32];
+
+	if (c->release)
+		return json_pack("{s:s, s:s, s:I}", "op", "unpin", "group", c->group, "id",
+				 (json_int_t)c->id);
+	snprintf(cut, sizeof(cut), "%llu", (unsigned long long)c->cut_seq);
+	return json_pack("{s:s, s:s, s:s, s:i, s:s}", "op", "pin", "group", c->group, "cut", cut,
+			 "kind", TIMELINE_PIN_HOLD, "label", c->label);
+}
+
+/* -ENOTCONN: no daemon has it open. */
+static int change_by_daemon(struct change *c, char *why)
+{
+	json_t *request = change_request(c), *answer = NULL;
+	char path[CLI_PATH_BYTES];
+	const char *error;
+	int ret;
+
+	snprintf(path, sizeof(path), "%s/run/control.sock", c->store);
+	ret = request ? control_socket_ask(path, request, &answer) : -ENOMEM;
+	json_decref(request);
+	if (ret == -ENOENT || ret == -ECONNREFUSED || ret == -ENOTDIR ||
+	    (!ret && json_is_true(json_object_get(answer, "not_open"))))
+		ret = -ENOTCONN;
+	error = json_string_value(json_object_get(answer, "error"));
+	if (!ret && error) {
+		ret = -json_integer_value(json_object_get(answer, "errno"));
+		snprintf(why, TIMELINE_TEXT_BYTES, "%s", error);
+	}
+	if (!ret)
+		c->id = json_integer_value(json_object_get(answer, "id"));
+	json_decref(answer);
+	return ret;
+}
+
+static int change_here(struct change *c, char *why)
+{
+	char dir[CLI_PATH_BYTES * 2], reason[HOME_TEXT_BYTES];
+	struct timeline *tl = NULL;
+	struct home *home;
+	int ret = home_open(c->store, NULL, &home, reason);
+
+	if (ret) {
+		snprintf(why, TIMELINE_TEXT_BYTES, "%.200s", reason);
+		return ret;
+	}
+	snprintf(dir, sizeof(dir), "%.500s/%.60s", home_groups(home), c->group);
+	ret = timeline_open(home_env(home), dir, 0, NULL, &tl, why);
+	if (!ret)
+		ret = c->release ? timeline_unpin(tl, c->id) :
+		      timeline_pin(tl, c->cut_seq, TIMELINE_PIN_HOLD, c->label, 0, &c->id);
+	timeline_close(tl);
+	home_close(home);
+	return ret;
+}
+
+static int change_do(struct change *c)
+{
+	char why[TIMELINE_TEXT_BYTES] = "";
+	int ret = change_by_daemon(c, why);
+
+	if (ret == -ENOTCONN)
+		ret = change_here(c, why);
+	if (ret == -EBUSY)
+		return cli_fail(CLI_REFUSED, "group %s: another process has it open for writing and does not answer at %s/run/control.sock; nothing was changed",
+				c->group, c->store);
+	if (ret == -ENOENT)
+		return cli_fail(CLI_NOT_FOUND, c->release ?
+				"group %s has no hold %llu; nothing was changed; `blkship hold %s` lists them" :
+				"group %s: its point %llu has just been dropped; `blkship points %s` lists those there are",
+				c->group, (unsigned long long)(c->release ? c->id : c->cut_seq),
+				c->group);
+	if (ret)
+		return cli_fail(cli_exit_of(ret), "group %s: %s; %s", c->group,
+				*why ? why : strerror(-ret), ret == -ETIMEDOUT ?
+				"whether it was done is not known: list the holds" :
+				"nothing was changed");
+	return CLI_DONE;
+}
+
+/* -- list -- */
+
+static uint64_t point_time(const struct point_list *list, uint64_t seq)
+{
+	for (size_t i = 0; i < list->nr; i++)
+		if (list->points[i].seq == seq)
+			return list->points[i].time_ns;
+	return 0;
+}
+
+static const char *kind_text(uint16_t kind)
+{
+	return kind == TIMELINE_PIN_HOLD ? "hold" : kind == TIMELINE_PIN_MOUNT ? "mount" : "branch";
+}
+
+static int pins_print(const struct point_list *list, const char *group,
+		      const struct timeline_pin *pins, size_t nr, bool json)
+{
+	static const char *const headings[] = { "ID", "KIND", "POINT", "SEQ", "LABEL" };
+	json_t *all = json_array();
+	struct table *t = json ? NULL : table_create(headings, ARRAY_SIZE(headings));
+	char when[64], seq[64];
+
+	for (size_t i = 0; i < nr; i++) {
+		const struct timeline_pin *p = &pins[i];
+		uint64_t time_ns = point_time(list, p->cut_seq);
+
+		json_array_append_new(all, json_pack("{s:I, s:s, s:o, s:o, s:s, s:o}",
+			"id", (json_int_t)p->id, "kind", kind_text(p->kind), "seq",
+			cli_json_seq(p->cut_seq), "time", cli_json_time(time_ns), "label",
+			p->label, "made", cli_json_time(p->made_ns)));
+		if (json)
+			continue;
+		when_local(time_ns, when, sizeof(when));
+		cli_seq(p->cut_seq, seq, sizeof(seq));
+		table_cell(t, "%llu", (unsigned long long)p->id);
+		table_cell(t, "%s", kind_text(p->kind));
+		table_cell(t, "%s", when);
+		table_cell(t, "%s", seq);
+		table_cell(t, "%s", p->label);
+	}
+	if (json)
+		return cli_print_json(json_pack("{s:s, s:o}", "group", group, "holds", all));
+	json_decref(all);
+	table_print(t);
+	return CLI_DONE;
+}
+
+static int holds_list(const char *store, const char *group, bool json)
+{
+	struct timeline_pin *pins;
+	struct point_list list;
+	size_t nr;
+	int ret = point_open(store, group, &list);
+
+	if (ret != CLI_DONE)
+		return ret;
+	if (timeline_pins(list.tl, &pins, &nr))
+		ret = cli_fail(CLI_FAILED, "out of memory");
+	else
+		ret = pins_print(&list, group, pins, nr, json);
+	if (ret == CLI_DONE)
+		free(pins);
+	point_list_close(&list);
+	return ret;
+}
+
+/* -- */
+
+static int hold_make(const struct command *cmd, const char *store, const char *text,
+		     const char *label, bool json)
+{
+	struct change c = { .store = store, .label = label };
+	struct point_named named;
+	char when[64];
+	int ret = point_named_open(cmd, store, NULL, text, true, "nothing is held", &named);
+
+	if (ret == CLI_DONE) {
+		c.group = named.name.group;
+		c.cut_seq = named.point->seq;
+		ret = change_do(&c);
+	}
+	if (ret == CLI_DONE && json) {
+		ret = cli_print_json(json_pack("{s:s, s:I, s:o, s:o, s:s}", "group", c.group, "id",
+					       (json_int_t)c.id, "seq", cli_json_seq(c.cut_seq),
+					       "time", cli_json_time(named.point->time_ns),
+					       "label", label));
+	} else if (ret == CLI_DONE) {
+		when_local(named.point->time_ns, when, sizeof(when));
+		printf("%s: hold %llu keeps the point of %s until `blkship release %s %llu`\n",
+		       c.group, (unsigned long long)c.id, when, c.group,
+		       (unsigned long long)c.id);
+	}
+	point_named_close(&named);
+	return ret;
+}
+
+int cmd_hold(const struct command *cmd, int argc, char **argv)
+{
+	static const struct option longs[] = {
+		{ "store", required_argument, NULL, 's' }, { "label", required_argument, NULL, 'l' },
+		CLI_COMMON_OPTIONS
+	};
+	const char *store = CLI_STORE_DEFAULT, *label = "";
+	bool json = false;
+	int c;
+
+	while ((c = cli_getopt(cmd, argc, argv, longs, &json)) != -1) {
+		if (c == 's')
+			store = optarg;
+		else
+			label = optarg;
+	}
+	cli_check_args(cmd, argc, 1, 1);
+	if (strlen(label) >= TIMELINE_PIN_LABEL_BYTES)
+		return cli_usage(cmd, "a label has at most %d bytes", TIMELINE_PIN_LABEL_BYTES - 1);
+	if (!strchr(argv[optind], '@'))
+		return holds_list(store, argv[optind], json);
+	return hold_make(cmd, store, argv[optind], label, json);
+}
+
+int cmd_release(const struct command *cmd, int argc, char **argv)
+{
+	static const struct option longs[] = {
+		{ "store", required_argument, NULL, 's' }, CLI_COMMON_OPTIONS
+	};
+	struct change change = { .store = CLI_STORE_DEFAULT, .release = true };
+	bool json = false;
+	char *end;
+	int c, ret;
+
+	while ((c = cli_getopt(cmd, argc, argv, longs, &json)) != -1)
+		change.store = optarg;
+	cli_check_args(cmd, argc, 2, 2);
+	change.group = argv[optind];
+	change.id = strtoull(argv[optind + 1], &end, 10);
+	if (!name_valid(change.group))
+		return cli_usage(cmd, "'%.60s' is not a name a group can have", change.group);
+	if (*end || !change.id)
+		return cli_usage(cmd, "'%.60s' is not the number of a hold", argv[optind + 1]);
+	ret = change_do(&change);
+	if (ret == CLI_DONE && json)
+		return cli_print_json(json_pack("{s:s, s:I}", "group", change.group, "released",
+						(json_int_t)change.id));
+	if (ret == CLI_DONE)
+		printf("%s: hold %llu is released; its point goes when the policy does not keep it\n",
+		       change.group, (unsigned long long)change.id);
+	return ret;
+}

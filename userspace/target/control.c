@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* control - what a running target is asked to do for the command line. */
+#include "control.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../lib/log.h"
+
+static json_t *failed(int error, const char *text)
+{
+	return json_pack("{s:s, s:i}", "error", text, "errno", -error);
+}
+
+static struct group *group_find(struct groups *groups, const char *name)
+{
+	struct group *g = NULL;
+
+	while ((g = groups_next(groups, g)))
+		if (strcmp(group_name(g), name) == 0)
+			break;
+	return g;
+}
+
+static json_t *answered(struct group *g, const char *what, int ret, uint64_t id)
+{
+	if (ret)
+		return failed(ret, strerror(-ret));
+	log_info("group %s: %s %llu, asked for on this machine", group_name(g), what,
+		 (unsigned long long)id);
+	return json_pack("{s:I}", "id", (json_int_t)id);
+}
+
+static json_t *pin(struct group *g, const json_t *request)
+{
+	const char *cut = json_string_value(json_object_get(request, "cut"));
+	const char *label = json_string_value(json_object_get(request, "label"));
+	json_int_t kind = json_integer_value(json_object_get(request, "kind"));
+	json_int_t lease_s = json_integer_value(json_object_get(request, "lease_s"));
+	uint64_t id = json_integer_value(json_object_get(request, "id"));
+	int ret;
+
+	if (!cut || kind < TIMELINE_PIN_HOLD || kind > TIMELINE_PIN_BRANCH || lease_s < 0 ||
+	    lease_s > INT32_MAX)
+		return failed(-EINVAL, "the request is not understood");
+	ret = timeline_pin(group_timeline(g), strtoull(cut, NULL, 10), kind, label ? label : "",
+			   lease_s * UINT64_C(1000000000), &id);
+	return answered(g, "pin", ret, id);
+}
+
+json_t *control_answer(struct groups *groups, const json_t *request)
+{
+	const char *op = json_string_value(json_object_get(request, "op"));
+	const char *name = json_string_value(json_object_get(request, "group"));
+	uint64_t id = json_integer_value(json_object_get(request, "id"));
+	struct group *g;
+
+	if (!op || !name)
+		return failed(-EINVAL, "the request is not understood");
+	g = group_find(groups, name);
+	if (!g)
+		return json_pack("{s:b}", "not_open", 1);
+	if (strcmp(op, "pin") == 0)
+		return pin(g, request);
+	if (strcmp(op, "unpin") == 0)
+		return answered(g, "released pin", timeline_unpin(group_timeline(g), id), id);
+	return failed(-EINVAL, "the request is not understood");
+}

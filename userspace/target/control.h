@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * control - what a running target is asked to do for the command line.
+ *
+ *	{"op": "pin", "group": G, "cut": "N", "kind": K, "label": L, "lease_s": S, "id": I}
+ *	{"op": "unpin", "group": G, "id": I}
+ *
+ * Only of groups that the daemon has open: of the others it says "not_open", and who asks
+ * may write to them himself. Answers: {"id": I}, or {"error": E, "errno": N}.
+ */
+#ifndef BLKSHIP_CONTROL_H
+#define BLKSHIP_CONTROL_H
+
+#include <jansson.h>
+
+#include "groups.h"
+
+/** control_answer - do it; a new document, NULL without memory */
+json_t *control_answer(struct groups *groups, const json_t *request);
+
+#endif
