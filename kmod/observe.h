@@ -22,6 +22,7 @@
 #include <linux/hash.h>
 
 #include "capture.h"
+#include "pieces.h"
 
 /* What one bio, or so much of it as fits a record, has in flight. */
 struct blkship_observed {
@@ -34,6 +35,7 @@ struct blkship_observed {
 	bool failed;			/* some of it */
 	bool spare;			/* not the twin of a descriptor */
 	bool near;			/* in a table, not in the volume's tree */
+	struct blkship_pieces *pieces;	/* while it is BLKSHIP_FLIGHT_PIECEWISE */
 	struct hlist_node near_node;
 };
 
@@ -42,6 +44,7 @@ struct blkship_observed {
 #define BLKSHIP_NEAR_BITS 10
 struct blkship_observer {
 	struct list_head spare;		/* those that are free; group lock */
+	struct blkship_pieces_pool pieces;
 	/*
 	 * Where a bio's last record is, by a hash of its address: only a hint, as
 	 * each one overwrites what was there. Written under the group's lock.
@@ -72,13 +75,17 @@ void blkship_observe_free(struct blkship_group *grp);
 void blkship_observe_write(struct blkship_volume *vol, struct bio *bio,
 			   u64 first);
 
-/*
- * Any other is being submitted; the span begins @skip_bytes into it. With @capture
- * false it is only made dirty.
- */
+/* What becomes of a write that is not like most. */
+enum blkship_observe_how {
+	BLKSHIP_OBSERVE_PASS,		/* not captured: it is made dirty */
+	BLKSHIP_OBSERVE_COPY,		/* captured, and copied now */
+	BLKSHIP_OBSERVE_PIECEWISE,	/* copied when it is issued, if it is long */
+};
+
+/* Any other is being submitted; the span begins @skip_bytes into it. */
 void blkship_observe_submit(struct blkship_volume *vol, struct bio *bio,
 			    struct blkship_span span, u32 skip_bytes, u8 op,
-			    bool capture);
+			    enum blkship_observe_how how);
 
 /* It is being submitted, and will not be followed: dirty now, and at its end. */
 void blkship_observe_pass(struct blkship_volume *vol, struct blkship_span span);
@@ -117,9 +124,12 @@ void blkship_observed_progress(struct blkship_observed *o,
 			       const struct bio *bio, struct blkship_span span,
 			       bool failed);
 
-/* It is being issued: whether its every sector was expected. What was not is dirty. */
+/*
+ * It is being issued; the span begins @skip_bytes into it. Whether its every
+ * sector was expected: what was not is dirty. Copies what was left for now.
+ */
 bool blkship_observe_issue(struct blkship_volume *vol, const struct bio *bio,
-			   struct blkship_span span);
+			   struct blkship_span span, u32 skip_bytes);
 
 /* So much of a request ended. */
 void blkship_observe_progress(struct blkship_volume *vol, const struct bio *bio,
