@@ -1,183 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /* See observe.h for what this stage promises. */
 #include <linux/bio.h>
-#include <linux/vmalloc.h>
 
 #include "crc_core.h"
-#include "observe.h"
-
-/* As many uncaptured writes of a group are followed to their end. */
-#define SPARE_COUNT	4096
-
-static struct blkship_observed *observed_of(const struct blkship_flight *f)
-{
-	return container_of(f, struct blkship_observed, flight);
-}
-
-/* -- memory: one for each descriptor, and the spare ones -- */
-
-static void observer_free(struct blkship_observer *obs)
-{
-	blkship_pieces_free(&obs->pieces);
-	vfree(obs);
-}
-
-int blkship_observe_alloc(struct blkship_group *grp)
-{
-	size_t count = (size_t)grp->ring.desc_count + SPARE_COUNT, i;
-	struct blkship_observer *obs;
-
-	if (READ_ONCE(grp->observer))
-		return 0;
-	obs = vzalloc(struct_size(obs, all, count));
-	if (!obs)
-		return -ENOMEM;
-	if (blkship_pieces_alloc(&obs->pieces, &grp->ring)) {
-		vfree(obs);
-		return -ENOMEM;
-	}
-	INIT_LIST_HEAD(&obs->spare);
-	for (i = 0; i < count; i++) {
-		obs->all[i].flight.observed = true;
-		obs->all[i].spare = i >= grp->ring.desc_count;
-		if (obs->all[i].spare)
-			list_add_tail(&obs->all[i].flight.waiting, &obs->spare);
-	}
-	if (cmpxchg_release(&grp->observer, NULL, obs))
-		observer_free(obs);
-	return 0;
-}
-
-void blkship_observe_free(struct blkship_group *grp)
-{
-	if (grp->observer)
-		observer_free(grp->observer);
-}
-
-static struct blkship_observed *spare_get(struct blkship_group *grp)
-{
-	struct blkship_observed *o =
-		list_first_entry_or_null(&grp->observer->spare,
-					 struct blkship_observed,
-					 flight.waiting);
-
-	if (o)
-		list_del(&o->flight.waiting);
-	return o;
-}
-
-/* -- finding -- */
-
-/* The bio itself, or a piece that was split off it and has it as its parent. */
-static bool observed_is(const struct blkship_flight *f, const struct bio *bio)
-{
-	const struct bio *submitted = observed_of(f)->bio;
-
-	return submitted == bio || submitted == bio->bi_private;
-}
-
-static bool flight_has(const struct blkship_flight *f, u64 sector)
-{
-	return f->first <= sector && sector <= f->last;
-}
-
-/* Among those that are apart; lowers *next to where one of this bio's begins. */
-static struct blkship_flight *find_apart(const struct blkship_volume *vol,
-					 const struct bio *bio, u64 sector,
-					 u64 *next)
-{
-	struct blkship_flight *f;
-
-	list_for_each_entry(f, &vol->apart, waiting) {
-		if (!observed_is(f, bio))
-			continue;
-		if (flight_has(f, sector))
-			return f;
-		if (f->first > sector)
-			*next = min(*next, f->first);
-	}
-	return NULL;
-}
-
-/* Most writes lie within one region: a table has them, and is quick. */
-static u64 region_of(u64 sector)
-{
-	return sector / (BLKSHIP_REGION_BYTES >> SECTOR_SHIFT);
-}
-
-static struct hlist_head *near_of(const struct blkship_volume *vol, u64 region)
-{
-	/* Neighbours in neighbouring places, the volumes far from each other. */
-	u32 place = (u32)region + vol->index * 97;
-
-	return &vol->grp->observer->near[place & ((1 << BLKSHIP_NEAR_BITS) - 1)];
-}
-
-/* Lowers *next as find_apart() does. */
-static struct blkship_flight *find_near(const struct blkship_volume *vol,
-					const struct bio *bio, u64 sector,
-					u64 *next)
-{
-	u64 region = region_of(sector);
-	struct blkship_observed *o;
-
-	hlist_for_each_entry(o, near_of(vol, region), near_node) {
-		if (o->flight.vol != vol || !observed_is(&o->flight, bio))
-			continue;
-		if (flight_has(&o->flight, sector))
-			return &o->flight;
-		if (o->flight.first > sector)
-			*next = min(*next, o->flight.first);
-	}
-	/* Of other regions it cannot tell. */
-	*next = min(*next, (region + 1) *
-			   (BLKSHIP_REGION_BYTES >> SECTOR_SHIFT));
-	return NULL;
-}
-
-static struct blkship_flight *find_wide(const struct blkship_volume *vol,
-					const struct bio *bio, u64 sector,
-					u64 *next)
-{
-	struct rb_node *node = vol->flights.rb_node;
-	struct blkship_flight *f;
-
-	while (node) {
-		f = flight_of(node);
-		if (sector < f->first) {
-			*next = min(*next, f->first);
-			node = node->rb_left;
-		} else if (sector > f->last) {
-			node = node->rb_right;
-		} else if (observed_is(f, bio)) {
-			return f;
-		} else {
-			*next = min(*next, f->last + 1);
-			break;
-		}
-	}
-	return NULL;
-}
-
-/*
- * Who has this sector for this bio; or NULL, and in *next the first sector from
- * here on that somebody else may have for it.
- */
-static struct blkship_flight *observed_find(const struct blkship_volume *vol,
-					    const struct bio *bio, u64 sector,
-					    u64 *next)
-{
-	struct blkship_flight *f = NULL;
-
-	*next = ~0ULL;
-	if (vol->nr_near)
-		f = find_near(vol, bio, sector, next);
-	if (!f)
-		f = find_wide(vol, bio, sector, next);
-	if (!f && unlikely(vol->nr_apart))
-		f = find_apart(vol, bio, sector, next);
-	return f;
-}
+#include "observed.h"
 
 /* -- what has no entry -- */
 
@@ -335,7 +161,7 @@ uncaptured_begin(struct blkship_observing what)
 	blkship_dirty_mark(&vol->maps, what.first << SECTOR_SHIFT,
 			   (what.last - what.first + 1) << SECTOR_SHIFT);
 	if (vol->nr_apart < BLKSHIP_APART_MAX)
-		o = spare_get(vol->grp);
+		o = blkship_observed_spare(vol->grp);
 	if (o)
 		observed_begin(o, &what, BLKSHIP_FLIGHT_UNCAPTURED);
 	else
@@ -654,7 +480,7 @@ bool blkship_observe_issue(struct blkship_volume *vol, const struct bio *bio,
 
 	raw_spin_lock_irqsave(&grp->lock, flags);
 	for (at = span.first; at <= span.last; at = next) {
-		f = observed_find(vol, bio, at, &next);
+		f = blkship_observed_find(vol, bio, at, &next);
 		if (likely(f)) {
 			WRITE_ONCE(observed_of(f)->issued, true);
 			next = min(f->last, span.last) + 1;
@@ -693,7 +519,7 @@ static void span_progress(struct blkship_volume *vol, const struct bio *bio,
 	u64 at, next;
 
 	for (at = span.first; at <= span.last; at = next) {
-		f = observed_find(vol, bio, at, &next);
+		f = blkship_observed_find(vol, bio, at, &next);
 		if (likely(f)) {
 			next = min(f->last, span.last) + 1;
 			observed_add(observed_of(f),
@@ -755,7 +581,7 @@ static void end_all_of(struct blkship_volume *vol, const struct bio *bio,
 	u64 next;
 
 	for (; at <= last; at = next) {
-		f = observed_find(vol, bio, at, &next);
+		f = blkship_observed_find(vol, bio, at, &next);
 		if (!f)
 			continue;
 		next = f->last + 1;
@@ -774,7 +600,7 @@ bool blkship_observe_end(struct blkship_volume *vol, const struct bio *bio,
 	u64 next;
 
 	raw_spin_lock_irqsave(&grp->lock, flags);
-	f = observed_find(vol, bio, span.first, &next);
+	f = blkship_observed_find(vol, bio, span.first, &next);
 	if (likely(f) && observed_of(f)->bio == bio) {
 		end_all_of(vol, bio, f, failed, by_request);
 	} else if (by_request) {
