@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* A branch under many threads: nobody's bytes are lost, not even of a sector that two share. */
+#include "unit.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "../../userspace/export/branch_server.h"
+#include "../../userspace/lib/env_posix.h"
+#include "../../userspace/lib/seq.h"
+#include "../host/test_batch.h"
+
+#define VOLUME_BYTES	(1u << 20)
+#define THREADS		6
+#define AREA_BYTES	150001u		/* of one thread; ends inside of a sector */
+#define WRITES		6000
+#define MAX_WRITE	9000u
+
+struct rig {
+	char store[64];
+	uint8_t disk[VOLUME_BYTES];
+	struct branch_server *server;
+	const struct export_volume *volume;
+	pthread_barrier_t begin;
+	unsigned int nr_wrong;
+};
+
+struct writer {
+	struct rig *rig;
+	pthread_t thread;
+	uint64_t random;
+	uint8_t *area;		/* of the disk */
+	uint64_t offset_bytes;
+};
+
+static void fill_store(struct rig *r, const char *group)
+{
+	char why[TIMELINE_TEXT_BYTES];
+	const struct timeline_volume *v;
+	struct timeline *tl;
+	uint32_t incarnation;
+	struct test_batch b;
+	struct env *env;
+
+	assert_int_equal(env_posix_create(NULL, &env), 0);
+	assert_int_equal(timeline_open(env, group, TIMELINE_CREATE, "web1", &tl, why), 0);
+	assert_int_equal(timeline_volume(tl, "data", VOLUME_BYTES, "", &v), 0);
+	assert_int_equal(timeline_grant(tl, (const uint8_t *)"0123456789abcdef", &incarnation), 0);
+	test_batch_begin(&b, 1, seq_pack(1, 10));
+	for (uint64_t i = 0; i < 8; i++) {
+		test_batch_extent(&b, 0, i * 100 * 512, 65536, EXTENT_DATA, i, 0, 0);
+		test_fill(r->disk + i * 100 * 512, 65536, i);
+	}
+	b.volumes[0] = (struct commit_volume){ .volume = 0, .size_bytes = VOLUME_BYTES };
+	b.nr_volumes = 1;
+	test_batch_end(&b);
+	assert_int_equal(test_batch_append(&b, tl), 0);
+	test_batch_free(&b);
+	timeline_flush(tl);
+	while (env_posix_pump(env))
+		;
+	timeline_close(tl);
+	env_posix_destroy(env);
+}
+
+static int setup(void **state)
+{
+	struct rig *r = calloc(1, sizeof(*r));
+	char path[96];
+
+	snprintf(r->store, sizeof(r->store), "/tmp/blkship-test-branch-XXXXXX");
+	assert_non_null(mkdtemp(r->store));
+	snprintf(path, sizeof(path), "%s/groups", r->store);
+	assert_int_equal(mkdir(path, 0700), 0);
+	snprintf(path, sizeof(path), "%s/groups/erp", r->store);
+	fill_store(r, path);
+	*state = r;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct rig *r = *state;
+	char command[128];
+
+	snprintf(command, sizeof(command), "rm -rf %s", r->store);
+	free(r);
+	return system(command);
+}
+
+static void open_server(struct rig *r)
+{
+	char why[POINT_TEXT_BYTES];
+
+	assert_int_equal(branch_server_open(r->store, "erp", "test", "latest", NULL, false, 2,
+					    &r->server, why), 0);
+	assert_int_equal(branch_server_volumes(r->server, &r->volume), 1);
+	assert_int_equal(branch_server_start(r->server), 0);
+}
+
+static unsigned int change(struct writer *w, uint64_t at, uint32_t bytes)
+{
+	struct rig *r = w->rig;
+
+	if (unit_random(&w->random) % 4 == 0) {
+		memset(w->area + at, 0, bytes);
+		return branch_server_zero(r->server, r->volume, w->offset_bytes + at, bytes,
+					  false) != 0;
+	}
+	for (uint32_t i = 0; i < bytes; i++)
+		w->area[at + i] = unit_random(&w->random);
+	return branch_server_write(r->server, r->volume, w->offset_bytes + at, w->area + at,
+				   bytes) != 0;
+}
+
+static void *write_often(void *arg)
+{
+	static const struct export_fault none;
+	struct writer *w = arg;
+	struct rig *r = w->rig;
+	uint8_t *buf = malloc(AREA_BYTES);
+	struct export_fault fault = none;
+	unsigned int nr_wrong = 0;
+
+	pthread_barrier_wait(&r->begin);
+	for (int i = 0; i < WRITES; i++) {
+		/* Often at the ends, which the neighbours' sectors reach into. */
+		uint32_t bytes = 1 + unit_random(&w->random) % (i % 30 ? 40 : MAX_WRITE);
+		uint64_t at = i % 30 == 0 ? unit_random(&w->random) % (AREA_BYTES - bytes) :
+			      i % 2 ? 0 : AREA_BYTES - bytes;
+
+		nr_wrong += change(w, at, bytes);
+		if (i % 500 == 0)
+			nr_wrong += branch_server_flush(r->server) != 0;
+		if (i % 200 == 0)
+			nr_wrong += branch_server_read(r->server, r->volume, w->offset_bytes, buf,
+						       AREA_BYTES, &fault) ||
+				    memcmp(buf, w->area, AREA_BYTES);
+	}
+	free(buf);
+	__atomic_fetch_add(&r->nr_wrong, nr_wrong, __ATOMIC_RELAXED);
+	return NULL;
+}
+
+static void expect_disk(struct rig *r)
+{
+	uint8_t *buf = malloc(VOLUME_BYTES);
+	struct export_fault fault;
+
+	assert_int_equal(branch_server_read(r->server, r->volume, 0, buf, VOLUME_BYTES, &fault), 0);
+	assert_memory_equal(buf, r->disk, VOLUME_BYTES);
+	free(buf);
+}
+
+static void many_threads_write_and_lose_nothing(void **state)
+{
+	struct writer writers[THREADS];
+	struct rig *r = *state;
+
+	open_server(r);
+	expect_disk(r);
+	pthread_barrier_init(&r->begin, NULL, THREADS);
+	for (int i = 0; i < THREADS; i++) {
+		writers[i] = (struct writer){ r, 0, i + 1, r->disk + i * AREA_BYTES,
+					      i * AREA_BYTES };
+		assert_int_equal(pthread_create(&writers[i].thread, NULL, write_often,
+						&writers[i]), 0);
+	}
+	for (int i = 0; i < THREADS; i++)
+		pthread_join(writers[i].thread, NULL);
+	pthread_barrier_destroy(&r->begin);
+	assert_int_equal(r->nr_wrong, 0);
+	expect_disk(r);
+	/* What nobody flushed is durable when it ends in order. */
+	assert_int_equal(branch_server_close(r->server), 0);
+	open_server(r);
+	expect_disk(r);
+	assert_int_equal(branch_server_close(r->server), 0);
+}
+
+/* Without any flush a batch is closed and made durable in time. */
+static void what_is_written_becomes_a_point_by_itself(void **state)
+{
+	struct rig *r = *state;
+	char path[128], why[TIMELINE_TEXT_BYTES];
+	const struct timeline_commit *commits;
+	struct timeline *tl;
+	struct env *env;
+	size_t before = 0, nr = 0;
+
+	snprintf(path, sizeof(path), "%s/groups/erp/branches/test", r->store);
+	assert_int_equal(env_posix_create(NULL, &env), 0);
+	open_server(r);
+	for (int tries = 0; tries < 100 && nr <= before; tries++) {
+		if (tries)
+			usleep(100000);
+		assert_int_equal(timeline_open(env, path, TIMELINE_READ_ONLY, NULL, &tl, why), 0);
+		nr = timeline_commits(tl, &commits);
+		timeline_close(tl);
+		if (tries)
+			continue;
+		before = nr;
+		assert_int_equal(branch_server_write(r->server, r->volume, 0, "x", 1), 0);
+	}
+	assert_int_equal(nr, before + 1);
+	assert_int_equal(branch_server_close(r->server), 0);
+	env_posix_destroy(env);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(many_threads_write_and_lose_nothing, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_is_written_becomes_a_point_by_itself, setup,
+						teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
