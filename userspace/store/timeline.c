@@ -272,6 +272,11 @@ int timeline_set_keys(struct timeline *tl, const struct keyring *keys, char *why
 	return 0;
 }
 
+const uint8_t *timeline_key(const struct timeline *tl)
+{
+	return tl->keys ? keyring_newest_id(tl->keys) : NULL;
+}
+
 const uint8_t *timeline_missing_key(const struct timeline *tl)
 {
 	for (size_t i = tl->manifest.nr_keys; i-- > 0;)

@@ -150,6 +150,9 @@ void timeline_set_limits(struct timeline *tl, uint64_t seal_bytes, uint32_t buff
  */
 int timeline_set_keys(struct timeline *tl, const struct keyring *keys, char *why);
 
+/** timeline_key - id of the key for what is new, FILE_KEY_ID_BYTES; NULL: it lies in clear */
+const uint8_t *timeline_key(const struct timeline *tl);
+
 /**
  * timeline_missing_key - a key that content may be encrypted with and that was not set
  * Return: its id, FILE_KEY_ID_BYTES; NULL: all are there.

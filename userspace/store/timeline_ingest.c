@@ -85,6 +85,10 @@ static int append_begin(struct timeline *tl)
 	return ret ? writer_broke(tl, ret) : 0;
 }
 
+static_assert(BATCH_MAX_BYTES / (sizeof(struct unit_header) + sizeof(struct unit_extent)) *
+	      UNIT_SEAL_MAX_BYTES <= BATCH_MAX_DISK_BYTES - BATCH_MAX_BYTES,
+	      "a batch of the smallest units, encrypted");
+
 /* A checked unit into the stream, as it is to lie on disk. */
 static int unit_put(struct timeline *tl, const void *unit, const struct unit_view *view)
 {

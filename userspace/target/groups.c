@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/queue.h>
 
+#include "../lib/keyring.h"
 #include "../lib/log.h"
 #include "../lib/name.h"
 
@@ -108,6 +109,21 @@ static void group_set_retention(struct groups *gs, struct group *g)
 			    g->name, strerror(-ret));
 }
 
+/* New segments are no matter of it; index, packs and whoever restores here are. */
+static int group_set_keys(struct groups *gs, struct group *g, const char *name, char *why)
+{
+	int ret = timeline_set_keys(g->tl, gs->keys, why);
+	const uint8_t *missing = ret ? NULL : timeline_missing_key(g->tl);
+	char id[KEY_ID_TEXT_BYTES];
+
+	if (missing) {
+		keyring_id_text(missing, id);
+		log_warning("group %s: some of it was encrypted with key %s, which is not among those of targetd.conf; it goes on with the newest there is; put the key back: what it encrypted can be neither read nor thinned out without it",
+			    name, id);
+	}
+	return ret;
+}
+
 static int group_open(struct groups *gs, const char *name, const char *identity,
 		      struct group **out, char *why)
 {
@@ -121,7 +137,7 @@ static int group_open(struct groups *gs, const char *name, const char *identity,
 	free(dir);
 	if (ret < 0)
 		goto err;
-	ret = timeline_set_keys(g->tl, gs->keys, why);
+	ret = group_set_keys(gs, g, name, why);
 	if (ret < 0)
 		goto err_close;
 	g->gs = gs;

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "../lib/container_of.h"
+#include "../lib/keyring.h"
 #include "../lib/log.h"
 #include "../lib/pki.h"
 #include "../lib/tcp.h"
@@ -635,12 +636,16 @@ static json_t *group_status(struct server *sv, struct group *g)
 {
 	struct timeline *tl = group_timeline(g);
 	struct peer *p = group_live(g);
+	const uint8_t *key = timeline_key(tl);
+	char key_id[KEY_ID_TEXT_BYTES];
 	struct timeline_state state;
 	uint64_t nr_runs, nr_waiting;
 
+	if (key)
+		keyring_id_text(key, key_id);
 	timeline_state(tl, &state);
 	timeline_index_state(tl, &nr_runs, &nr_waiting);
-	return json_pack("{s:s, s:s, s:b, s:s?, s:f, s:I, s:I, s:o, s:i, s:i, s:I, s:I, s:I, s:b, s:s?}",
+	return json_pack("{s:s, s:s, s:b, s:s?, s:f, s:I, s:I, s:o, s:i, s:i, s:I, s:I, s:I, s:s?, s:b, s:s?}",
 			 "group", group_name(g), "owner", timeline_owner(tl), "connected", p != NULL,
 			 "peer", p ? p->name : NULL,
 			 "silent_s", p ? (double)(loop_now_ns() - p->heard_ns) / SECOND_NS : 0.0,
@@ -651,6 +656,7 @@ static json_t *group_status(struct server *sv, struct group *g)
 			 "unflushed_bytes", (json_int_t)timeline_unflushed_bytes(tl),
 			 "index_runs", (json_int_t)nr_runs,
 			 "index_waiting_segments", (json_int_t)nr_waiting,
+			 "key", key ? key_id : NULL,
 			 "failed", state.failed, "error",
 			 state.failed ? strerror(-state.error) : NULL);
 }
