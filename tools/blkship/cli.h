@@ -60,6 +60,7 @@ int cmd_umount(const struct command *cmd, int argc, char **argv);
 int cmd_unmap(const struct command *cmd, int argc, char **argv);
 int cmd_hold(const struct command *cmd, int argc, char **argv);
 int cmd_release(const struct command *cmd, int argc, char **argv);
+int cmd_space(const struct command *cmd, int argc, char **argv);
 int cmd_store_check(const struct command *cmd, int argc, char **argv);
 int cmd_store_scrub(const struct command *cmd, int argc, char **argv);
 

@@ -67,6 +67,13 @@ static const struct command commands[] = {
 	  "  --label TEXT       said in lists\n" },
 	{ "release", cmd_release, "GROUP NUMBER [--store DIR]",
 	  "end a hold: the point goes when the policy does not keep it", STORE_OPTION },
+	{ "space", cmd_space, "[GROUP]... [--store DIR]",
+	  "show what groups take, what comes in a day, and what their policies may need",
+	  STORE_OPTION
+	  "\n"
+	  "HELD counts points that only a hold keeps. A DAY is measured over the last day at most.\n"
+	  "AT MOST is what the policy needs if nothing is ever overwritten: a copy, and all that\n"
+	  "comes in as long as it keeps points.\n" },
 	{ "restore", cmd_restore,
 	  "GROUP@WHEN [--store DIR] (--output DIR [--format qcow2] | --to-device VOLUME=DEVICE ...)",
 	  "write the volumes as they were at a point",

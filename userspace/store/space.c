@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* space - what a timeline takes on disk, how fast that grows, and what its policy may need. */
+#include "space.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "timeline_internal.h"
+
+#define PATH_BYTES	4096
+#define DAY_NS		(UINT64_C(86400) * 1000000000)
+#define MIN_MEASURED_NS	(UINT64_C(600) * 1000000000)	/* less says nothing of a day */
+
+/* -- files -- */
+
+struct sizes {
+	struct timeline *tl;
+	struct space *space;
+};
+
+static void size_add(void *arg, const char *name)
+{
+	struct sizes *s = arg;
+	const struct env_ops *ops = s->tl->env->ops;
+	const char *suffix = strchr(name, '.');
+	char path[PATH_BYTES];
+	struct env_file *file;
+	uint64_t bytes = 0;
+
+	snprintf(path, sizeof(path), "%s/%s", s->tl->dir, name);
+	/* Directories, and what has gone meanwhile, have no size here. */
+	if (ops->open(s->tl->env, path, ENV_READ, &file))
+		return;
+	if (ops->size(s->tl->env, file, &bytes))
+		bytes = 0;
+	ops->close(s->tl->env, file);
+	if (suffix && (!strcmp(suffix, ".seg") || !strncmp(suffix, ".pack", 5)))
+		s->space->data_bytes += bytes;
+	else if (suffix || !strcmp(name, "manifest"))
+		s->space->index_bytes += bytes;
+}
+
+/* -- rates -- */
+
+uint64_t space_rate(const struct timeline_commit *commits, size_t nr, uint64_t *measured_ns)
+{
+	uint64_t bytes = 0, span_ns = 0;
+
+	*measured_ns = 0;
+	for (size_t i = nr; i-- > 1;) {
+		const struct timeline_commit *c = &commits[i], *before = c - 1;
+
+		if (before->ordinal + 1 != c->ordinal ||
+		    before->target_time_ns > commits[nr - 1].target_time_ns)
+			break;
+		span_ns = commits[nr - 1].target_time_ns - before->target_time_ns;
+		if (span_ns > DAY_NS)
+			break;
+		bytes += c->batch_bytes;
+		*measured_ns = span_ns;
+	}
+	if (*measured_ns < MIN_MEASURED_NS) {
+		*measured_ns = 0;
+		return 0;
+	}
+	return (double)bytes * DAY_NS / *measured_ns;
+}
+
+uint64_t space_days_left(uint64_t free_bytes, uint64_t now_bytes, uint64_t most_bytes,
+			 uint64_t day_bytes)
+{
+	if (!day_bytes || (most_bytes && most_bytes <= now_bytes + free_bytes))
+		return UINT64_MAX;
+	return free_bytes / day_bytes;
+}
+
+/* What the policy keeps if nothing is ever overwritten: a first copy, and all that comes. */
+static uint64_t most_bytes(const struct timeline *tl, const struct space *s)
+{
+	uint64_t immutable_ns, for_ns, first = 0;
+	const struct retention_policy *p = timeline_retention(tl, &immutable_ns);
+
+	if (!p || !s->day_bytes)
+		return 0;
+	for_ns = p->tiers[p->nr_tiers - 1].for_ns;
+	for (size_t i = 0; i < tl->manifest.nr_volumes; i++)
+		if (tl->manifest.volumes[i].member)
+			first += tl->manifest.volumes[i].size_bytes;
+	if (first > s->data_bytes)
+		first = s->data_bytes;
+	return first + (double)s->day_bytes * for_ns / DAY_NS;
+}
+
+/* -- */
+
+/* Of the pinned points those that would go: as retention would see it now. */
+static int count_pinned(struct timeline *tl, struct space *s)
+{
+	struct points_retain with, without;
+	struct retention_past *past = NULL;
+	struct timeline_commit *copy;
+	struct points p = tl->points;
+	uint64_t *pinned = NULL;
+	size_t nr_with = 0, nr_without = 0;
+	int ret = timeline_retain_get(tl, &with, &past, &pinned);
+
+	s->nr_pins = with.nr_pinned;
+	copy = malloc((p.nr_commits + 1) * sizeof(*copy));
+	if (!ret && !copy)
+		ret = -ENOMEM;
+	without = with;
+	without.nr_pinned = 0;
+	p.commits = copy;
+	p.aged_ns = timeline_age_now(tl);
+	for (int i = 0; i < 2 && !ret && with.retention.policy.nr_tiers; i++) {
+		p.nr_commits = tl->points.nr_commits;
+		if (p.nr_commits)
+			memcpy(copy, tl->points.commits, p.nr_commits * sizeof(*copy));
+		ret = points_retain(&p, i ? &with : &without, i ? &nr_with : &nr_without);
+	}
+	if (!ret)
+		s->pinned = nr_without - nr_with;
+	free(copy);
+	free(past);
+	free(pinned);
+	return ret;
+}
+
+int space_measure(struct timeline *tl, struct space *out)
+{
+	struct space s = { .data_bytes = 0 };
+	struct sizes sizes = { tl, &s };
+	const struct points *p = &tl->points;
+	int ret = tl->env->ops->list(tl->env, tl->dir, size_add, &sizes);
+
+	if (!ret)
+		ret = count_pinned(tl, &s);
+	if (ret)
+		return ret;
+	for (size_t i = 0; i < p->nr_commits; i++) {
+		if (!p->commits[i].listed)
+			continue;
+		s.nr_points++;
+		if (!s.oldest_ns)
+			s.oldest_ns = p->commits[i].time_ns;
+	}
+	s.day_bytes = space_rate(p->commits, p->nr_commits, &s.measured_ns);
+	if (s.data_bytes)
+		s.day_bytes *= 1.0 + (double)s.index_bytes / s.data_bytes;
+	s.most_bytes = most_bytes(tl, &s);
+	*out = s;
+	return 0;
+}

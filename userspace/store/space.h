@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * space - what a timeline takes on disk, how fast that grows, and what its policy may need.
+ *
+ * Fed by a timeline that is open for reading; feeds people who want to know before it is full.
+ */
+#ifndef BLKSHIP_SPACE_H
+#define BLKSHIP_SPACE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "timeline.h"
+
+struct space {
+	uint64_t data_bytes;	/* segments and packs */
+	uint64_t index_bytes;	/* all other files of the timeline; branches are not counted */
+	uint64_t nr_points;	/* listed commits */
+	uint64_t oldest_ns;	/* of those, by the source's clock; 0: there is none */
+	uint64_t nr_pins;
+	uint64_t pinned;	/* listed commits that only a pin keeps; 0 without a policy */
+	uint64_t measured_ns;	/* how long the rate was measured; 0: it is not known */
+	uint64_t day_bytes;	/* what comes in a day, with its index */
+	uint64_t most_bytes;	/* the policy needs this, if nothing is overwritten; 0: not known,
+				 * or there is no policy and it grows for ever */
+};
+
+/** space_measure - Return: 0; -ENOMEM; -errno of listing the directory. */
+int space_measure(struct timeline *tl, struct space *out);
+
+/**
+ * space_rate - bytes that came a day, by the newest commits. Pure.
+ * @commits: by ordinal; only those at the end without one missing are used, for a day
+ * @measured_ns: out, over which time; 0: too short, then 0 is returned
+ */
+uint64_t space_rate(const struct timeline_commit *commits, size_t nr, uint64_t *measured_ns);
+
+/**
+ * space_days_left - for how many days the free space lasts at least. Pure.
+ * @now_bytes, @most_bytes, @day_bytes: sums over what shares it; @most_bytes 0: no end
+ * Return: days; UINT64_MAX: what the policies need fits, or nothing comes.
+ */
+uint64_t space_days_left(uint64_t free_bytes, uint64_t now_bytes, uint64_t most_bytes,
+			 uint64_t day_bytes);
+
+#endif
