@@ -13,7 +13,8 @@
  *  - without faults every run and points file the manifest names is whole, and no other is there;
  *  - no nonce was used twice with one key (a quarter of the seeds encrypt, and get their
  *    first key, or another one, between two lives).
- * At the end a bit of a segment turns: then a reader gets right content or an error.
+ * What is dead then gives its space back, and the points that are left are what they were.
+ * At the end a bit of a segment or pack turns: then a reader gets right content or an error.
  */
 #ifndef STORE_SIM_H
 #define STORE_SIM_H
@@ -29,6 +30,7 @@ struct store_sim_counts {
 	uint64_t faults;	/* that ended the timeline's writing, or a job */
 	uint64_t jobs, merges, points_files; /* whose result was taken */
 	uint64_t dropped;	/* commits, by retention */
+	uint64_t packs;		/* in the place of segments and of other packs */
 	uint64_t strays;	/* found and removed when opening */
 	uint64_t flips;
 	uint64_t units;		/* encrypted ones that were on the disk at some time */

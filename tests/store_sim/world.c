@@ -10,6 +10,7 @@
 
 #include "../../userspace/store/array.h"
 #include "../../userspace/store/index.h"
+#include "../../userspace/store/pack_read.h"
 #include "../../userspace/store/points_file.h"
 #include "../../userspace/store/run_read.h"
 #include "../../userspace/store/timeline_internal.h"
@@ -192,6 +193,25 @@ static void check_run(struct store_sim *s, const struct manifest_run *mr)
 			  (unsigned long long)mr->number, ret);
 }
 
+/* Every extent of its directory. Its units: whoever looks at points reads them. */
+static void check_pack(struct store_sim *s, const struct manifest_pack *named)
+{
+	struct pack_stream stream;
+	struct pack_extent e;
+	struct pack pack;
+	int ret = pack_open(s->env, DIR, s->tl->manifest.identity.timeline, named, &pack);
+
+	if (!ret && !pack_stream_begin(&stream, &pack)) {
+		while ((ret = pack_stream_next(&stream, &e)) == 0)
+			;
+		pack_stream_end(&stream);
+	}
+	pack_close(&pack);
+	if (ret != -ENOENT)
+		violation(s, "pack %llu is named and does not check: %d",
+			  (unsigned long long)named->number, ret);
+}
+
 static void check_points_file(struct store_sim *s)
 {
 	const struct manifest *m = &s->tl->manifest;
@@ -208,7 +228,7 @@ static void check_points_file(struct store_sim *s)
 
 static void count_files(void *arg, const char *name)
 {
-	*(size_t *)arg += strstr(name, ".run") || strstr(name, ".points");
+	*(size_t *)arg += strstr(name, ".run") || strstr(name, ".points") || strstr(name, ".pack");
 }
 
 static size_t nr_index_files(struct store_sim *s)
@@ -221,7 +241,9 @@ static size_t nr_index_files(struct store_sim *s)
 
 static size_t nr_named_files(const struct store_sim *s)
 {
-	return s->tl->manifest.nr_runs + (s->tl->manifest.points.number != 0);
+	const struct manifest *m = &s->tl->manifest;
+
+	return m->nr_runs + m->nr_packs + (m->points.number != 0);
 }
 
 /* What the manifest names, and nothing else, is there; they follow one another. */
@@ -241,6 +263,8 @@ static void check_index(struct store_sim *s, bool whole)
 		check_run(s, &m->runs[i]);
 	if (m->points.number && !s->turned)
 		check_points_file(s);
+	for (size_t i = 0; i < m->nr_packs; i++)
+		check_pack(s, &m->packs[i]);
 }
 
 static bool commit_same(const struct timeline_commit *a, const struct timeline_commit *b)
@@ -316,14 +340,16 @@ static void do_index(struct store_sim *s)
 		s->job_done = true;
 	} else {
 		bool merge = index_job_text(s->job)[0] == 'm';
-		bool points = index_job_text(s->job)[0] == 'p';
+		bool points = !strncmp(index_job_text(s->job), "points", 6);
+		uint64_t packs = s->tl->manifest.pack_number;
 		int ret = timeline_index_take(s->tl, s->job);
 
-		say(s, "taken: %d", ret);
+		say(s, "taken: %d; %zu packs", ret, s->tl->manifest.nr_packs);
 		s->counts.jobs += !ret;
 		check_dropped(s);
 		s->counts.points_files += !ret && points;
 		s->counts.merges += !ret && merge;
+		s->counts.packs += s->tl->manifest.pack_number - packs;
 		s->job = NULL;
 	}
 }
@@ -358,6 +384,7 @@ static void do_flip(struct store_sim *s)
 	const struct manifest *m = &s->tl->manifest;
 	uint64_t bytes, number;
 	char path[64];
+	bool alone;
 
 	if (m->nr_runs == 0)
 		return;
@@ -370,12 +397,13 @@ static void do_flip(struct store_sim *s)
 	s->faulty = s->turned = true;
 	s->counts.flips++;
 	say(s, "a bit of %s turns", path);
-	if (strstr(path, ".points") && m->points.flags & MANIFEST_POINTS_LEFT_OUT)
+	alone = strstr(path, ".points") &&
+		(m->points.flags & MANIFEST_POINTS_LEFT_OUT || m->nr_packs || s->job);
+	if (alone)
 		bytes /= 2;
 	sim_env_flip(s->sim, path, below(s, bytes), below(s, 8));
-	/* What a points file left out only it knows: without it nothing opens. */
-	if (below(s, 4) == 0 && (strstr(path, ".run") ||
-				 !(m->points.flags & MANIFEST_POINTS_LEFT_OUT)))
+	/* What a points file left out, or was packed, only it knows: without it nothing opens. */
+	if (below(s, 4) == 0 && !alone)
 		s->env->ops->unlink(s->env, path);
 }
 
@@ -498,6 +526,7 @@ static bool life_begin(struct store_sim *s)
 		return false;
 	}
 	timeline_set_limits(s->tl, s->seal_bytes, 4096);
+	timeline_set_packing(s->tl, true);
 	durable = state_of(s).durable_ordinal;
 	say(s, "opened: %d durable, %d acknowledged, %d sent, %zu runs", (int)durable,
 	    (int)s->acked, (int)s->sent, s->tl->manifest.nr_runs);
@@ -546,13 +575,18 @@ static void index_all(struct store_sim *s)
 static void look_at_damage(struct store_sim *s)
 {
 	const struct timeline_commit *commits;
+	const struct manifest_pack *pack;
 	uint64_t bytes, number;
 	struct timeline *reader;
 	char path[64], why[TIMELINE_TEXT_BYTES];
 	size_t nr;
 
 	number = 1 + below(s, segment_writer_finished(&s->tl->writer) + 1);
-	segment_path(path, sizeof(path), DIR, number);
+	pack = manifest_pack(&s->tl->manifest, number);
+	if (pack)
+		pack_path(path, sizeof(path), DIR, pack->number, 0);
+	else
+		segment_path(path, sizeof(path), DIR, number);
 	if (!sim_env_content(s->sim, path, &bytes) || bytes == 0)
 		return;
 	sim_env_flip(s->sim, path, below(s, bytes), below(s, 8));

@@ -13,7 +13,6 @@
 #include "../../userspace/lib/segment_format.h"
 #include "../../userspace/store/index.h"
 #include "../../userspace/store/pack_plan.h"
-#include "../../userspace/store/segment_scan.h"
 #include "../../userspace/store/timeline_internal.h"
 #include "../host/history.h"
 #include "../host/sim_env.h"
@@ -253,29 +252,18 @@ static struct pack_index whole_index(struct rig *r)
 /* The files there are, as sources. */
 static size_t all_sources(struct rig *r, struct pack_source *sources)
 {
-	const struct manifest *m = &r->tl->manifest;
-	uint64_t last = segment_writer_finished(&r->tl->writer), ordinal = 0;
+	uint64_t last = segment_writer_finished(&r->tl->writer);
 	size_t nr = 0;
 
 	for (uint64_t n = 1; n <= last; n++) {
-		const struct manifest_pack *pack = manifest_pack(m, n);
+		const struct manifest_pack *pack = manifest_pack(&r->tl->manifest, n);
 		struct pack_source *s = &sources[nr++];
 
 		assert_true(nr <= MAX_FILES);
-		*s = (struct pack_source){ .segment = { n, ordinal + 1, 0 } };
+		*s = (struct pack_source){ .segment = n };
 		if (pack) {
 			s->pack = *pack;
-			ordinal = pack->last_ordinal;
 			n = pack->last_segment;
-		} else {
-			struct segment_scan scan = {
-				.env = r->env, .path = why, .timeline = timeline_id(r->tl),
-				.number = n, .first_ordinal = ordinal + 1, .trust_footer = true };
-
-			segment_path(why, sizeof(why), "/tl", n);
-			assert_int_equal(segment_scan(&scan), 0);
-			ordinal = scan.last_ordinal;
-			segment_index_fini(&scan.index);
 		}
 	}
 	return nr;
@@ -288,7 +276,7 @@ static void remove_source(struct rig *r, const struct pack_source *s)
 	if (s->pack.number)
 		pack_path(path, sizeof(path), "/tl", s->pack.number, 0);
 	else
-		segment_path(path, sizeof(path), "/tl", s->segment.number);
+		segment_path(path, sizeof(path), "/tl", s->segment);
 	assert_int_equal(r->env->ops->unlink(r->env, path), 0);
 }
 
@@ -297,16 +285,17 @@ static void pack_some(struct rig *r, const struct pack_source *sources, size_t n
 {
 	const struct pack_index index = whole_index(r);
 	const struct pack_source *end = &sources[nr - 1];
-	uint64_t first = sources[0].segment.number;
-	uint64_t last = end->pack.number ? end->pack.last_segment : end->segment.number;
+	uint64_t first = sources[0].segment;
+	uint64_t last = end->pack.number ? end->pack.last_segment : end->segment;
 	struct pack_job job = {
 		.env = r->env, .dir = "/tl", .timeline = timeline_id(r->tl),
 		.number = manifest_next_pack(&r->tl->manifest), .cuts = &r->cuts,
 		.sources = sources, .nr_sources = nr };
+	const struct pack_range range = { first, last };
 	struct manifest_pack out;
 	struct pack_live *live;
 
-	assert_int_equal(pack_plan_live(&index, first, last, SIZE_MAX, &live, &job.nr_live), 0);
+	assert_int_equal(pack_plan_live(&index, &range, 1, SIZE_MAX, &live, &job.nr_live), 0);
 	job.live = live;
 	assert_int_equal(pack_build(&job, &out), 0);
 	free(live);
@@ -463,7 +452,8 @@ static void a_damaged_source_is_not_packed(void **state)
 		all_sources(&r, sources);
 		segment_path(path, sizeof(path), "/tl", 1 + below(&r, 3));
 		sim_env_content(r.sim, path, &bytes);
-		assert_int_equal(pack_plan_live(&index, 1, 3, SIZE_MAX, &live, &job.nr_live), 0);
+		assert_int_equal(pack_plan_live(&index, &(struct pack_range){ 1, 3 }, 1, SIZE_MAX,
+						 &live, &job.nr_live), 0);
 		job.live = live;
 		bytes = below(&r, bytes);
 		sim_env_flip(r.sim, path, bytes, i % 8);
@@ -507,7 +497,8 @@ static void a_live_piece_that_is_not_found_stops_the_pack(void **state)
 			.env = r.env, .dir = "/tl", .timeline = timeline_id(r.tl), .number = 1,
 			.cuts = &r.cuts, .sources = sources, .nr_sources = 2 };
 
-		assert_int_equal(pack_plan_live(&index, 1, 2, SIZE_MAX, &live, &job.nr_live), 0);
+		assert_int_equal(pack_plan_live(&index, &(struct pack_range){ 1, 2 }, 1, SIZE_MAX,
+						 &live, &job.nr_live), 0);
 		job.live = live;
 		switch (what) {
 		case 0: live[job.nr_live / 2].unit_at++; break;

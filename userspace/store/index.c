@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* index - keeps the runs and the points file of a timeline: which to make next, what counts. */
+/* index - keeps runs, points file and packs of a timeline: which to make next, what counts. */
 #include "index.h"
 
 #include <errno.h>
@@ -9,6 +9,8 @@
 
 #include "array.h"
 #include "branches.h"
+#include "index_pack.h"
+#include "pack_read.h"
 #include "points_build.h"
 #include "run_build.h"
 #include "timeline_internal.h"
@@ -28,8 +30,10 @@ struct index_job {
 	uint8_t timeline[16];
 	uint64_t number;
 	struct run_segment segment;		/* INDEX_SEGMENT: of this */
+	struct manifest_pack packed;		/* or of what has its place; number 0: nothing */
 	struct manifest_run inputs[RUN_FAN_IN];	/* INDEX_MERGE: of these */
 	struct points_build points;		/* INDEX_POINTS */
+	struct index_pack pack;			/* INDEX_PACK */
 	struct manifest_segment_end *ends;	/* its own; so the next two */
 	struct retention_past *past;
 	uint64_t *pinned;
@@ -43,7 +47,7 @@ struct index_job {
 
 /* -- runs that are of no use -- */
 
-static bool run_is_bad(const struct timeline *tl, uint64_t number)
+bool timeline_run_is_bad(const struct timeline *tl, uint64_t number)
 {
 	for (size_t i = 0; i < tl->nr_bad_runs; i++)
 		if (tl->bad_runs[i] == number)
@@ -53,7 +57,7 @@ static bool run_is_bad(const struct timeline *tl, uint64_t number)
 
 void timeline_run_bad(struct timeline *tl, uint64_t number)
 {
-	if (run_is_bad(tl, number) ||
+	if (timeline_run_is_bad(tl, number) ||
 	    !array_reserve(&tl->bad_runs, &tl->max_bad_runs, tl->nr_bad_runs + 1))
 		return;		/* who meets it next will say so again */
 	tl->bad_runs[tl->nr_bad_runs++] = number;
@@ -89,6 +93,7 @@ int timeline_runs_reload(struct timeline *tl)
 		m->nr_packs = now.nr_packs;
 		m->max_packs = now.max_packs;
 		now.packs = old_packs;
+		m->points = now.points;
 		bad_runs_renew(tl);
 	}
 	manifest_close(&now);
@@ -103,6 +108,19 @@ struct strays {
 	size_t nr, max;
 };
 
+/* Whether there is a pack in the place of a segment. The one is removed for the other only. */
+static bool pack_is_whole(const struct timeline *tl, uint64_t segment)
+{
+	const struct manifest_pack *named = manifest_pack(&tl->manifest, segment);
+	struct pack pack;
+
+	if (!named ||
+	    pack_open(tl->env, tl->dir, tl->manifest.identity.timeline, named, &pack))
+		return false;
+	pack_close(&pack);
+	return true;
+}
+
 static void stray_take(void *arg, const char *name)
 {
 	struct strays *s = arg;
@@ -112,14 +130,22 @@ static void stray_take(void *arg, const char *name)
 
 	if ((length != 20 || strcmp(name + 16, ".run") != 0) &&
 	    (length != 24 || strcmp(name + 16, ".run.new") != 0) &&
+	    (length != 20 || strcmp(name + 16, ".seg") != 0) &&
+	    (length != 21 || strcmp(name + 16, ".pack") != 0) &&
+	    (length != 25 || strcmp(name + 16, ".pack.new") != 0) &&
 	    (length != 23 || strcmp(name + 16, ".points") != 0) &&
 	    (length != 27 || strcmp(name + 16, ".points.new") != 0))
 		return;
 	number = strtoull(name, &end, 16);
 	if (end != name + 16)
 		return;
-	for (size_t i = 0; i < s->tl->manifest.nr_runs && length == 20; i++)
+	if (!strcmp(name + 16, ".seg") && !pack_is_whole(s->tl, number))
+		return;
+	for (size_t i = 0; i < s->tl->manifest.nr_runs && !strcmp(name + 16, ".run"); i++)
 		if (s->tl->manifest.runs[i].number == number)
+			return;
+	for (size_t i = 0; i < s->tl->manifest.nr_packs && length == 21; i++)
+		if (s->tl->manifest.packs[i].number == number)
 			return;
 	if (length == 23 && s->tl->manifest.points.number == number)
 		return;
@@ -179,7 +205,7 @@ static const struct manifest_run *plan_merge(const struct timeline *tl)
 		bool follows = nr && r[-1].last_segment + 1 == r->first_segment &&
 			       r[-1].level == r->level;
 
-		nr = run_is_bad(tl, r->number) ? 0 : follows ? nr + 1 : 1;
+		nr = timeline_run_is_bad(tl, r->number) ? 0 : follows ? nr + 1 : 1;
 		if (nr >= RUN_FAN_IN && (!found || r->level < found->level))
 			found = r - (RUN_FAN_IN - 1);
 	}
@@ -187,14 +213,16 @@ static const struct manifest_run *plan_merge(const struct timeline *tl)
 }
 
 /* The lowest segment that is finished and has no run. */
-static bool plan_segment(const struct timeline *tl, struct run_segment *out)
+static bool plan_segment(const struct timeline *tl, struct run_segment *out,
+			 struct manifest_pack *packed)
 {
 	const struct manifest *m = &tl->manifest;
 	const struct manifest_segment_end *end;
+	const struct manifest_pack *pack;
 	uint64_t segment = 1, ordinal = 0;
 
 	for (size_t i = 0; i < m->nr_runs && m->runs[i].first_segment == segment &&
-			   !run_is_bad(tl, m->runs[i].number); i++) {
+			   !timeline_run_is_bad(tl, m->runs[i].number); i++) {
 		segment = m->runs[i].last_segment + 1;
 		ordinal = m->runs[i].last_ordinal;
 	}
@@ -202,6 +230,8 @@ static bool plan_segment(const struct timeline *tl, struct run_segment *out)
 		return false;
 	end = manifest_end(m, segment);
 	*out = (struct run_segment){ segment, ordinal + 1, end ? end->end_offset : 0 };
+	pack = manifest_pack(m, segment);
+	*packed = pack ? *pack : (struct manifest_pack){ .number = 0 };
 	return true;
 }
 
@@ -256,13 +286,16 @@ static bool plan_kind(const struct timeline *tl, enum index_kind kind, struct in
 			 (unsigned long long)inputs[RUN_FAN_IN - 1].last_segment);
 		return true;
 	case INDEX_SEGMENT:
-		if (!plan_segment(tl, &job->segment))
+		if (!plan_segment(tl, &job->segment, &job->packed))
 			return false;
 		snprintf(job->text, sizeof(job->text), "segment %llu",
 			 (unsigned long long)job->segment.number);
 		return true;
-	default:
+	case INDEX_POINTS:
 		return plan_points(tl) && job_points(tl, job) == 0;
+	default:
+		snprintf(job->text, sizeof(job->text), "packing what no point needs any more");
+		return index_pack_plan(tl, &job->pack);
 	}
 }
 
@@ -279,6 +312,7 @@ static bool plan_any(const struct timeline *tl, struct index_job *job)
 static void job_free(struct index_job *job)
 {
 	points_fini(&job->points.points);
+	index_pack_free(&job->pack);
 	free(job->ends);
 	free(job->past);
 	free(job->pinned);
@@ -320,6 +354,15 @@ static int points_make(struct index_job *job, struct env *env, const struct run_
 	return points_build_run(b);
 }
 
+static int segment_make(struct index_job *job, struct env *env, const struct run_pace *pace)
+{
+	if (job->packed.number)
+		return run_build_pack(env, job->dir, job->timeline, job->number, &job->packed, pace,
+				      &job->run);
+	return run_build_segment(env, job->dir, job->timeline, job->number, &job->segment, pace,
+				 &job->run);
+}
+
 int index_job_run(struct index_job *job, struct env *env, const struct run_pace *pace)
 {
 	switch (job->kind) {
@@ -328,11 +371,13 @@ int index_job_run(struct index_job *job, struct env *env, const struct run_pace 
 					     RUN_FAN_IN, pace, &job->run, &job->bad);
 		break;
 	case INDEX_SEGMENT:
-		job->error = run_build_segment(env, job->dir, job->timeline, job->number,
-					       &job->segment, pace, &job->run);
+		job->error = segment_make(job, env, pace);
+		break;
+	case INDEX_POINTS:
+		job->error = points_make(job, env, pace);
 		break;
 	default:
-		job->error = points_make(job, env, pace);
+		job->error = index_pack_run(&job->pack, env, job->dir, job->timeline, pace);
 	}
 	job->done = true;
 	return job->error;
@@ -464,13 +509,25 @@ int timeline_index_take(struct timeline *tl, struct index_job *job)
 	if (job->bad)
 		timeline_run_bad(tl, job->bad);
 	/* Unless some do not exist any more all can be read again from the segments. */
-	if (job->points.before_bad && !(tl->manifest.points.flags & MANIFEST_POINTS_LEFT_OUT))
+	if (job->points.before_bad && !tl->manifest.nr_packs &&
+	    !(tl->manifest.points.flags & MANIFEST_POINTS_LEFT_OUT))
 		tl->points_bad = true;
-	if (!ret)
+	/* What it has made before it failed is as good as any. */
+	if (job->kind == INDEX_PACK && job->done) {
+		int taken = index_pack_take(tl, &job->pack);
+
+		ret = ret ? ret : taken;
+	} else if (!ret) {
 		ret = job->kind == INDEX_POINTS ? points_take(tl, &job->points) :
 						  run_name(tl, &job->run);
+	}
 	job_free(job);
 	return ret;
+}
+
+void timeline_set_packing(struct timeline *tl, bool packing)
+{
+	tl->packing = packing;
 }
 
 void timeline_index_state(const struct timeline *tl, uint64_t *nr_runs, uint64_t *nr_waiting)
@@ -479,7 +536,7 @@ void timeline_index_state(const struct timeline *tl, uint64_t *nr_runs, uint64_t
 	uint64_t covered = 0;
 
 	for (size_t i = 0; i < m->nr_runs; i++)
-		if (!run_is_bad(tl, m->runs[i].number))
+		if (!timeline_run_is_bad(tl, m->runs[i].number))
 			covered += m->runs[i].last_segment - m->runs[i].first_segment + 1;
 	*nr_runs = m->nr_runs;
 	*nr_waiting = segment_writer_finished(&tl->writer);

@@ -45,6 +45,12 @@ const char *index_job_text(const struct index_job *job);
 int timeline_index_take(struct timeline *tl, struct index_job *job);
 
 /**
+ * timeline_set_packing - whether jobs also give back the space of what no point needs
+ * Off at first: they then only add.
+ */
+void timeline_set_packing(struct timeline *tl, bool packing);
+
+/**
  * timeline_index_forget - remove all runs; what is planned next makes them anew
  * Not while a job is under way. Views go through the history until then.
  */

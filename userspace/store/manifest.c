@@ -837,6 +837,9 @@ int manifest_add_pack(struct manifest *m, const struct manifest_pack *pack)
 	if (!array_reserve(&m->packs, &m->max_packs, m->nr_packs + 1))
 		return -ENOMEM;
 	ret = manifest_append(m, MANIFEST_PACK, &raw, sizeof(raw));
+	/* It may be on disk: then the file of this name must stay what it is. */
+	if (ret)
+		m->pack_number = pack->number;
 	return ret ? ret : parse_pack(m, &raw);
 }
 

@@ -218,6 +218,24 @@ int pack_extent_get(const void *block, unsigned int index, const struct pack_hea
 	return 0;
 }
 
+struct pack_extent pack_extent_of(const struct footer_extent *f, uint32_t segment,
+				  uint16_t extent_no)
+{
+	struct pack_extent e = {
+		.offset_bytes = f->extent.offset_bytes, .length_bytes = f->extent.length_bytes,
+		.label_seq = f->label_seq, .readback_no = f->readback_no,
+		.batch_ordinal = f->batch_ordinal, .segment = segment,
+		.unit_at = f->unit_offset / PACK_UNIT_ALIGN, .extent_no = extent_no,
+		.volume = f->extent.volume, .kind = f->extent.kind,
+	};
+
+	if (e.kind == EXTENT_DATA) {
+		e.at = e.unit_at;
+		e.from_offset = e.data_offset = f->extent.data_offset;
+	}
+	return e;
+}
+
 /* -- units -- */
 
 int pack_cipher(const struct pack_header *header, const struct keyring *keys,

@@ -33,6 +33,13 @@ static inline struct pack_origin pack_extent_origin(const struct pack_extent *e)
 	return (struct pack_origin){ e->segment, e->unit_at, e->from_offset, e->extent_no };
 }
 
+/**
+ * pack_extent_of - an extent of a segment, as it is before it has been packed
+ * Its data are where they were. The caller has checked that unit_offset is not too far out.
+ */
+struct pack_extent pack_extent_of(const struct footer_extent *f, uint32_t segment,
+				  uint16_t extent_no);
+
 /** pack_header_encode - into a block; magic, version, sizes and CRC are filled in */
 void pack_header_encode(const struct pack_header *header, void *block);
 /** pack_header_decode - 0 or -EBADMSG; host order */

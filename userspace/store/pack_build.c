@@ -231,24 +231,13 @@ static int batch_put(void *arg, const struct commit_view *commit,
 
 	for (size_t i = 0; i < nr_extents && !ret; i++) {
 		const struct footer_extent *f = &extents[i];
-		struct pack_extent e = {
-			.offset_bytes = f->extent.offset_bytes,
-			.length_bytes = f->extent.length_bytes, .label_seq = f->label_seq,
-			.readback_no = f->readback_no, .batch_ordinal = f->batch_ordinal,
-			.segment = b->source->segment.number,
-			.unit_at = f->unit_offset / PACK_UNIT_ALIGN,
-			.volume = f->extent.volume, .kind = f->extent.kind,
-		};
+		struct pack_extent e;
 
 		if (f->unit_offset / PACK_UNIT_ALIGN > UINT32_MAX)
 			return -EFBIG;
 		b->extent_no = f->unit_offset == b->extent_unit_offset ? b->extent_no + 1 : 0;
 		b->extent_unit_offset = f->unit_offset;
-		e.extent_no = b->extent_no;
-		if (e.kind == EXTENT_DATA) {
-			e.at = e.unit_at;
-			e.from_offset = e.data_offset = f->extent.data_offset;
-		}
+		e = pack_extent_of(f, b->source->segment, b->extent_no);
 		ret = extent_put(b, &e);
 	}
 	return ret;
@@ -257,17 +246,17 @@ static int batch_put(void *arg, const struct commit_view *commit,
 static int segment_put(struct build *b)
 {
 	const struct pack_job *job = b->job;
-	const struct run_segment *s = &b->source->segment;
+	const struct pack_source *s = b->source;
 	char path[PATH_BYTES];
 	struct segment_scan scan = {
-		.env = job->env, .path = path, .timeline = job->timeline, .number = s->number,
+		.env = job->env, .path = path, .timeline = job->timeline, .number = s->segment,
 		.first_ordinal = b->last_ordinal + 1, .end_limit = s->end_limit,
 		.trust_footer = true, .commit = batch_put, .arg = b,
 	};
 	int ret;
 
 	b->extent_unit_offset = 0;
-	segment_path(path, sizeof(path), job->dir, s->number);
+	segment_path(path, sizeof(path), job->dir, s->segment);
 	ret = job->env->ops->open(job->env, path, ENV_READ, &b->file);
 	if (ret) {
 		b->file = NULL;
@@ -347,6 +336,40 @@ static int sources_put(struct build *b)
 	return !ret && b->next_live != b->job->nr_live ? -EBADMSG : ret;
 }
 
+/* Of the first source: what came before it is none of ours. */
+static int first_ordinal_read(struct build *b, uint64_t *out)
+{
+	const struct pack_job *job = b->job;
+	const struct pack_source *first = &job->sources[0];
+	uint8_t block[SEGMENT_HEADER_BYTES];
+	struct segment_header header;
+	char path[PATH_BYTES];
+	struct env_file *file;
+	struct pack pack;
+	int64_t got;
+	int ret;
+
+	if (first->pack.number) {
+		ret = pack_open(job->env, job->dir, job->timeline, &first->pack, &pack);
+		if (!ret)
+			*out = pack.header.first_ordinal;
+		pack_close(&pack);
+		return ret;
+	}
+	segment_path(path, sizeof(path), job->dir, first->segment);
+	ret = job->env->ops->open(job->env, path, ENV_READ, &file);
+	if (ret)
+		return ret;
+	got = job->env->ops->read(job->env, file, block, sizeof(block), 0);
+	job->env->ops->close(job->env, file);
+	if (got < 0)
+		return got;
+	if (got < (int64_t)sizeof(block) || segment_header_decode(block, &header))
+		return -EBADMSG;
+	*out = header.first_ordinal;
+	return 0;
+}
+
 static struct pack_header header_of(const struct pack_job *job, uint64_t first_ordinal)
 {
 	const struct pack_source *first = &job->sources[0];
@@ -354,9 +377,9 @@ static struct pack_header header_of(const struct pack_job *job, uint64_t first_o
 	struct pack_header h = {
 		.number = job->number, .points_no = job->points_no, .first_ordinal = first_ordinal,
 		.first_segment = first->pack.number ? first->pack.first_segment :
-				 first->segment.number,
+				 first->segment,
 		.last_segment = last->pack.number ? last->pack.last_segment :
-				last->segment.number,
+				last->segment,
 	};
 
 	memcpy(h.timeline, job->timeline, sizeof(h.timeline));
@@ -365,19 +388,24 @@ static struct pack_header header_of(const struct pack_job *job, uint64_t first_o
 
 int pack_build(const struct pack_job *job, struct manifest_pack *out)
 {
-	const struct pack_source *first = &job->sources[0];
 	struct build *b = calloc(1, sizeof(*b));
 	struct pack_header header;
+	uint64_t first_ordinal;
 	int ret;
 
 	if (!b)
 		return -ENOMEM;
 	b->job = job;
-	b->last_ordinal = first->segment.first_ordinal - 1;
+	ret = first_ordinal_read(b, &first_ordinal);
+	if (ret) {
+		free(b);
+		return ret;
+	}
+	b->last_ordinal = first_ordinal - 1;
 	b->window = aligned_alloc(BLOCK_BYTES, WINDOW_BYTES);
 	b->data = malloc(UNIT_MAX_DATA_BYTES);
 	b->clear = aligned_alloc(FORMAT_ALIGN_BYTES, UNIT_MAX_BYTES);
-	header = header_of(job, first->segment.first_ordinal);
+	header = header_of(job, first_ordinal);
 	ret = pack_writer_begin(&b->w, job->env, job->dir, &header, job->keys, job->pace);
 	if (!ret && (!b->window || !b->data || !b->clear))
 		ret = -ENOMEM;

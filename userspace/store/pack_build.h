@@ -30,7 +30,8 @@ void pack_live_sort(struct pack_live *live, size_t nr);
 
 /* What a pack is made of: a segment, or a pack in the place of some. */
 struct pack_source {
-	struct run_segment segment;	/* of a pack only first_ordinal counts */
+	uint64_t segment;		/* number; without a pack */
+	uint64_t end_limit;		/* it was given up there; 0: sealed */
 	struct manifest_pack pack;	/* number 0: none */
 };
 

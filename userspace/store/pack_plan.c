@@ -73,16 +73,25 @@ int pack_plan_count(const struct pack_index *index, struct thin_file *files, siz
 }
 
 struct collect {
-	uint64_t first, last;
+	const struct pack_range *ranges;
+	size_t nr_ranges;
 	struct pack_live *live;
 	size_t nr, max, limit;
 };
+
+static bool is_wanted(const struct collect *c, uint64_t segment)
+{
+	for (size_t i = 0; i < c->nr_ranges; i++)
+		if (segment >= c->ranges[i].first && segment <= c->ranges[i].last)
+			return true;
+	return false;
+}
 
 static int collect_entry(void *arg, const struct run_entry *e, bool dead)
 {
 	struct collect *c = arg;
 
-	if (dead || e->segment < c->first || e->segment > c->last)
+	if (dead || !is_wanted(c, e->segment))
 		return 0;
 	if (c->nr == c->limit)
 		return -E2BIG;
@@ -92,10 +101,10 @@ static int collect_entry(void *arg, const struct run_entry *e, bool dead)
 	return 0;
 }
 
-int pack_plan_live(const struct pack_index *index, uint64_t first, uint64_t last, size_t max,
-		   struct pack_live **live, size_t *nr)
+int pack_plan_live(const struct pack_index *index, const struct pack_range *ranges,
+		   size_t nr_ranges, size_t max, struct pack_live **live, size_t *nr)
 {
-	struct collect c = { .first = first, .last = last, .limit = max };
+	struct collect c = { .ranges = ranges, .nr_ranges = nr_ranges, .limit = max };
 	int ret = pass(index, collect_entry, &c);
 
 	if (ret) {

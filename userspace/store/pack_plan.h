@@ -28,13 +28,18 @@ struct pack_index {
  */
 int pack_plan_count(const struct pack_index *index, struct thin_file *files, size_t nr);
 
+struct pack_range {
+	uint64_t first, last;	/* segments */
+};
+
 /**
- * pack_plan_live - what lives in segments [@first, @last], by origin
+ * pack_plan_live - what lives in some segments, by origin
+ * @ranges: by segment
  * @max: more pieces are refused
  * @live: out, allocated; free() it
  * Return: 0; -E2BIG; as pack_plan_count().
  */
-int pack_plan_live(const struct pack_index *index, uint64_t first, uint64_t last, size_t max,
-		   struct pack_live **live, size_t *nr);
+int pack_plan_live(const struct pack_index *index, const struct pack_range *ranges,
+		   size_t nr_ranges, size_t max, struct pack_live **live, size_t *nr);
 
 #endif

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "array.h"
+#include "pack_read.h"
 #include "run_merge.h"
 #include "segment_scan.h"
 
@@ -17,30 +19,28 @@
 struct rest {
 	uint64_t offset_bytes;	/* of its next piece */
 	uint64_t end_bytes;
-	uint32_t item;		/* of the segment's extents */
-	uint16_t extent_no;
+	uint32_t item;		/* of the extents */
 	uint8_t shift;		/* of its next piece */
 };
 
 struct pieces {
-	const struct footer_extent *extents;
-	uint32_t segment;
+	struct pack_extent *extents;	/* where they were is where a run says they are */
 	struct rest *heap;
-	size_t nr;
+	size_t nr, max;
 };
 
 static struct run_entry piece(const struct pieces *p, const struct rest *r)
 {
-	const struct footer_extent *e = &p->extents[r->item];
-	uint64_t skipped = r->offset_bytes - e->extent.offset_bytes;
+	const struct pack_extent *e = &p->extents[r->item];
+	uint64_t skipped = r->offset_bytes - e->offset_bytes;
 
 	return (struct run_entry){
 		.offset_bytes = r->offset_bytes, .label_seq = e->label_seq,
-		.readback_no = e->readback_no, .segment = p->segment,
-		.unit_at = e->unit_offset / RUN_UNIT_ALIGN, .extent_no = r->extent_no,
-		.volume = e->extent.volume, .length_shift = r->shift, .kind = e->extent.kind,
-		.data_sector = e->extent.kind == EXTENT_DATA ?
-			       (e->extent.data_offset + skipped) / SECTOR_BYTES : 0,
+		.readback_no = e->readback_no, .segment = e->segment,
+		.unit_at = e->unit_at, .extent_no = e->extent_no,
+		.volume = e->volume, .length_shift = r->shift, .kind = e->kind,
+		.data_sector = e->kind == EXTENT_DATA ?
+			       (e->from_offset + skipped) / SECTOR_BYTES : 0,
 	};
 }
 
@@ -69,24 +69,58 @@ static void heap_sink(struct pieces *p, size_t i, const struct rest *r)
 	p->heap[i] = *r;
 }
 
-static int pieces_begin(struct pieces *p, const struct segment_index *index, uint32_t segment)
+static int extents_add(struct pieces *p, const struct pack_extent *e)
+{
+	if (p->nr == UINT32_MAX || !array_reserve(&p->extents, &p->max, p->nr + 1))
+		return -ENOMEM;
+	p->extents[p->nr++] = *e;
+	return 0;
+}
+
+static int extents_of_segment(struct pieces *p, const struct segment_index *index,
+			      uint32_t segment)
 {
 	uint16_t extent_no = 0;
+	int ret = 0;
 
-	*p = (struct pieces){ .extents = index->extents, .segment = segment,
-			      .nr = index->nr_committed };
+	for (size_t i = 0; i < index->nr_committed && !ret; i++) {
+		const struct footer_extent *f = &index->extents[i];
+		struct pack_extent e;
+
+		if (f->unit_offset / PACK_UNIT_ALIGN > UINT32_MAX)
+			return -EFBIG;
+		extent_no = i && f[-1].unit_offset == f->unit_offset ? extent_no + 1 : 0;
+		e = pack_extent_of(f, segment, extent_no);
+		ret = extents_add(p, &e);
+	}
+	return ret;
+}
+
+static int extents_of_pack(struct pieces *p, const struct pack *pack)
+{
+	struct pack_stream stream;
+	struct pack_extent e;
+	int ret = pack_stream_begin(&stream, pack);
+
+	while (!ret) {
+		ret = pack_stream_next(&stream, &e);
+		if (!ret)
+			ret = extents_add(p, &e);
+	}
+	pack_stream_end(&stream);
+	return ret == -ENOENT ? 0 : ret;
+}
+
+static int pieces_begin(struct pieces *p)
+{
 	p->heap = malloc((p->nr + 1) * sizeof(*p->heap));
 	if (!p->heap)
 		return -ENOMEM;
 	for (size_t i = 0; i < p->nr; i++) {
-		const struct footer_extent *e = &index->extents[i];
-		uint64_t offset = e->extent.offset_bytes, end = offset + e->extent.length_bytes;
+		uint64_t offset = p->extents[i].offset_bytes;
+		uint64_t end = offset + p->extents[i].length_bytes;
 
-		if (e->unit_offset / RUN_UNIT_ALIGN > UINT32_MAX)
-			return -EFBIG;
-		extent_no = i && e[-1].unit_offset == e->unit_offset ? extent_no + 1 : 0;
-		p->heap[i] = (struct rest){ offset, end, i, extent_no,
-					    run_piece_shift(offset, end) };
+		p->heap[i] = (struct rest){ offset, end, i, run_piece_shift(offset, end) };
 	}
 	for (size_t i = p->nr / 2; i-- > 0;) {
 		struct rest r = p->heap[i];
@@ -112,6 +146,28 @@ static struct run_entry pieces_take(struct pieces *p)
 	return e;
 }
 
+static int pieces_write(struct pieces *p, struct env *env, const char *dir,
+			const struct run_header *header, const struct run_pace *pace,
+			struct manifest_run *out)
+{
+	struct run_writer w = { 0 };
+	int ret = pieces_begin(p);
+
+	if (ret)
+		return ret;
+	ret = run_writer_begin(&w, env, dir, header, pace);
+	while (!ret && p->nr) {
+		struct run_entry e = pieces_take(p);
+
+		ret = run_writer_add(&w, &e);
+	}
+	if (!ret)
+		ret = run_writer_finish(&w, out);
+	if (ret)
+		run_writer_abort(&w);
+	return ret;
+}
+
 int run_build_segment(struct env *env, const char *dir, const uint8_t *timeline, uint64_t number,
 		      const struct run_segment *segment, const struct run_pace *pace,
 		      struct manifest_run *out)
@@ -124,7 +180,6 @@ int run_build_segment(struct env *env, const char *dir, const uint8_t *timeline,
 	};
 	struct run_header header = { .number = number, .first_segment = segment->number,
 				     .last_segment = segment->number };
-	struct run_writer w = { 0 };
 	struct pieces p = { 0 };
 	int ret;
 
@@ -133,21 +188,35 @@ int run_build_segment(struct env *env, const char *dir, const uint8_t *timeline,
 	ret = segment_scan_finished(&scan, dir);
 	header.last_ordinal = scan.last_ordinal;
 	if (!ret)
-		ret = pieces_begin(&p, &scan.index, segment->number);
-	if (!ret) {
-		ret = run_writer_begin(&w, env, dir, &header, pace);
-		while (!ret && p.nr) {
-			struct run_entry e = pieces_take(&p);
-
-			ret = run_writer_add(&w, &e);
-		}
-		if (!ret)
-			ret = run_writer_finish(&w, out);
-		if (ret)
-			run_writer_abort(&w);
-	}
-	free(p.heap);
+		ret = extents_of_segment(&p, &scan.index, segment->number);
 	segment_index_fini(&scan.index);
+	if (!ret)
+		ret = pieces_write(&p, env, dir, &header, pace, out);
+	free(p.heap);
+	free(p.extents);
+	return ret;
+}
+
+int run_build_pack(struct env *env, const char *dir, const uint8_t *timeline, uint64_t number,
+		   const struct manifest_pack *named, const struct run_pace *pace,
+		   struct manifest_run *out)
+{
+	struct run_header header = { .number = number, .first_segment = named->first_segment,
+				     .last_segment = named->last_segment,
+				     .last_ordinal = named->last_ordinal };
+	struct pieces p = { 0 };
+	struct pack pack;
+	int ret = pack_open(env, dir, timeline, named, &pack);
+
+	memcpy(header.timeline, timeline, sizeof(header.timeline));
+	if (ret)
+		return ret == -ENOENT ? -EBADMSG : ret;
+	ret = extents_of_pack(&p, &pack);
+	pack_close(&pack);
+	if (!ret)
+		ret = pieces_write(&p, env, dir, &header, pace, out);
+	free(p.heap);
+	free(p.extents);
 	return ret;
 }
 

@@ -31,6 +31,11 @@ int run_build_segment(struct env *env, const char *dir, const uint8_t *timeline,
 		      const struct run_segment *segment, const struct run_pace *pace,
 		      struct manifest_run *out);
 
+/** run_build_pack - the same, of what a pack has, for the segments it stands for */
+int run_build_pack(struct env *env, const char *dir, const uint8_t *timeline, uint64_t number,
+		   const struct manifest_pack *named, const struct run_pace *pace,
+		   struct manifest_run *out);
+
 /**
  * run_build_merge - one run of several that lie side by side
  * @inputs: by first_segment, RUN_FAN_IN at most

@@ -49,7 +49,13 @@ struct points_settled {
 };
 
 /* What a job of the index makes. */
-enum index_kind { INDEX_MERGE, INDEX_SEGMENT, INDEX_POINTS, INDEX_NR_KINDS };
+enum index_kind { INDEX_MERGE, INDEX_SEGMENT, INDEX_POINTS, INDEX_PACK, INDEX_NR_KINDS };
+
+/* How things stood when the index was last looked through for what is dead. */
+struct pack_looked {
+	uint64_t segment, nr_dropped;
+	bool more;	/* was found than was done */
+};
 
 struct timeline {
 	struct env *env;
@@ -70,6 +76,9 @@ struct timeline {
 	uint64_t age_base_mono_ns; /* ... at that monotonic time */
 	uint64_t retained_ns;	/* monotonic: when retention was last applied ... */
 	bool retained;		/* ... since the timeline was opened */
+	uint64_t points_no;	/* a reader's: the points file that points comes from */
+	bool packing;		/* space is to be given back */
+	struct pack_looked looked;
 	bool indexing;		/* a job is under way */
 	bool job_failed[INDEX_NR_KINDS]; /* the last of its kind */
 
@@ -106,6 +115,7 @@ void timeline_points_settled(struct timeline *tl, const struct points *stored,
 /* index.c: a run does not check; a reader's runs as the manifest has them now; a writer's
  * strays removed and runs looked at. */
 void timeline_run_bad(struct timeline *tl, uint64_t number);
+bool timeline_run_is_bad(const struct timeline *tl, uint64_t number);
 int timeline_runs_reload(struct timeline *tl);
 void timeline_runs_tidy(struct timeline *tl);
 

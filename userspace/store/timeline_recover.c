@@ -270,10 +270,26 @@ static int points_read(struct timeline *tl, struct points_file *file, char *why)
 	return ret;
 }
 
-static bool numbers_dense(const struct numbers *n, uint64_t last)
+static bool numbers_have(const struct numbers *n, uint64_t number)
 {
-	for (uint64_t i = 0; i < last; i++)
-		if (i >= n->nr || n->items[i] != i + 1)
+	size_t low = 0, high = n->nr;
+
+	while (low < high) {
+		size_t mid = (low + high) / 2;
+
+		if (n->items[mid] < number)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low < n->nr && n->items[low] == number;
+}
+
+/* Up to @last each is there, or a pack stands for it. */
+static bool numbers_dense(const struct timeline *tl, const struct numbers *n, uint64_t last)
+{
+	for (uint64_t number = 1; number <= last; number++)
+		if (!manifest_pack(&tl->manifest, number) && !numbers_have(n, number))
 			return false;
 	return true;
 }
@@ -299,11 +315,12 @@ static int recover_points(struct timeline *tl, struct numbers *n, char *why)
 	const struct manifest_points *named = &tl->manifest.points;
 	struct points_file file;
 	int ret = named->number ? points_read(tl, &file, why) : 0, listed = numbers_list(tl, n);
-	bool left_out = named->flags & MANIFEST_POINTS_LEFT_OUT;
+	/* Of what was packed the commits are nowhere else. */
+	bool left_out = named->flags & MANIFEST_POINTS_LEFT_OUT || tl->manifest.nr_packs;
 
 	if (!named->number)
 		return listed;
-	if (!ret && (listed || (!left_out && !numbers_dense(n, file.last_segment)))) {
+	if (!ret && (listed || (!left_out && !numbers_dense(tl, n, file.last_segment)))) {
 		points_fini(&file.points);
 		ret = -EBADMSG;
 	}
@@ -316,7 +333,8 @@ static int recover_points(struct timeline *tl, struct numbers *n, char *why)
 		timeline_points_settled(tl, &tl->points, file.last_segment);
 		return 0;
 	}
-	if (ret != -ENOENT && ret != -EBADMSG && ret != -EIO)
+	/* A disk that could not be read may be read the next time. */
+	if (ret != -ENOENT && ret != -EBADMSG && (ret != -EIO || left_out))
 		return ret;
 	tl->points_bad = true;
 	return left_out ? points_lost(tl) : 0;
@@ -338,18 +356,21 @@ static int judge_points(struct timeline *tl)
 
 static int recover_segments(struct timeline *tl, const struct numbers *n)
 {
-	uint64_t known = tl->nr_segments;
+	const uint64_t known = tl->nr_segments;
+	uint64_t last = n->nr ? n->items[n->nr - 1] : 0;
 	int ret = 0;
 
-	for (size_t i = 0; i < n->nr && !ret; i++) {
-		if (n->items[i] != i + 1)
-			ret = damage(tl, i + 1, "missing");
-		else if (n->items[i] > known)
-			ret = recover_segment(tl, n->items[i], i + 1 == n->nr);
+	if (last < known)
+		last = known;
+	for (uint64_t number = 1; number <= last && !ret; number++) {
+		bool packed = number <= known && manifest_pack(&tl->manifest, number);
+
+		if (!packed && !numbers_have(n, number))
+			ret = damage(tl, number, "missing");
+		else if (number > known)
+			ret = recover_segment(tl, number, number == last);
 	}
-	if (!ret && n->nr < known)
-		ret = damage(tl, n->nr + 1, "missing");
-	if (ret || tl->read_only || n->nr > known)
+	if (ret || tl->read_only || last > known)
 		return ret;
 	/* All there is was finished, and is known; or there is nothing. */
 	if (known)
@@ -366,6 +387,7 @@ int timeline_recover(struct timeline *tl, char *why)
 	if (!ret)
 		ret = recover_segments(tl, &n);
 	free(n.items);
+	tl->points_no = tl->manifest.points.number;
 	if (!ret || ret == -EUCLEAN) {
 		int points = judge_points(tl), runs = judge_runs(tl);
 

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "points_file.h"
 #include "timeline_internal.h"
 #include "view_internal.h"
 
@@ -117,6 +118,27 @@ int view_open_until(struct timeline *tl, uint64_t ordinal, struct view **out, ch
 	if (ret && !why[0])
 		snprintf(why, TIMELINE_TEXT_BYTES, "%s", strerror(-ret));
 	return ret;
+}
+
+int view_cut_check(const struct view *v)
+{
+	const struct timeline *tl = v->tl;
+	const struct manifest *m = &tl->manifest;
+	struct points_file file;
+	bool exists;
+	int ret;
+
+	if (!tl->read_only)
+		return points_find(&tl->points, v->cut_seq) < tl->points.nr_commits ? 0 : -ESTALE;
+	if (m->points.number == tl->points_no)
+		return 0;
+	ret = points_file_read(v->env, tl->dir, m->identity.timeline, &m->points, &file, NULL);
+	if (ret)
+		return ret;
+	exists = v->cut_seq > file.points.last_cut_seq ||
+		 points_find(&file.points, v->cut_seq) < file.points.nr_commits;
+	points_fini(&file.points);
+	return exists ? 0 : -ESTALE;
 }
 
 static int open_once(struct timeline *tl, uint64_t cut_seq, struct view **out, bool *gone,

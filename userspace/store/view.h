@@ -21,7 +21,8 @@ struct view;
  * Of a branch also its parent, which shows through where the branch has nothing.
  * @tl: borrowed until view_close
  * @cut_seq: of a commit; the caller has checked that it is listed
- * Return: 0; -ENOENT no durable commit has this cut; -EBADMSG a segment is damaged (@why
+ * Return: 0; -ENOENT no durable commit has this cut; -ESTALE the point has been dropped since
+ * @tl was opened; -EBADMSG a segment is damaged (@why
  * says where); -ENOMEM; -errno.
  */
 int view_open(struct timeline *tl, uint64_t cut_seq, struct view **out, char *why);

@@ -146,6 +146,13 @@ int view_parent_copy(struct view *v, uint16_t volume,
 		     int (*put)(void *arg, uint64_t offset_bytes, const void *buf, size_t bytes),
 		     void *arg, uint64_t *offset_bytes);
 
+/*
+ * Whether the cut still exists, as far as the manifest in hand knows: packs do not have what
+ * only a dropped one needs. Return: 0; -ESTALE it was dropped; -ENOENT read the manifest again;
+ * -errno.
+ */
+int view_cut_check(const struct view *v);
+
 /* -- view_version.c -- */
 
 /* Make room and add one; 0 or -ENOMEM. */

@@ -127,6 +127,8 @@ static int run_give_up(struct view *v, size_t i)
 			break;
 		ret = view_rest_add(v, vr.run.header.first_segment, vr.run.header.last_segment,
 				    &ordinal, why);
+		if (!ret)
+			ret = view_cut_check(v);
 	}
 	if (ret)
 		return ret == -ENOENT ? -EBADMSG : ret;
