@@ -40,7 +40,7 @@ TEST_LIB_SRC := $(wildcard tests/host/*.c)
 TEST_LIB := $(BUILD)/libtest.a
 UNIT := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c))
 SIM := $(if $(wildcard tests/sim/*.c),$(BUILD)/tests/order_sim) $(BUILD)/tests/store_sim \
-	$(BUILD)/tests/golden_make
+	$(BUILD)/tests/golden_make $(BUILD)/tests/limits_make
 BENCH := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c))
 
 .PHONY: all programs tests module demo check check-long bench bench-kernel bench-ship bench-store bench-export
@@ -84,6 +84,7 @@ $(BUILD)/stress: $(BUILD)/obj/tests/vm/stress.o
 	$(CC) $(LDFLAGS) -o $@ $^ -lpthread
 $(BUILD)/tests/order_sim: $(call objs,$(wildcard tests/sim/*.c)) $(TEST_LIB) $(LIB) $(CORE)
 $(BUILD)/tests/store_sim: $(call objs,$(wildcard tests/store_sim/*.c)) $(TEST_LIB) $(LIB) $(CORE)
+$(BUILD)/tests/limits_make: $(call objs,tests/limits/make.c) $(TEST_LIB) $(LIB) $(CORE)
 $(BUILD)/tests/golden_make: $(call objs,tests/golden/make.c) $(TEST_LIB) $(LIB) $(CORE)
 $(BUILD)/tests/conformance: $(call objs,tests/env/conformance.c) $(LIB)
 $(SIM) $(BUILD)/tests/conformance:
