@@ -63,6 +63,7 @@ int cluster_end(struct cluster *c, struct cluster_request *r, int ret)
 {
 	pthread_mutex_lock(&c->lock);
 	TAILQ_REMOVE(&c->requests, r, link);
+	c->timed_out = c->timed_out || ret == -ETIMEDOUT;
 	pthread_mutex_unlock(&c->lock);
 	/* EBLOCKLISTED has the number of ESHUTDOWN. */
 	if (ret != -ESHUTDOWN)
@@ -80,7 +81,11 @@ static uint64_t oldest_begun_ns(struct cluster *c)
 	return r ? r->begun_ns : 0;
 }
 
-/* Who waits says nothing: this does, once when it begins and once when it ends. */
+/*
+ * Who waits says nothing: this does, once when it begins and once when it ends. And librados
+ * asks for a new map only for requests that are older than ten seconds. Where they may not
+ * grow so old it would look for an OSD that has moved at its old address for ever.
+ */
 static void *watch(void *arg)
 {
 	struct cluster *c = arg;
@@ -92,6 +97,13 @@ static void *watch(void *arg)
 		bool late = begun_ns && now_ns > begun_ns + ALARM_S * SECOND_NS;
 		struct timespec until;
 
+		if (c->timed_out) {
+			c->timed_out = false;
+			pthread_mutex_unlock(&c->lock);
+			rados_wait_for_latest_osdmap(c->rados);
+			pthread_mutex_lock(&c->lock);
+			continue;
+		}
 		if (late && !told_ns) {
 			told_ns = begun_ns;
 			pthread_mutex_unlock(&c->lock);

@@ -34,6 +34,7 @@ struct cluster {
 	pthread_mutex_t lock;		/* of what follows */
 	pthread_cond_t wake;
 	TAILQ_HEAD(, cluster_request) requests;	/* the oldest first */
+	bool timed_out;			/* a request did: perhaps our map is old */
 	bool stop;
 	pthread_t watchdog;
 
