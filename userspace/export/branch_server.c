@@ -49,6 +49,8 @@ struct branch_server {
 	pthread_t io_thread, house_thread;
 	bool started, stop;
 	bool told;			/* that it has failed */
+	uint64_t nr_puts, nr_durable;	/* writes so far; so many of them are durable */
+	bool flushing;			/* some client waits for a sync; the others for that one */
 	uint64_t index_after_ns;
 };
 
@@ -558,6 +560,7 @@ static int put_sectors(struct branch_server *s, const struct export_volume *volu
 	was_empty = !branch_due_ns(s->branch);
 	ret = buf ? branch_write(s->branch, volume->id, offset_bytes, buf, bytes) :
 		    branch_zero(s->branch, volume->id, offset_bytes, bytes, discard);
+	s->nr_puts++;
 	if (was_empty)		/* from now on the clock runs */
 		pthread_cond_signal(&s->work);
 	pthread_mutex_unlock(&s->lock);
@@ -617,16 +620,37 @@ int branch_server_zero(struct branch_server *s, const struct export_volume *volu
 	return put(s, volume, offset_bytes, NULL, bytes, discard);
 }
 
-int branch_server_flush(struct branch_server *s)
+/* For all who wait; with the lock held, and nobody else at it. */
+static int flush_all(struct branch_server *s)
 {
-	uint64_t ordinal;
-	int ret;
+	uint64_t nr_puts = s->nr_puts, ordinal;
+	int ret = branch_flush(s->branch, &ordinal);
 
-	pthread_mutex_lock(&s->lock);
-	ret = branch_flush(s->branch, &ordinal);
+	s->flushing = true;
 	while (!ret && (ret = branch_durable(s->branch, ordinal)) == -EAGAIN) {
 		pthread_cond_wait(&s->progress, &s->lock);
 		ret = 0;
+	}
+	s->flushing = false;
+	if (!ret)
+		s->nr_durable = nr_puts;
+	pthread_cond_broadcast(&s->progress);
+	return ret;
+}
+
+/* While one sync is under way what comes is collected: the next one is for all of it. */
+int branch_server_flush(struct branch_server *s)
+{
+	uint64_t nr_puts;
+	int ret = 0;
+
+	pthread_mutex_lock(&s->lock);
+	nr_puts = s->nr_puts;
+	while (!ret && s->nr_durable < nr_puts) {
+		if (s->flushing)
+			pthread_cond_wait(&s->progress, &s->lock);
+		else
+			ret = flush_all(s);
 	}
 	pthread_mutex_unlock(&s->lock);
 	return ret;
