@@ -20,7 +20,7 @@ void nonces_reset(struct nonces *n);
 size_t nonces_nr(const struct nonces *n);
 
 /**
- * nonces_watch - take in the units of a segment, as far as they can be read
+ * nonces_watch - take in the units of a segment or pack, as far as they can be read
  * @content: of the file; 8-byte aligned
  * Return: NULL; what is wrong.
  */

@@ -12,6 +12,7 @@
 #include "../../userspace/store/index.h"
 #include "../../userspace/store/pack_read.h"
 #include "../../userspace/store/points_file.h"
+#include "../../userspace/store/pack.h"
 #include "../../userspace/store/run_read.h"
 #include "../../userspace/store/timeline_internal.h"
 #include "../host/history.h"
@@ -100,20 +101,30 @@ static int set_keys(struct store_sim *s, struct timeline *tl)
 
 /* -- what must hold -- */
 
-/* As whoever has the disk: the segments that are written to, or were a moment ago. */
+static void watch_file(struct store_sim *s, const char *path)
+{
+	uint64_t bytes;
+	const uint8_t *content = sim_env_content(s->sim, path, &bytes);
+	const char *wrong = content ? nonces_watch(s->nonces, content, bytes) : NULL;
+
+	if (wrong)
+		violation(s, "%s: %s", path, wrong);
+}
+
+/* As whoever has the disk: segments that are written to, or were a moment ago, and packs. */
 static void watch_nonces(struct store_sim *s)
 {
-	uint64_t last = s->tl->writer.number, first = last > 2 ? last - 2 : 1, bytes;
-	const uint8_t *content;
-	const char *wrong;
+	uint64_t last = s->tl->writer.number, first = last > 2 ? last - 2 : 1;
+	const struct manifest *m = &s->tl->manifest;
 	char path[64];
 
 	for (uint64_t n = first; s->nr_keys && n <= last; n++) {
 		segment_path(path, sizeof(path), DIR, n);
-		content = sim_env_content(s->sim, path, &bytes);
-		wrong = content ? nonces_watch(s->nonces, content, bytes) : NULL;
-		if (wrong)
-			violation(s, "segment %d: %s", (int)n, wrong);
+		watch_file(s, path);
+	}
+	for (size_t i = 0; s->nr_keys && i < m->nr_packs; i++) {
+		pack_path(path, sizeof(path), DIR, m->packs[i].number, 0);
+		watch_file(s, path);
 	}
 }
 
