@@ -5,86 +5,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../userspace/lib/control_socket.h"
-#include "../../userspace/lib/home.h"
 #include "../../userspace/lib/name.h"
 #include "cli.h"
+#include "pin.h"
 #include "point.h"
 
-/* What is asked of the daemon, or done here when it does not have the group open. */
-struct change {
-	const char *store, *group;
-	bool release;
-	uint64_t cut_seq;
-	const char *label;
-	uint64_t id;		/* out, when it is no release */
-};
-
-static json_t *change_request(const struct change *c)
-{
-	char cut[32];
-
-	if (c->release)
-		return json_pack("{s:s, s:s, s:I}", "op", "unpin", "group", c->group, "id",
-				 (json_int_t)c->id);
-	snprintf(cut, sizeof(cut), "%llu", (unsigned long long)c->cut_seq);
-	return json_pack("{s:s, s:s, s:s, s:i, s:s}", "op", "pin", "group", c->group, "cut", cut,
-			 "kind", TIMELINE_PIN_HOLD, "label", c->label);
-}
-
-/* -ENOTCONN: no daemon has it open. */
-static int change_by_daemon(struct change *c, char *why)
-{
-	json_t *request = change_request(c), *answer = NULL;
-	char path[CLI_PATH_BYTES];
-	const char *error;
-	int ret;
-
-	snprintf(path, sizeof(path), "%s/run/control.sock", c->store);
-	ret = request ? control_socket_ask(path, request, &answer) : -ENOMEM;
-	json_decref(request);
-	if (ret == -ENOENT || ret == -ECONNREFUSED || ret == -ENOTDIR ||
-	    (!ret && json_is_true(json_object_get(answer, "not_open"))))
-		ret = -ENOTCONN;
-	error = json_string_value(json_object_get(answer, "error"));
-	if (!ret && error) {
-		ret = -json_integer_value(json_object_get(answer, "errno"));
-		snprintf(why, TIMELINE_TEXT_BYTES, "%s", error);
-	}
-	if (!ret)
-		c->id = json_integer_value(json_object_get(answer, "id"));
-	json_decref(answer);
-	return ret;
-}
-
-static int change_here(struct change *c, char *why)
-{
-	char dir[CLI_PATH_BYTES * 2], reason[HOME_TEXT_BYTES];
-	struct timeline *tl = NULL;
-	struct home *home;
-	int ret = home_open(c->store, NULL, &home, reason);
-
-	if (ret) {
-		snprintf(why, TIMELINE_TEXT_BYTES, "%.200s", reason);
-		return ret;
-	}
-	snprintf(dir, sizeof(dir), "%.500s/%.60s", home_groups(home), c->group);
-	ret = timeline_open(home_env(home), dir, 0, NULL, &tl, why);
-	if (!ret)
-		ret = c->release ? timeline_unpin(tl, c->id) :
-		      timeline_pin(tl, c->cut_seq, TIMELINE_PIN_HOLD, c->label, 0, &c->id);
-	timeline_close(tl);
-	home_close(home);
-	return ret;
-}
-
-static int change_do(struct change *c)
+static int change_do(struct pin_change *c)
 {
 	char why[TIMELINE_TEXT_BYTES] = "";
-	int ret = change_by_daemon(c, why);
+	int ret = pin_by_daemon(c, why);
 
-	if (ret == -ENOTCONN)
-		ret = change_here(c, why);
+	if (ret == -ENOTCONN || ret == -ENXIO)
+		ret = pin_here(c, why);
 	if (ret == -EBUSY)
 		return cli_fail(CLI_REFUSED, "group %s: another process has it open for writing and does not answer at %s/run/control.sock; nothing was changed",
 				c->group, c->store);
@@ -174,7 +106,7 @@ static int holds_list(const char *store, const char *group, bool json)
 static int hold_make(const struct command *cmd, const char *store, const char *text,
 		     const char *label, bool json)
 {
-	struct change c = { .store = store, .label = label };
+	struct pin_change c = { .store = store, .label = label, .kind = TIMELINE_PIN_HOLD };
 	struct point_named named;
 	char when[64];
 	int ret = point_named_open(cmd, store, NULL, text, true, "nothing is held", &named);
@@ -228,7 +160,7 @@ int cmd_release(const struct command *cmd, int argc, char **argv)
 	static const struct option longs[] = {
 		{ "store", required_argument, NULL, 's' }, CLI_COMMON_OPTIONS
 	};
-	struct change change = { .store = CLI_STORE_DEFAULT, .release = true };
+	struct pin_change change = { .store = CLI_STORE_DEFAULT, .release = true };
 	bool json = false;
 	char *end;
 	int c, ret;

@@ -17,12 +17,14 @@
 #include "../../userspace/store/view.h"
 #include "blockdev.h"
 #include "cli.h"
+#include "pin.h"
 #include "point.h"
 #include "progress.h"
 #include "qcow2.h"
 #include "restore_copy.h"
 
 #define MAX_OUTPUTS	256
+#define HOLD_SECONDS	(7 * 86400)	/* longer than any restore takes */
 #define DEFAULT_JOBS	4
 #define MAX_PART_MIB	(1u << 20)
 
@@ -554,6 +556,7 @@ static int restore_run(struct restore *r)
 int cmd_restore(const struct command *cmd, int argc, char **argv)
 {
 	struct restore *r = calloc(1, sizeof(*r));
+	uint64_t pin = 0;
 	int ret;
 
 	if (!r)
@@ -567,8 +570,11 @@ int cmd_restore(const struct command *cmd, int argc, char **argv)
 	if (ret == CLI_DONE)
 		ret = point_named_open(cmd, r->store, &r->keys, r->point_text, r->force,
 				       "nothing was written", &r->named);
+	if (ret == CLI_DONE && !r->dry_run)
+		pin = pin_point(r->store, &r->named, "restore", HOLD_SECONDS);
 	if (ret == CLI_DONE)
 		ret = restore_run(r);
+	pin_drop(r->store, r->named.name.group, pin);
 	for (size_t i = 0; i < r->nr_outputs; i++)
 		if (r->outputs[i].fd >= 0)
 			close(r->outputs[i].fd);

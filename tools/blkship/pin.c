@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* pin - have a point stay: asked of the target's daemon, or done here when it has none. */
+#include "pin.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "../../userspace/lib/control_socket.h"
+#include "../../userspace/lib/home.h"
+#include "cli.h"
+#include "point.h"
+
+static json_t *request_of(const struct pin_change *c)
+{
+	char cut[32];
+
+	if (c->release)
+		return json_pack("{s:s, s:s, s:I}", "op", "unpin", "group", c->group, "id",
+				 (json_int_t)c->id);
+	snprintf(cut, sizeof(cut), "%llu", (unsigned long long)c->cut_seq);
+	return json_pack("{s:s, s:s, s:s, s:i, s:s, s:I}", "op", "pin", "group", c->group, "cut",
+			 cut, "kind", c->kind, "label", c->label, "lease_s",
+			 (json_int_t)c->lease_s);
+}
+
+int pin_by_daemon(struct pin_change *c, char *why)
+{
+	json_t *request = request_of(c), *answer = NULL;
+	char path[CLI_PATH_BYTES];
+	const char *error;
+	int ret;
+
+	snprintf(path, sizeof(path), "%s/run/control.sock", c->store);
+	ret = request ? control_socket_ask(path, request, &answer) : -ENOMEM;
+	json_decref(request);
+	if (ret == -ENOENT || ret == -ECONNREFUSED || ret == -ENOTDIR)
+		ret = -ENOTCONN;
+	if (!ret && json_is_true(json_object_get(answer, "not_open")))
+		ret = -ENXIO;
+	error = json_string_value(json_object_get(answer, "error"));
+	if (!ret && error) {
+		ret = -json_integer_value(json_object_get(answer, "errno"));
+		snprintf(why, TIMELINE_TEXT_BYTES, "%s", error);
+	}
+	if (!ret)
+		c->id = json_integer_value(json_object_get(answer, "id"));
+	json_decref(answer);
+	return ret;
+}
+
+int pin_here(struct pin_change *c, char *why)
+{
+	char dir[CLI_PATH_BYTES * 2], reason[HOME_TEXT_BYTES];
+	struct timeline *tl = NULL;
+	struct home *home;
+	int ret = home_open(c->store, NULL, &home, reason);
+
+	if (ret) {
+		snprintf(why, TIMELINE_TEXT_BYTES, "%.200s", reason);
+		return ret;
+	}
+	snprintf(dir, sizeof(dir), "%.500s/%.60s", home_groups(home), c->group);
+	ret = timeline_open(home_env(home), dir, 0, NULL, &tl, why);
+	if (!ret)
+		ret = c->release ? timeline_unpin(tl, c->id) :
+		      timeline_pin(tl, c->cut_seq, c->kind, c->label,
+				   c->lease_s * WHEN_NS, &c->id);
+	timeline_close(tl);
+	home_close(home);
+	return ret;
+}
+
+uint64_t pin_point(const char *store, const struct point_named *named, const char *label,
+		   uint64_t lease_s)
+{
+	struct pin_change c = { .store = store, .group = named->name.group,
+				.cut_seq = named->point->seq, .kind = TIMELINE_PIN_MOUNT,
+				.label = label, .lease_s = lease_s };
+	char why[TIMELINE_TEXT_BYTES] = "";
+	uint64_t immutable_ns;
+	int ret;
+
+	if (!timeline_retention(named->list.tl, &immutable_ns))
+		return 0;
+	ret = pin_by_daemon(&c, why);
+	if (ret == -ENXIO)
+		ret = pin_here(&c, why);
+	if (ret && ret != -ENOTCONN)
+		fprintf(stderr, "blkship: group %s: the point could not be held: %s; if retention drops it meanwhile, what is read of it may be an error\n",
+			c.group, *why ? why : strerror(-ret));
+	return ret ? 0 : c.id;
+}
+
+void pin_drop(const char *store, const char *group, uint64_t id)
+{
+	struct pin_change c = { .store = store, .group = group, .release = true, .id = id };
+	char why[TIMELINE_TEXT_BYTES];
+
+	if (id && pin_by_daemon(&c, why) == -ENXIO)
+		pin_here(&c, why);
+}

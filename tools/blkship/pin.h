@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* pin - have a point stay: asked of the target's daemon, or done here when it has none. */
+#ifndef BLKSHIP_PIN_H
+#define BLKSHIP_PIN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "../../userspace/store/timeline.h"
+
+struct point_named;
+
+struct pin_change {
+	const char *store, *group;
+	bool release;
+	uint64_t cut_seq;		/* no release: the point, by whom, said in lists */
+	enum timeline_pin_kind kind;
+	const char *label;
+	uint64_t lease_s;		/* and for how long; 0: until it is released */
+	uint64_t id;			/* of the pin; out, when it is no release */
+};
+
+/**
+ * pin_by_daemon - ask the daemon that has the group open
+ * @why: TIMELINE_TEXT_BYTES, filled on some failures
+ * Return: 0; -ENOTCONN there is no daemon; -ENXIO it does not have the group open;
+ * -ETIMEDOUT it is not known whether it was done; as timeline_pin().
+ */
+int pin_by_daemon(struct pin_change *c, char *why);
+
+/** pin_here - open the timeline for writing and do it; -EBUSY somebody else has it open */
+int pin_here(struct pin_change *c, char *why);
+
+/**
+ * pin_point - keep a point while it is in use, on a machine where it may be dropped
+ * Without a policy or a daemon nothing drops it. What goes wrong is told: then what is read may
+ * end with an error once the point is gone.
+ * Return: the pin's id; 0: none was made.
+ */
+uint64_t pin_point(const char *store, const struct point_named *named, const char *label,
+		   uint64_t lease_s);
+
+/** pin_drop - its end, if that can be had; else its lease ends. @id 0: there is none */
+void pin_drop(const char *store, const char *group, uint64_t id);
+
+#endif
