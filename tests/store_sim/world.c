@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "../../userspace/store/array.h"
+#include "../../userspace/store/check.h"
 #include "../../userspace/store/index.h"
 #include "../../userspace/store/pack_read.h"
 #include "../../userspace/store/points_file.h"
@@ -186,7 +187,7 @@ static void check_some(struct store_sim *s, struct timeline *tl, unsigned int nr
 		check_point(s, tl, below(s, s->h.nr_batches));
 }
 
-static void check_run(struct store_sim *s, const struct manifest_run *mr)
+static void check_one_run(struct store_sim *s, const struct manifest_run *mr)
 {
 	struct run_stream stream;
 	struct run_entry e;
@@ -271,7 +272,7 @@ static void check_index(struct store_sim *s, bool whole)
 		violation(s, "%zu files of the index, %zu are named", nr_index_files(s),
 			  nr_named_files(s));
 	for (size_t i = 0; i < m->nr_runs && !s->turned; i++)
-		check_run(s, &m->runs[i]);
+		check_one_run(s, &m->runs[i]);
 	if (m->points.number && !s->turned)
 		check_points_file(s);
 	for (size_t i = 0; i < m->nr_packs; i++)
@@ -582,15 +583,45 @@ static void index_all(struct store_sim *s)
 		violation(s, "the index does not become whole");
 }
 
+static int nobody(void *arg, uint64_t offset_bytes, const void *buf, size_t bytes)
+{
+	return 0;
+}
+
+static bool view_is_bad(struct view *v)
+{
+	uint64_t at;
+
+	for (uint16_t volume = 0; volume < HISTORY_VOLUMES; volume++)
+		if (view_size(v, volume) && view_copy(v, volume, nobody, NULL, &at) == -EBADMSG)
+			return true;
+	return false;
+}
+
+/* A check marks every point that cannot be read. @check: of this reader. */
+static void compare_check(struct store_sim *s, const struct check *check, struct view *v,
+			  uint64_t cut)
+{
+	bool marked = false;
+
+	for (size_t i = 0; i < check->nr_damage; i++)
+		marked |= check->damage[i].from_seq <= cut &&
+			  (!check->damage[i].to_seq || cut < check->damage[i].to_seq);
+	if (!marked && view_is_bad(v))
+		violation(s, "a check did not find what keeps a point from being read");
+}
+
 /* Whatever bit of a segment turns: a reader gets right content, or an error. */
 static void look_at_damage(struct store_sim *s)
 {
 	const struct timeline_commit *commits;
 	const struct manifest_pack *pack;
 	uint64_t bytes, number;
+	struct check check = { .first_segment = 0 };
 	struct timeline *reader;
 	char path[64], why[TIMELINE_TEXT_BYTES];
 	size_t nr;
+	int checked;
 
 	number = 1 + below(s, segment_writer_finished(&s->tl->writer) + 1);
 	pack = manifest_pack(&s->tl->manifest, number);
@@ -604,6 +635,7 @@ static void look_at_damage(struct store_sim *s)
 	if (timeline_open(s->env, DIR, TIMELINE_READ_ONLY, NULL, &reader, why))
 		return;
 	set_keys(s, reader);
+	checked = check_run(reader, &check, why);
 	nr = timeline_commits(reader, &commits);
 	for (int i = 0; i < 3 && nr; i++) {
 		size_t index = below(s, nr);
@@ -614,8 +646,31 @@ static void look_at_damage(struct store_sim *s)
 		s->counts.points++;
 		if (!history_sample(&s->h, v, commits[index].ordinal - 1, 40))
 			violation(s, "with a damaged segment: %s", s->h.why);
+		if (!checked)
+			compare_check(s, &check, v, commits[index].cut_seq);
 		view_close(v);
 	}
+	free(check.damage);
+	timeline_close(reader);
+}
+
+/* Of what nobody has damaged a check says so. */
+static void check_all(struct store_sim *s)
+{
+	struct check check = { .first_segment = 0 };
+	struct timeline *reader;
+	char why[TIMELINE_TEXT_BYTES];
+
+	if (timeline_open(s->env, DIR, TIMELINE_READ_ONLY, NULL, &reader, why))
+		return;
+	set_keys(s, reader);
+	if (check_run(reader, &check, why))
+		violation(s, "a check fails: %s", why);
+	else if (check.nr_damage || check.nr_unread)
+		violation(s, "a check finds damage in %s %d", check.nr_damage &&
+			  check.damage[0].pack ? "pack" : "segment",
+			  check.nr_damage ? (int)check.damage[0].segment : 0);
+	free(check.damage);
 	timeline_close(reader);
 }
 
@@ -644,6 +699,7 @@ static void last_life(struct store_sim *s)
 	check_dropped(s);
 	if (s->h.nr_batches)
 		check_point(s, s->tl, s->h.nr_batches - 1);
+	check_all(s);
 	look_at_damage(s);
 	timeline_close(s->tl);
 	s->tl = NULL;

@@ -173,6 +173,7 @@ static int keep_found(struct scrub *s)
 
 		for (size_t j = 0; j < state->nr_found; j++)
 			known |= state->found[j].damage.segment == s->check.damage[i].segment &&
+				 state->found[j].damage.pack == s->check.damage[i].pack &&
 				 state->found[j].damage.offset_bytes ==
 				 s->check.damage[i].offset_bytes;
 		if (!known)
@@ -239,8 +240,9 @@ static void print_damage(const struct scrub *s, const struct check_damage *d)
 	char size[16], from[64], to[64];
 
 	cli_bytes(d->lost_bytes, size, sizeof(size));
-	printf("%s: segment %016llx at byte %llu does not check: %s of data lost; ", s->group,
-	       (unsigned long long)d->segment, (unsigned long long)d->offset_bytes, size);
+	printf("%s: %s %016llx at byte %llu does not check: %s of data lost; ", s->group,
+	       d->pack ? "pack" : "segment", (unsigned long long)(d->pack ? d->pack : d->segment),
+	       (unsigned long long)d->offset_bytes, size);
 	if (!nr) {
 		printf("no point needs it\n");
 		return;
@@ -255,8 +257,8 @@ static json_t *damage_json(const struct scrub *s, const struct check_damage *d)
 	const struct point *first = NULL, *last = NULL;
 	size_t nr = points_hit(s, d, &first, &last);
 
-	return json_pack("{s:I, s:I, s:I, s:I, s:o, s:o}", "segment", (json_int_t)d->segment,
-			 "offset_bytes", (json_int_t)d->offset_bytes, "lost_bytes",
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:o, s:o}", "segment", (json_int_t)d->segment,
+			 "pack", (json_int_t)d->pack, "offset_bytes", (json_int_t)d->offset_bytes, "lost_bytes",
 			 (json_int_t)d->lost_bytes, "points", (json_int_t)nr, "first_time",
 			 cli_json_time(nr ? first->time_ns : 0), "last_time",
 			 cli_json_time(nr ? last->time_ns : 0));

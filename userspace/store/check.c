@@ -9,41 +9,14 @@
 #include <string.h>
 
 #include "array.h"
+#include "check_internal.h"
 #include "run_read.h"
 #include "points_file.h"
 #include "segment_scan.h"
 #include "timeline_internal.h"
 
 #define PATH_BYTES	4096
-#define WINDOW_BYTES	(2u << 20)
-
-/* A sector whose newest version up to some cut is in a damaged unit. */
-struct lost_sector {
-	uint64_t sector;
-	uint64_t label_seq;
-	uint64_t readback_no;
-	uint64_t position;	/* in the stream, among versions that are equal otherwise */
-	uint64_t replaced_seq;	/* the lowest label of a newer version; UINT64_MAX: none */
-	uint32_t segment;
-	uint32_t damage;	/* index */
-	uint16_t volume;
-};
-
-struct check_reader {
-	struct timeline *tl;
-	struct check *check;
-	struct lost_sector *lost;
-	size_t nr_lost, max_lost;
-	uint8_t *window;	/* the file's bytes from window_offset on */
-	uint64_t window_offset;
-	size_t window_bytes;
-	uint8_t *data;		/* of a unit, unpacked */
-	uint8_t *clear;		/* what it has encrypted */
-	struct unit_cipher *cipher; /* of the file; NULL: in clear, or there is no key */
-	bool encrypted;		/* its units are */
-	struct env_file *file;
-	uint64_t segment;
-};
+#define RELOADS		3	/* beside a writer that merges and packs */
 
 /* -- the segments -- */
 
@@ -80,6 +53,13 @@ int check_segments(struct timeline *tl, uint64_t *nr_segments, uint64_t *bytes)
 	*nr_segments = tl->nr_segments;
 	*bytes = 0;
 	for (uint64_t n = 1; n <= tl->nr_segments && !ret; n++) {
+		const struct manifest_pack *pack = manifest_pack(&tl->manifest, n);
+
+		if (pack) {
+			*bytes += pack->file_bytes;
+			n = pack->last_segment;
+			continue;
+		}
 		segment_path(path, sizeof(path), tl->dir, n);
 		ret = tl->env->ops->open(tl->env, path, ENV_READ, &file);
 		if (ret)
@@ -103,8 +83,7 @@ static int tell_progress(struct check_reader *r, uint64_t bytes)
 	return check->progress ? check->progress(check->arg, r->segment, bytes) : 0;
 }
 
-/* What there is from @offset on, at least a unit if the file has one; -errno. */
-static int64_t window_at(struct check_reader *r, uint64_t offset, const uint8_t **at)
+int64_t check_window_at(struct check_reader *r, uint64_t offset, const uint8_t **at)
 {
 	const struct env_ops *ops = r->tl->env->ops;
 	uint64_t end = r->window_offset + r->window_bytes;
@@ -114,7 +93,7 @@ static int64_t window_at(struct check_reader *r, uint64_t offset, const uint8_t 
 	if (offset < r->window_offset || offset + UNIT_MAX_BYTES > end) {
 		r->window_bytes = 0;
 		r->window_offset = offset / BLOCK_BYTES * BLOCK_BYTES;
-		got = ops->read(r->tl->env, r->file, r->window, WINDOW_BYTES, r->window_offset);
+		got = ops->read(r->tl->env, r->file, r->window, CHECK_WINDOW_BYTES, r->window_offset);
 		if (got < 0)
 			return got;
 		r->window_bytes = got;
@@ -135,9 +114,8 @@ static bool extent_is(const struct unit_extent *e, const struct footer_extent *f
 	       le32toh(e->data_offset) == f->extent.data_offset;
 }
 
-/* Gives its data, as far as we have its key. */
-static bool content_checks(struct check_reader *r, const uint8_t *at, size_t bytes,
-			   uint64_t offset, struct unit_view *unit)
+bool check_content(struct check_reader *r, const uint8_t *at, size_t bytes, uint64_t offset,
+		   struct unit_view *unit)
 {
 	bool no_key = r->encrypted && !r->cipher;
 
@@ -158,7 +136,7 @@ static bool unit_checks(struct check_reader *r, const uint8_t *at, size_t bytes,
 	const struct footer_extent *first = extents;
 	struct unit_view unit;
 
-	if (!content_checks(r, at, bytes, first->unit_offset, &unit) ||
+	if (!check_content(r, at, bytes, first->unit_offset, &unit) ||
 	    unit.header.nr_extents != nr_extents || unit.header.label_seq != first->label_seq ||
 	    unit.header.batch_ordinal != first->batch_ordinal ||
 	    unit.header.readback_no != first->readback_no)
@@ -169,42 +147,52 @@ static bool unit_checks(struct check_reader *r, const uint8_t *at, size_t bytes,
 	return true;
 }
 
-/* Zeroes and discards are in the index: only data are lost with a unit. */
-static int lose_extent(struct check_reader *r, const struct footer_extent *e, size_t index)
+int check_damage_add(struct check_reader *r, const struct check_damage *damage)
 {
 	struct check *check = r->check;
-	uint64_t sector = e->extent.offset_bytes / SECTOR_BYTES;
-	uint64_t nr = e->extent.length_bytes / SECTOR_BYTES;
 
-	if (e->extent.kind != EXTENT_DATA)
+	if (!array_reserve(&check->damage, &check->max_damage, check->nr_damage + 1))
+		return -ENOMEM;
+	check->damage[check->nr_damage++] = *damage;
+	return 0;
+}
+
+/* Zeroes and discards are in the index: only data are lost with a unit. */
+int check_lose_extent(struct check_reader *r, const struct pack_extent *e)
+{
+	struct check *check = r->check;
+	uint64_t sector = e->offset_bytes / SECTOR_BYTES;
+	uint64_t nr = e->length_bytes / SECTOR_BYTES;
+
+	if (e->kind != EXTENT_DATA)
 		return 0;
 	if (!array_reserve(&r->lost, &r->max_lost, r->nr_lost + nr))
 		return -ENOMEM;
 	for (uint64_t i = 0; i < nr; i++)
 		r->lost[r->nr_lost++] = (struct lost_sector){
 			.sector = sector + i, .label_seq = e->label_seq,
-			.readback_no = e->readback_no, .position = index,
-			.replaced_seq = UINT64_MAX, .segment = r->segment,
-			.damage = check->nr_damage - 1, .volume = e->extent.volume,
+			.readback_no = e->readback_no, .origin = pack_extent_origin(e),
+			.replaced_seq = UINT64_MAX, .damage = check->nr_damage - 1,
+			.volume = e->volume,
 		};
-	check->damage[check->nr_damage - 1].lost_bytes += e->extent.length_bytes;
+	check->damage[check->nr_damage - 1].lost_bytes += e->length_bytes;
 	return 0;
 }
 
 static int lose_unit(struct check_reader *r, const struct footer_extent *extents, size_t first,
 		     size_t nr)
 {
-	struct check *check = r->check;
-	int ret = 0;
-
-	if (!array_reserve(&check->damage, &check->max_damage, check->nr_damage + 1))
-		return -ENOMEM;
-	check->damage[check->nr_damage++] = (struct check_damage){
+	const struct check_damage damage = {
 		.segment = r->segment, .offset_bytes = extents[first].unit_offset,
 		.from_seq = extents[first].label_seq,
 	};
-	for (size_t i = first; i < first + nr && !ret; i++)
-		ret = lose_extent(r, &extents[i], i);
+	int ret = check_damage_add(r, &damage);
+
+	for (size_t i = 0; i < nr && !ret; i++) {
+		const struct pack_extent e = pack_extent_of(&extents[first + i], r->segment, i);
+
+		ret = check_lose_extent(r, &e);
+	}
 	return ret;
 }
 
@@ -212,7 +200,7 @@ static int check_unit(struct check_reader *r, const struct footer_extent *extent
 		      size_t nr)
 {
 	const uint8_t *at = NULL;
-	int64_t bytes = window_at(r, extents[first].unit_offset, &at);
+	int64_t bytes = check_window_at(r, extents[first].unit_offset, &at);
 
 	/* A disk that cannot read it has lost it as well. */
 	if (bytes < 0 && bytes != -EIO)
@@ -267,28 +255,28 @@ static int lost_compare(const void *a, const void *b)
 }
 
 /* The order of versions: docs/SEGMENT.md, Views. */
-static bool is_newer(const struct footer_extent *e, uint32_t segment, uint64_t position,
-		     const struct lost_sector *s)
+static bool is_newer(const struct pack_extent *e, const struct lost_sector *s)
 {
+	const struct pack_origin origin = pack_extent_origin(e);
+
 	if (e->label_seq != s->label_seq)
 		return e->label_seq > s->label_seq;
 	if (e->readback_no != s->readback_no)
 		return e->readback_no > s->readback_no;
-	return segment != s->segment ? segment > s->segment : position > s->position;
+	return pack_origin_compare(&origin, &s->origin) > 0;
 }
 
-static void replace(struct check_reader *r, const struct footer_extent *e, uint64_t position)
+void check_replace(struct check_reader *r, const struct pack_extent *e)
 {
-	uint64_t sector = e->extent.offset_bytes / SECTOR_BYTES;
-	uint64_t end = sector + e->extent.length_bytes / SECTOR_BYTES;
+	uint64_t sector = e->offset_bytes / SECTOR_BYTES;
+	uint64_t end = sector + e->length_bytes / SECTOR_BYTES;
 	size_t low = 0, high = r->nr_lost;
 
 	while (low < high) {
 		size_t mid = (low + high) / 2;
 		const struct lost_sector *s = &r->lost[mid];
 
-		if (s->volume < e->extent.volume ||
-		    (s->volume == e->extent.volume && s->sector < sector))
+		if (s->volume < e->volume || (s->volume == e->volume && s->sector < sector))
 			low = mid + 1;
 		else
 			high = mid;
@@ -296,9 +284,9 @@ static void replace(struct check_reader *r, const struct footer_extent *e, uint6
 	for (; low < r->nr_lost; low++) {
 		struct lost_sector *s = &r->lost[low];
 
-		if (s->volume != e->extent.volume || s->sector >= end)
+		if (s->volume != e->volume || s->sector >= end)
 			break;
-		if (is_newer(e, r->segment, position, s) && e->label_seq < s->replaced_seq)
+		if (is_newer(e, s) && e->label_seq < s->replaced_seq)
 			s->replaced_seq = e->label_seq;
 	}
 }
@@ -320,6 +308,21 @@ static void damage_set_ends(struct check_reader *r)
 	}
 }
 
+static void segment_replace(struct check_reader *r, const struct segment_scan *scan)
+{
+	uint16_t extent_no = 0;
+
+	for (size_t i = 0; i < scan->index.nr_committed; i++) {
+		const struct footer_extent *f = &scan->index.extents[i];
+		struct pack_extent e;
+
+		extent_no = i && f[-1].unit_offset == f->unit_offset ? extent_no + 1 : 0;
+		e = pack_extent_of(f, r->segment, extent_no);
+		if (f->batch_ordinal <= r->tl->points.last_ordinal)
+			check_replace(r, &e);
+	}
+}
+
 /* For each lost sector, from which cut on something newer hides it. */
 static int damage_extend(struct check_reader *r, char *why)
 {
@@ -332,12 +335,18 @@ static int damage_extend(struct check_reader *r, char *why)
 	if (r->nr_lost)
 		qsort(r->lost, r->nr_lost, sizeof(*r->lost), lost_compare);
 	for (r->segment = 1; r->segment <= r->tl->nr_segments && !ret; r->segment++) {
+		const struct manifest_pack *pack = manifest_pack(&r->tl->manifest, r->segment);
 		struct segment_scan scan;
 
+		if (pack) {
+			ret = check_pack_replace(r, pack);
+			ordinal = pack->last_ordinal;
+			r->segment = pack->last_segment;
+			continue;
+		}
 		ret = segment_load(r->tl, r->segment, ordinal + 1, &scan, path, why);
-		for (size_t i = 0; i < scan.index.nr_committed && !ret; i++)
-			if (scan.index.extents[i].batch_ordinal <= r->tl->points.last_ordinal)
-				replace(r, &scan.index.extents[i], i);
+		if (!ret)
+			segment_replace(r, &scan);
 		ordinal = scan.last_ordinal;
 		segment_index_fini(&scan.index);
 	}
@@ -358,7 +367,7 @@ static int run_read_all(struct check_reader *r, const struct run *run)
 	while (!ret && !stop) {
 		ret = run_stream_next(&stream, &entry);
 		bytes = (uint64_t)stream.at * RUN_BLOCK_BYTES - told_bytes;
-		if (bytes >= WINDOW_BYTES || ret) {
+		if (bytes >= CHECK_WINDOW_BYTES || ret) {
 			stop = tell_progress(r, bytes);
 			told_bytes += bytes;
 		}
@@ -437,27 +446,55 @@ static int check_points_file(struct check_reader *r)
 
 /* -- */
 
+/* One segment, or the pack that has its place. *ordinal: of the last batch before, then in it. */
+static int check_file(struct check_reader *r, uint64_t *ordinal, char *why)
+{
+	const struct manifest_pack *pack = manifest_pack(&r->tl->manifest, r->segment);
+	bool given_up = manifest_end(&r->tl->manifest, r->segment);
+	struct check *check = r->check;
+	struct segment_scan scan;
+	char path[PATH_BYTES];
+	int ret = 0;
+
+	if (pack) {
+		uint64_t last = pack->last_segment;
+
+		if (last >= check->first_segment)
+			ret = check_pack(r, pack);
+		*ordinal = pack->last_ordinal;
+		if (!ret)
+			r->segment = last;
+		return ret;
+	}
+	ret = segment_load(r->tl, r->segment, *ordinal + 1, &scan, path, why);
+	*ordinal = scan.last_ordinal;
+	if (!ret && r->segment >= check->first_segment) {
+		check->nr_footers_damaged += !scan.sealed && !given_up &&
+					     r->segment < r->tl->nr_segments;
+		ret = check_index(r, &scan);
+	}
+	segment_index_fini(&scan.index);
+	return ret;
+}
+
 static int check_all(struct check_reader *r, char *why)
 {
-	struct check *check = r->check;
-	char path[PATH_BYTES];
 	uint64_t ordinal = 0;
 	int ret = 0;
 
 	for (r->segment = 1; r->segment <= r->tl->nr_segments && !ret; r->segment++) {
-		bool given_up = manifest_end(&r->tl->manifest, r->segment);
-		struct segment_scan scan;
+		const uint64_t before = ordinal;
 
-		ret = segment_load(r->tl, r->segment, ordinal + 1, &scan, path, why);
-		ordinal = scan.last_ordinal;
-		if (!ret && r->segment >= check->first_segment) {
-			check->nr_footers_damaged += !scan.sealed && !given_up &&
-						     r->segment < r->tl->nr_segments;
-			ret = check_index(r, &scan);
+		ret = check_file(r, &ordinal, why);
+		/* A writer packed it meanwhile: what has its place it has named before. */
+		for (int i = 0; i < RELOADS && ret == -ENOENT; i++) {
+			ordinal = before;
+			ret = timeline_runs_reload(r->tl);
+			if (!ret)
+				ret = check_file(r, &ordinal, why);
 		}
-		segment_index_fini(&scan.index);
 		if (!ret)
-			check->next_segment = r->segment + 1;
+			r->check->next_segment = r->segment + 1;
 	}
 	if (!ret)
 		ret = check_runs(r);
@@ -471,7 +508,7 @@ int check_run(struct timeline *tl, struct check *check, char *why)
 
 	why[0] = '\0';
 	check->next_segment = check->first_segment ? check->first_segment : 1;
-	r.window = aligned_alloc(BLOCK_BYTES, WINDOW_BYTES);
+	r.window = aligned_alloc(BLOCK_BYTES, CHECK_WINDOW_BYTES);
 	r.data = malloc(UNIT_MAX_DATA_BYTES);
 	r.clear = malloc(UNIT_MAX_BYTES);
 	if (r.window && r.data && r.clear) {

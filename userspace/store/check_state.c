@@ -37,8 +37,9 @@ static json_t *scope_json(const struct check_scope *scope)
 
 static json_t *found_json(const struct check_found *f)
 {
-	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "pass", u64_json(f->pass),
+	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "pass", u64_json(f->pass),
 			 "segment", u64_json(f->damage.segment),
+			 "pack", u64_json(f->damage.pack),
 			 "offset_bytes", u64_json(f->damage.offset_bytes),
 			 "lost_bytes", u64_json(f->damage.lost_bytes),
 			 "from_seq", u64_json(f->damage.from_seq),
@@ -127,6 +128,8 @@ static int found_of(const json_t *array, struct check_state *state)
 
 		if (!u64_at(object, "pass", &f->pass) ||
 		    !u64_at(object, "segment", &f->damage.segment) ||
+		    (json_object_get(object, "pack") &&
+		     !u64_at(object, "pack", &f->damage.pack)) ||
 		    !u64_at(object, "offset_bytes", &f->damage.offset_bytes) ||
 		    !u64_at(object, "lost_bytes", &f->damage.lost_bytes) ||
 		    !u64_at(object, "from_seq", &f->damage.from_seq) ||
