@@ -2,6 +2,7 @@
 """A real Ceph cluster of one monitor and one OSD, on loopback, below a test's directory."""
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -107,3 +108,14 @@ class Cluster:
     def objects(self, space):
         out = self.run('rados', '-p', POOL, '-N', space, 'ls')
         return sorted(out.split())
+
+    def values(self, space, name):
+        """Of an object's omap: key -> bytes."""
+        found, key = {}, None
+        for line in self.run('rados', '-p', POOL, '-N', space, 'listomapvals', name).splitlines():
+            dump = re.match(r'[0-9a-f]{8}  ((?:[0-9a-f]{2} +){1,16})\|', line)
+            if dump:
+                found[key] += bytes.fromhex(dump.group(1))
+            elif line and not line.startswith('value (') and not re.fullmatch('[0-9a-f]{8}', line):
+                key, found[line] = line, b''
+        return found

@@ -11,50 +11,12 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-#include "../lib/container_of.h"
-#include "cluster.h"
 #include "dir.h"
-#include "file.h"
+#include "env_rados_private.h"
 #include "owner.h"
 
 /* Readers of a file that was removed have so long to end, as there is no open in RADOS. */
 #define GRACE_NS	(900 * 1000000000ull)
-
-struct env_file {
-	struct rados_file data;
-	char *path;
-	char dir[RADOS_PATH_BYTES];
-	char cookie[RADOS_OWNER_BYTES];	/* of the lock; "": not locked */
-	bool writable;
-	LIST_ENTRY(env_file) link;	/* of those that are locked */
-};
-
-struct env_rados {
-	struct env env;
-	struct cluster *cluster;
-	LIST_HEAD(, env_file) locked;
-	int fd;
-
-	pthread_mutex_t lock;		/* of what follows */
-	STAILQ_HEAD(io_list, rados_io) ended;
-	size_t nr_started;		/* submitted, and not yet given back */
-};
-
-/* An env_io under way: one write for each piece that it touches. */
-struct rados_io {
-	struct env_rados *rados;
-	struct env_io *io;
-	struct cluster_request request;
-	atomic_uint nr_parts;		/* and one of submit() until it has started them all */
-	atomic_int error;
-	int64_t result;
-	STAILQ_ENTRY(rados_io) link;
-};
-
-static struct env_rados *to_rados(struct env *env)
-{
-	return container_of(env, struct env_rados, env);
-}
 
 /* What of a path follows the location. */
 static int path_parse(const struct env_rados *er, const char *path, char *dir, char *name)
@@ -170,10 +132,9 @@ static int op_write(struct env *env, struct env_file *file, const void *buf, siz
 	return file->writable ? file_write(&file->data, buf, bytes, offset_bytes) : -EBADF;
 }
 
-/* What was acknowledged is on the disks of all replicas. */
 static int op_datasync(struct env *env, struct env_file *file)
 {
-	return atomic_load(&file->data.cluster->fenced) ? -ENOLINK : 0;
+	return env_file_sync(file);
 }
 
 static int op_truncate(struct env *env, struct env_file *file, uint64_t bytes)
@@ -303,144 +264,6 @@ static int op_list(struct env *env, const char *path, void (*each)(void *arg, co
 	return dir_list(er->cluster, whole, list_one, &l);
 }
 
-/* -- asynchronous operations -- */
-
-/* By a thread of librados, or by submit(). */
-static void io_part_end(struct rados_io *rio)
-{
-	struct env_rados *er = rio->rados;
-	const uint64_t one = 1;
-	int error;
-
-	if (atomic_fetch_sub(&rio->nr_parts, 1) != 1)
-		return;
-	error = cluster_end(er->cluster, &rio->request, atomic_load(&rio->error));
-	if (error)
-		rio->result = error;
-	pthread_mutex_lock(&er->lock);
-	STAILQ_INSERT_TAIL(&er->ended, rio, link);
-	/* An eventfd that is not full takes it; inside, so that destroy() waits for it. */
-	if (write(er->fd, &one, sizeof(one)) < 0)
-		abort();
-	pthread_mutex_unlock(&er->lock);
-}
-
-static void part_done(rados_completion_t completion, void *arg)
-{
-	struct rados_io *rio = arg;
-	int ret = rados_aio_get_return_value(completion);
-
-	if (ret < 0)
-		atomic_store(&rio->error, ret);
-	rados_aio_release(completion);
-	io_part_end(rio);
-}
-
-static int part_start(struct rados_io *rio, const void *buf, size_t bytes, uint64_t offset_bytes)
-{
-	struct rados_file *f = &rio->io->file->data;
-	rados_completion_t completion;
-	char object[48];
-	int ret = rados_aio_create_completion2(rio, part_done, &completion);
-
-	if (ret)
-		return ret;
-	rados_piece_object(f->id, offset_bytes / RADOS_PIECE_BYTES, object);
-	atomic_fetch_add(&rio->nr_parts, 1);
-	ret = rados_aio_write(f->cluster->io, object, completion, buf, bytes,
-			      offset_bytes % RADOS_PIECE_BYTES);
-	if (ret) {
-		atomic_fetch_sub(&rio->nr_parts, 1);
-		rados_aio_release(completion);
-	}
-	return ret;
-}
-
-static int write_start(struct rados_io *rio)
-{
-	const struct env_io *io = rio->io;
-	int ret;
-
-	if (!io->file->writable)
-		return -EBADF;
-	/* Only a file of more than 64 MiB waits here; segments are smaller. */
-	ret = file_admit(&io->file->data, io->offset_bytes, io->bytes);
-	for (uint32_t done = 0; ret == 0 && done < io->bytes;) {
-		uint64_t at = io->offset_bytes + done;
-		uint32_t part = RADOS_PIECE_BYTES - at % RADOS_PIECE_BYTES;
-
-		if (part > io->bytes - done)
-			part = io->bytes - done;
-		ret = part_start(rio, (const uint8_t *)io->buf + done, part, at);
-		done += part;
-	}
-	return ret;
-}
-
-/* Writes are under way at once; the store reads in its own time, so reads are not. */
-static int64_t io_start(struct rados_io *rio)
-{
-	struct env_io *io = rio->io;
-	int ret;
-
-	switch (io->op) {
-	case ENV_IO_READ:
-		return file_read(&io->file->data, io->buf, io->bytes, io->offset_bytes);
-	case ENV_IO_WRITE:
-		ret = write_start(rio);
-		return ret ? ret : (int64_t)io->bytes;
-	case ENV_IO_DATASYNC:
-		return op_datasync(&rio->rados->env, io->file);
-	}
-	return -EINVAL;
-}
-
-static void op_submit(struct env *env, struct env_io *io)
-{
-	struct env_rados *er = to_rados(env);
-	struct rados_io *rio = calloc(1, sizeof(*rio));
-
-	/* A few dozen bytes: without them nothing else here could go on either. */
-	if (!rio)
-		abort();
-	rio->rados = er;
-	rio->io = io;
-	atomic_init(&rio->nr_parts, 1);
-	pthread_mutex_lock(&er->lock);
-	er->nr_started++;
-	pthread_mutex_unlock(&er->lock);
-	cluster_begin(er->cluster, &rio->request);
-	rio->result = io_start(rio);
-	io_part_end(rio);
-}
-
-static size_t pump(struct env *env)
-{
-	struct env_rados *er = to_rados(env);
-	struct io_list ready = STAILQ_HEAD_INITIALIZER(ready);
-	struct rados_io *rio;
-	uint64_t count;
-	size_t nr = 0;
-
-	pthread_mutex_lock(&er->lock);
-	if (read(er->fd, &count, sizeof(count)) > 0)
-		STAILQ_CONCAT(&ready, &er->ended);
-	pthread_mutex_unlock(&er->lock);
-	while ((rio = STAILQ_FIRST(&ready))) {
-		struct env_io *io = rio->io;
-		int64_t result = rio->result;
-
-		STAILQ_REMOVE_HEAD(&ready, link);
-		free(rio);
-		pthread_mutex_lock(&er->lock);
-		er->nr_started--;
-		pthread_mutex_unlock(&er->lock);
-		io->done(io, result);
-		nr++;
-	}
-	return nr;
-}
-
 static const struct env_ops rados_ops = {
 	.realtime_ns = op_realtime_ns,
 	.monotonic_ns = op_monotonic_ns,
@@ -458,7 +281,7 @@ static const struct env_ops rados_ops = {
 	.mkdir = op_mkdir,
 	.sync_dir = op_sync_dir,
 	.list = op_list,
-	.submit = op_submit,
+	.submit = env_rados_submit,
 };
 
 /* -- life -- */
@@ -470,7 +293,7 @@ static void destroy(struct env *env)
 
 	do {
 		rados_aio_flush(er->cluster->io);
-		pump(env);
+		env_rados_pump(env);
 		pthread_mutex_lock(&er->lock);
 		left = er->nr_started;
 		pthread_mutex_unlock(&er->lock);
@@ -592,7 +415,7 @@ const struct env_rados_plugin env_rados_plugin = {
 	.create = create,
 	.destroy = destroy,
 	.fd = env_fd,
-	.pump = pump,
+	.pump = env_rados_pump,
 	.takeover = takeover,
 	.path = file_path,
 };
