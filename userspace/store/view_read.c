@@ -348,6 +348,13 @@ static int place_read(struct view *v, const struct view_place *place, uint64_t s
 	return ret;
 }
 
+/* What does not check is not kept: asked for again it is read again, and seen to be. */
+static void read_ahead_forget(struct view *v)
+{
+	v->window_bytes = 0;
+	v->tables_file = 0;
+}
+
 /* The part of a piece that begins @skip bytes into it. */
 static int piece_read(struct view *v, const struct view_piece *p, uint64_t skip, void *buf,
 		      size_t bytes)
@@ -366,6 +373,8 @@ static int piece_read(struct view *v, const struct view_piece *p, uint64_t skip,
 		if (!ret)
 			ret = place_read(v, &place, skip, buf, bytes);
 	} while (place_reload(v, ret, tries++));
+	if (ret == -EBADMSG)
+		read_ahead_forget(v);
 	return ret == -ENOENT ? -EBADMSG : ret;
 }
 
