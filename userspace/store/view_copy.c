@@ -92,7 +92,9 @@ int view_copy_range(struct view *v, uint16_t volume, uint64_t start_bytes, uint6
 		}
 	}
 	free(s.pieces);
-	return ret || !v->parent ? ret : view_parent_copy(v, volume, put, arg, offset_bytes);
+	if (ret || !v->parent)
+		return ret;
+	return view_parent_copy(v, volume, start_bytes, end_bytes, put, arg, offset_bytes);
 }
 
 int view_copy(struct view *v, uint16_t volume,

@@ -141,8 +141,8 @@ void view_parent_close(struct view *v);
 /* In the place of a stretch of nothing, what the parent has there. */
 int view_parent_next(struct view *v, uint16_t volume, struct view_extent *out);
 
-/* view_copy() of what shows through. */
-int view_parent_copy(struct view *v, uint16_t volume,
+/* view_copy_range() of what shows through. */
+int view_parent_copy(struct view *v, uint16_t volume, uint64_t start_bytes, uint64_t end_bytes,
 		     int (*put)(void *arg, uint64_t offset_bytes, const void *buf, size_t bytes),
 		     void *arg, uint64_t *offset_bytes);
 

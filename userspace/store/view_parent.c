@@ -103,11 +103,12 @@ static int put_through(void *arg, uint64_t offset_bytes, const void *buf, size_t
 	return 0;
 }
 
-int view_parent_copy(struct view *v, uint16_t volume,
+int view_parent_copy(struct view *v, uint16_t volume, uint64_t start_bytes, uint64_t end_bytes,
 		     int (*put)(void *arg, uint64_t offset_bytes, const void *buf, size_t bytes),
 		     void *arg, uint64_t *offset_bytes)
 {
 	struct through t = { v, volume, put, arg };
 
-	return view_copy(v->parent, volume, put_through, &t, offset_bytes);
+	return view_copy_range(v->parent, volume, start_bytes, end_bytes, put_through, &t,
+			       offset_bytes);
 }
