@@ -578,9 +578,39 @@ static void runs_bear_witness_of_what_is_lost(void **state)
 	rig_fini(&r);
 }
 
+/* With a points file nobody reads them when the timeline is opened; here it is open already. */
+static void segments_that_changed_places_are_not_shown(void **state)
+{
+	struct timeline *reader;
+	struct rig r;
+	struct view *v;
+	uint8_t sector[512];
+	size_t refused = 0;
+
+	rig_init(&r);
+	build(&r, 3, 40, 8);
+	assert_int_equal(timeline_open(r.env, "/tl", TIMELINE_READ_ONLY, NULL, &reader, why), 0);
+	assert_int_equal(r.env->ops->rename(r.env, "/tl/0000000000000002.seg", "/tl/x"), 0);
+	assert_int_equal(r.env->ops->rename(r.env, "/tl/0000000000000003.seg",
+					    "/tl/0000000000000002.seg"), 0);
+	assert_int_equal(r.env->ops->rename(r.env, "/tl/x", "/tl/0000000000000003.seg"), 0);
+	for (size_t i = 0; i < r.h.nr_batches; i++) {
+		assert_int_equal(view_open(reader, r.h.batches[i].cut, &v, why), 0);
+		if (!history_sample(&r.h, v, i, 64))
+			fail_msg("%s", r.h.why);
+		for (uint32_t s = 0; s < SECTORS; s++)
+			refused += view_read(v, 0, s * 512, sector, 512) == -EBADMSG;
+		view_close(v);
+	}
+	assert_true(refused > 100);
+	timeline_close(reader);
+	rig_fini(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(segments_that_changed_places_are_not_shown),
 		cmocka_unit_test(any_point_is_the_same_with_any_runs),
 		cmocka_unit_test(runs_bear_witness_of_what_is_lost),
 		cmocka_unit_test(there_are_few_runs_of_each_level),

@@ -226,24 +226,30 @@ static void reader_put(struct export *ex, struct reader *r)
 
 /* -- reading -- */
 
-/* Read again in blocks to find the one that fails. */
+/*
+ * Read again in blocks to find the one that fails. Where none does by itself, it was another
+ * part of a unit that all of it was read of.
+ */
 static void locate(struct reader *r, const struct export_volume *volume, uint64_t offset_bytes,
 		   size_t bytes, struct export_fault *fault)
 {
 	uint8_t block[LOCATE_BYTES];
 	uint64_t end = offset_bytes + bytes;
 
+	fault->offset_bytes = offset_bytes;
+	reader_segment(r, fault->segment, sizeof(fault->segment));
 	while (offset_bytes < end) {
 		size_t n = LOCATE_BYTES - offset_bytes % LOCATE_BYTES;
 
 		if (n > end - offset_bytes)
 			n = end - offset_bytes;
-		if (view_read(r->view, volume->id, offset_bytes, block, n) < 0)
+		if (view_read(r->view, volume->id, offset_bytes, block, n) < 0) {
+			fault->offset_bytes = offset_bytes;
+			reader_segment(r, fault->segment, sizeof(fault->segment));
 			break;
+		}
 		offset_bytes += n;
 	}
-	fault->offset_bytes = offset_bytes;
-	reader_segment(r, fault->segment, sizeof(fault->segment));
 }
 
 int export_read(struct export *ex, const struct export_volume *volume, uint64_t offset_bytes,

@@ -9,9 +9,8 @@
 #include "../lib/container_of.h"
 
 /*
- * A view says that a checksum is wrong, not where it found it. The file that was read
- * last, or could not be opened, is the one: between the read and the check there is
- * no other.
+ * A view says in which segment or pack it found what is wrong. Of runs it does not: there the
+ * file that was read last, or could not be opened, is the one.
  */
 
 static struct reader *reader_of(struct env *env)
@@ -53,6 +52,9 @@ static int64_t reader_env_read(struct env *env, struct env_file *file, void *buf
 
 void reader_segment(const struct reader *r, char *text, size_t bytes)
 {
+	view_fault(r->view, text, bytes);
+	if (text[0])
+		return;
 	snprintf(text, bytes, "%s", r->missing);
 	if (r->last_file)
 		home_file_path(r->list.home, r->last_file, text, bytes);

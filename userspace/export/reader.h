@@ -38,7 +38,7 @@ int reader_open(const char *store, const struct point_name *name, uint64_t seq,
 		const struct keyring *keys, const char *note, bool force, struct reader **out, const struct point **point, char *why);
 void reader_close(struct reader *r);
 
-/** reader_segment - the file that was looked at last; "" if none was */
+/** reader_segment - the file of the last failure, as far as that is known */
 void reader_segment(const struct reader *r, char *text, size_t bytes);
 
 #endif

@@ -76,6 +76,12 @@ int view_changes(struct view *v, uint16_t volume,
 int view_read(struct view *v, uint16_t volume, uint64_t offset_bytes, void *buf, size_t bytes);
 
 /**
+ * view_fault - the file whose content the last -EBADMSG or -ENOENT was about
+ * @path: out, "" when it was none of segments and packs
+ */
+void view_fault(const struct view *v, char *path, size_t bytes);
+
+/**
  * view_copy - hand out all data of a volume in the order in which they are stored
  * @put: called for each stretch of data, up to 64 KiB; not 0: stop and return that
  * @offset_bytes: out, on failure: where in the volume

@@ -111,6 +111,7 @@ struct view {
 	/* view_read.c */
 	struct view_unit units[VIEW_SETS][VIEW_WAYS];
 	uint64_t clock;
+	uint64_t fault_file;	/* of the last piece that could not be had; 0: none */
 	bool units_stored;	/* the last one was not compressed */
 	uint8_t tables[512] __attribute__((aligned(8))); /* beginning of a unit */
 	uint64_t tables_file;	/* 0: none */

@@ -37,19 +37,55 @@ void view_read_fini(struct view *v)
 	free(v->window);
 }
 
+static void file_path(const struct view *v, uint64_t number, char *path, size_t bytes)
+{
+	if (number & VIEW_PACK_FILE)
+		pack_path(path, bytes, v->tl->dir, number & ~VIEW_PACK_FILE, 0);
+	else
+		segment_path(path, bytes, v->tl->dir, number);
+}
+
+void view_fault(const struct view *v, char *path, size_t bytes)
+{
+	path[0] = 0;
+	if (v->fault_file)
+		file_path(v, v->fault_file, path, bytes);
+	else if (v->parent)
+		view_fault(v->parent, path, bytes);
+}
+
 static int file_open(struct view *v, uint64_t number, struct view_file *f)
 {
 	char path[PATH_BYTES];
 	int ret;
 
-	if (number & VIEW_PACK_FILE)
-		pack_path(path, sizeof(path), v->tl->dir, number & ~VIEW_PACK_FILE, 0);
-	else
-		segment_path(path, sizeof(path), v->tl->dir, number);
+	file_path(v, number, path, sizeof(path));
 	ret = v->env->ops->open(v->env, path, ENV_READ, &f->file);
 	if (ret)
 		f->file = NULL;
 	return ret;
+}
+
+/* Whether it is the file that its name says, and of this timeline: units do not tell. */
+static int file_check(const struct view *v, uint64_t number, const struct view_file *f)
+{
+	uint8_t block[BLOCK_BYTES] __attribute__((aligned(BLOCK_BYTES)));
+	const uint8_t *timeline = v->tl->manifest.identity.timeline;
+	int64_t got = v->env->ops->read(v->env, f->file, block, sizeof(block), 0);
+	struct segment_header segment;
+	struct pack_header pack;
+
+	if (got < 0)
+		return got;
+	if (got < (int64_t)sizeof(block))
+		return -EBADMSG;
+	if (number & VIEW_PACK_FILE)
+		return pack_header_decode(block, &pack) ||
+		       memcmp(pack.timeline, timeline, sizeof(pack.timeline)) != 0 ||
+		       pack.number != (number & ~VIEW_PACK_FILE) ? -EBADMSG : 0;
+	return segment_header_decode(block, &segment) ||
+	       memcmp(segment.timeline, timeline, sizeof(segment.timeline)) != 0 ||
+	       segment.number != number ? -EBADMSG : 0;
 }
 
 static int file_get(struct view *v, uint64_t number, struct view_file **out)
@@ -64,6 +100,11 @@ static int file_get(struct view *v, uint64_t number, struct view_file **out)
 	ret = file_open(v, number, f);
 	if (ret)
 		return ret;
+	ret = file_check(v, number, f);
+	if (ret) {
+		file_drop(v, f);
+		return ret;
+	}
 	f->number = number;
 	/* Without keys nobody expects more of a unit in clear than that its CRCs are right. */
 	f->key_error = -ENOKEY;
@@ -316,10 +357,18 @@ static bool place_reload(struct view *v, int error, int tries)
 	       !timeline_runs_reload(v->tl);
 }
 
+/* What a reader is told; @place is where it was looked for last. */
+static int piece_result(struct view *v, const struct view_place *place, int error)
+{
+	if (error)
+		v->fault_file = place->file;
+	return error == -ENOENT ? -EBADMSG : error;
+}
+
 int view_piece_data(struct view *v, const struct view_piece *p, uint64_t skip, uint64_t bytes,
 		    const uint8_t **out)
 {
-	struct view_place place;
+	struct view_place place = { 0 };
 	int ret, tries = 0;
 
 	do {
@@ -327,7 +376,7 @@ int view_piece_data(struct view *v, const struct view_piece *p, uint64_t skip, u
 		if (!ret)
 			ret = data_at(v, &place, skip, bytes, out);
 	} while (place_reload(v, ret, tries++));
-	return ret == -ENOENT ? -EBADMSG : ret;
+	return piece_result(v, &place, ret);
 }
 
 static int place_read(struct view *v, const struct view_place *place, uint64_t skip, void *buf,
@@ -359,7 +408,7 @@ static void read_ahead_forget(struct view *v)
 static int piece_read(struct view *v, const struct view_piece *p, uint64_t skip, void *buf,
 		      size_t bytes)
 {
-	struct view_place place;
+	struct view_place place = { 0 };
 	int ret, tries = 0;
 
 	if (p->kind == EXTENT_UNREADABLE)
@@ -375,7 +424,7 @@ static int piece_read(struct view *v, const struct view_piece *p, uint64_t skip,
 	} while (place_reload(v, ret, tries++));
 	if (ret == -EBADMSG)
 		read_ahead_forget(v);
-	return ret == -ENOENT ? -EBADMSG : ret;
+	return piece_result(v, &place, ret);
 }
 
 /* What is in hand of [@offset, + *bytes); *bytes: out, how much that was. */
