@@ -162,7 +162,10 @@ static inline void *meta_slot_data(struct blkship_meta *meta, u32 n)
 }
 /* Write meta->super; a state that makes the list worthless goes to both places. */
 int meta_super_write(struct blkship_meta *meta);
-/* Take all prints, where nobody writes any more. 0 or -EIO. */
+/*
+ * Take all prints, where nobody writes any more. A block that cannot be read has
+ * none. 0; or -EIO where there are more of those than a few.
+ */
 int meta_prints_take(struct blkship_meta *meta);
 /* The works of meta_log.c, ready to be queued. */
 void meta_works_init(struct blkship_meta *meta);

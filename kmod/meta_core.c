@@ -340,6 +340,11 @@ void blkship_print_set(struct blkship_prints *p, u32 n, const void *block)
 	p->known[n / 64] |= 1ULL << n % 64;
 }
 
+void blkship_print_forget(struct blkship_prints *p, u32 n)
+{
+	p->known[n / 64] &= ~(1ULL << n % 64);
+}
+
 bool blkship_print_fits(const struct blkship_prints *p, u32 n,
 			const void *block)
 {

@@ -129,6 +129,8 @@ static inline bool blkship_print_known(const struct blkship_prints *p, u32 n)
 
 /* This is what the block holds, read while its region rested. */
 void blkship_print_set(struct blkship_prints *p, u32 n, const void *block);
+/* It is not known what it holds. */
+void blkship_print_forget(struct blkship_prints *p, u32 n);
 /* Whether it still does; true when it is not known. */
 bool blkship_print_fits(const struct blkship_prints *p, u32 n,
 			const void *block);

@@ -66,6 +66,9 @@ static int blocks_read(struct blkship_meta *meta, u64 first, u32 nr)
 	return meta_rw(meta, nr, REQ_OP_READ | REQ_SYNC | REQ_META);
 }
 
+/* A disk of which more prints cannot be read is not asked for the rest. */
+#define UNREADABLE_MAX	8
+
 /* -- superblocks -- */
 
 /* What is told of the disk: all when nobody writes, else of what rests. */
@@ -180,22 +183,41 @@ static int print_blocks_read(struct blkship_meta *meta, const u32 *which,
 	return meta_rw(meta, nr, REQ_OP_READ | REQ_SYNC);
 }
 
+/* One by one, as some of these blocks cannot be read: how many. */
+static u32 prints_take_each(struct blkship_meta *meta, const u32 *which, u32 nr)
+{
+	u32 k, unreadable = 0;
+
+	for (k = 0; k < nr; k++) {
+		if (!print_blocks_read(meta, &which[k], 1)) {
+			blkship_print_set(&meta->prints, which[k],
+					  meta_slot_data(meta, 0));
+			continue;
+		}
+		blkship_print_forget(&meta->prints, which[k]);
+		unreadable++;
+	}
+	return unreadable;
+}
+
 int meta_prints_take(struct blkship_meta *meta)
 {
 	u32 count = blkship_prints_count(meta->super.size_bytes), n, k, nr;
-	u32 which[META_SLOTS];
-	int ret = 0;
+	u32 which[META_SLOTS], unreadable = 0;
 
-	for (n = 0; !ret && n < count; n += nr) {
+	for (n = 0; n < count && unreadable <= UNREADABLE_MAX; n += nr) {
 		nr = min(count - n, META_SLOTS);
 		for (k = 0; k < nr; k++)
 			which[k] = n + k;
-		ret = print_blocks_read(meta, which, nr);
-		for (k = 0; !ret && k < nr; k++)
+		if (print_blocks_read(meta, which, nr)) {
+			unreadable += prints_take_each(meta, which, nr);
+			continue;
+		}
+		for (k = 0; k < nr; k++)
 			blkship_print_set(&meta->prints, n + k,
 					  meta_slot_data(meta, k));
 	}
-	return ret;
+	return unreadable <= UNREADABLE_MAX ? 0 : -EIO;
 }
 
 /*

@@ -30,6 +30,7 @@
 
 #define GROUP "met"
 #define PARAMETERS "/sys/module/blkship/parameters/"
+#define BAD_SECTOR (DISK_SECTORS / 2)	/* of a block that has a print */
 #define BACKING OTHER_DISK	/* of the metadata device */
 
 static struct ring ring;
@@ -130,12 +131,17 @@ static void meta_table(const char *verb, const char *table)
 	   verb, table);
 }
 
-static void volume_begin(void)
+static void volume_on(const char *disk)
 {
-	dm_create("t0", "0 %llu blkship " DISK " 0 " GROUP " v0 meta /dev/mapper/meta ring_mib 4",
-		  DISK_SECTORS);
+	dm_create("t0", "0 %llu blkship %s 0 " GROUP " v0 meta /dev/mapper/meta ring_mib 4",
+		  DISK_SECTORS, disk);
 	ring_bind(&ring, GROUP);
 	fd = dm_open("t0");
+}
+
+static void volume_begin(void)
+{
+	volume_on(DISK);
 }
 
 static void volume_end(void)
@@ -547,6 +553,35 @@ TEST_F(kept, only_what_was_listed_is_dirty)
 	EXPECT_EQ(0, memcmp(info.kept_instance, self->instance, 16));
 	EXPECT_EQ(1, ring_newest(&ring));
 	volume_end();
+}
+
+/* There is no print of it, and all others are worth as much as ever. */
+TEST_F(meta, disk_with_a_block_that_cannot_be_read_keeps_its_state)
+{
+	struct blkship_volume_info info;
+
+	dm_create("low", "0 %llu linear " DISK " 0\n%llu 8 error\n%llu %llu linear " DISK " %llu",
+		  BAD_SECTOR, BAD_SECTOR, BAD_SECTOR + 8, DISK_SECTORS - BAD_SECTOR - 8,
+		  BAD_SECTOR + 8);
+	volume_on("/dev/mapper/low");
+	all_durable(7, 70);
+	ASSERT_TRUE(list_empties());
+	volume_end();
+	EXPECT_EQ(STATE_CLEAN, state());
+	volume_on("/dev/mapper/low");
+	volume_info(&info);
+	EXPECT_EQ(0, info.dirty_regions);
+	EXPECT_EQ(7, info.kept_incarnation);
+	volume_end();
+
+	/* Written to elsewhere where there is a print. */
+	sh("printf x | dd of=" DISK " bs=512 seek=1 conv=notrunc,fsync 2>/dev/null");
+	volume_on("/dev/mapper/low");
+	volume_info(&info);
+	EXPECT_NE(0, info.dirty_regions);
+	EXPECT_EQ(0, info.kept_incarnation);
+	volume_end();
+	dm_remove("low");
 }
 
 TEST_F(kept, target_says_that_it_fits)

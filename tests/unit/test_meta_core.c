@@ -470,6 +470,10 @@ static void a_print_is_known_while_its_region_rests(void **state)
 	assert_true(blkship_print_known(&p, 256));	/* in the second region */
 	assert_false(blkship_print_known(&p, 304));	/* the first block again */
 	blkship_print_set(&p, 5, after);
+	blkship_print_forget(&p, 256);
+	assert_false(blkship_print_known(&p, 256));
+	assert_true(blkship_print_known(&p, 257));
+	assert_true(blkship_print_fits(&p, 256, after));
 	blkship_list_fill_all(&w->list);
 	blkship_prints_settle(&p, &w->list, SIZE);
 	for (uint32_t n = 0; n < META_PRINTS; n++)
