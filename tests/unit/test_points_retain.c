@@ -256,6 +256,49 @@ static void what_is_pinned_late_stays(void **state)
 	rig_fini(&r);
 }
 
+static struct index_job *points_job(struct rig *r)
+{
+	struct index_job *job = timeline_index_plan(r->tl);
+
+	assert_non_null(job);
+	assert_memory_equal(index_job_text(job), "points", 6);
+	assert_int_equal(index_job_run(job, r->env, NULL), 0);
+	return job;
+}
+
+/* Whether the record got to the disk is not known: what it names must stay what it is. */
+static void a_file_that_may_be_named_is_not_made_anew(void **state)
+{
+	for (int seed = 1; seed <= 20; seed++) {
+		struct index_job *job;
+		struct env_file *lock;
+		struct rig r;
+		int ret;
+
+		rig_init(&r);
+		for (int i = 0; i < seed; i++)
+			sim_env_random(r.sim, 100);
+		set(&r, "all:2h", 0);
+		commits(&r, 120, 60 * S);
+		index_all(&r);
+		sim_env_advance(r.sim, HOUR);
+		job = points_job(&r);
+		sim_env_fail(r.sim, SIM_FAULT_SYNC, 1, -EIO, false);
+		assert_int_not_equal(timeline_index_take(r.tl, job), 0);
+		sim_env_advance(r.sim, 10 * HOUR);
+		job = points_job(&r);
+		assert_int_equal(branches_lock(r.env, "/tl", &lock), 0);
+		assert_int_equal(timeline_index_take(r.tl, job), -EBUSY);
+		sim_env_crash(r.sim, seed);
+		r.env->ops->close(r.env, lock);
+		timeline_close(r.tl);
+		ret = timeline_open(r.env, "/tl", 0, "", &r.tl, why);
+		if (ret)
+			fail_msg("seed %d: %s", seed, why);
+		rig_fini(&r);
+	}
+}
+
 static void of_a_cut_that_stays_the_first_commit_stays(void **state)
 {
 	struct rig r;
@@ -386,6 +429,7 @@ int main(void)
 		cmocka_unit_test(what_is_pinned_stays),
 		cmocka_unit_test(the_parent_of_a_branch_stays),
 		cmocka_unit_test(what_is_pinned_late_stays),
+		cmocka_unit_test(a_file_that_may_be_named_is_not_made_anew),
 		cmocka_unit_test(of_a_cut_that_stays_the_first_commit_stays),
 		cmocka_unit_test(a_clock_that_jumps_ahead_ages_nothing_at_once),
 		cmocka_unit_test(a_clock_that_goes_back_ages_nothing),

@@ -797,7 +797,7 @@ int manifest_add_run(struct manifest *m, const struct manifest_run *run)
 
 uint64_t manifest_next_points(const struct manifest *m)
 {
-	return m->points.number + 1;
+	return (m->points_number > m->points.number ? m->points_number : m->points.number) + 1;
 }
 
 int manifest_add_points(struct manifest *m, const struct manifest_points *points)
@@ -811,6 +811,9 @@ int manifest_add_points(struct manifest *m, const struct manifest_points *points
 	if (points->number != manifest_next_points(m))
 		return -EINVAL;
 	ret = manifest_append(m, MANIFEST_POINTS, &raw, sizeof(raw));
+	/* It may be on disk: then the file of this name must stay what it is. */
+	if (ret)
+		m->points_number = points->number;
 	return ret ? ret : parse_points(m, &raw);
 }
 

@@ -48,6 +48,7 @@ struct manifest {
 	size_t nr_runs, max_runs;
 	uint64_t run_number;	/* highest so far */
 	struct manifest_points points;	/* the points file; number 0: none yet */
+	uint64_t points_number;	/* highest that failed to be added; 0: none */
 	struct manifest_pack *packs;	/* valid ones, by first_segment; they never overlap */
 	size_t nr_packs, max_packs;
 	uint64_t pack_number;	/* highest so far */
