@@ -232,6 +232,41 @@ static void the_parent_of_a_branch_stays(void **state)
 	rig_fini(&r);
 }
 
+static const struct env_ops *sim_ops;
+
+static int no_file_left(struct env *env, const char *path,
+			void (*name)(void *arg, const char *name), void *arg)
+{
+	return strstr(path, "branches/") ? -EMFILE : sim_ops->list(env, path, name, arg);
+}
+
+/* One that cannot be looked at now is not one that is not there. */
+static void a_branch_that_cannot_be_looked_at_keeps_all(void **state)
+{
+	struct index_job *job;
+	struct env_ops ops;
+	struct rig r;
+
+	rig_init(&r);
+	set(&r, "all:1m", 0);
+	commits(&r, 100, S);
+	assert_int_equal(branch_create(r.env, "/tl", "b", r.tl, seq_pack(1, 11), why), 0);
+	sim_env_advance(r.sim, HOUR);
+	sim_ops = r.env->ops;
+	ops = *sim_ops;
+	ops.list = no_file_left;
+	r.env->ops = &ops;
+	for (int i = 0; i < 100 && (job = timeline_index_plan(r.tl)); i++) {
+		index_job_run(job, r.env, NULL);
+		timeline_index_take(r.tl, job);
+	}
+	r.env->ops = sim_ops;
+	assert_true(exists(&r, 11) && exists(&r, 12));
+	index_all(&r);
+	assert_true(exists(&r, 11) && !exists(&r, 12));
+	rig_fini(&r);
+}
+
 /* While the job that drops it is under way; then nothing is dropped. */
 static void what_is_pinned_late_stays(void **state)
 {
@@ -428,6 +463,7 @@ int main(void)
 		cmocka_unit_test(an_hour_later_it_is_applied_again),
 		cmocka_unit_test(what_is_pinned_stays),
 		cmocka_unit_test(the_parent_of_a_branch_stays),
+		cmocka_unit_test(a_branch_that_cannot_be_looked_at_keeps_all),
 		cmocka_unit_test(what_is_pinned_late_stays),
 		cmocka_unit_test(a_file_that_may_be_named_is_not_made_anew),
 		cmocka_unit_test(of_a_cut_that_stays_the_first_commit_stays),

@@ -402,9 +402,19 @@ int branch_list(struct env *env, const char *group_dir, struct branch_info **out
 	for (size_t i = 0; i < n.nr && !ret; i++) {
 		enum place place;
 
-		if (!name_valid(n.items[i]) || path_in(dir, all, n.items[i]) ||
-		    place_look(env, dir, &place) ||
-		    (place != PLACE_BRANCH && place != PLACE_DAMAGED))
+		if (!name_valid(n.items[i]))
+			continue;
+		ret = path_in(dir, all, n.items[i]);
+		if (!ret)
+			ret = place_look(env, dir, &place);
+		/* No directory. One that could not be looked at may be a branch. */
+		if (ret == -ENOENT || ret == -ENOTDIR) {
+			ret = 0;
+			continue;
+		}
+		if (ret)
+			break;
+		if (place != PLACE_BRANCH && place != PLACE_DAMAGED)
 			continue;
 		if (!array_reserve(&infos, &max, found + 1)) {
 			ret = -ENOMEM;
