@@ -455,6 +455,34 @@ static void a_shorter_policy_waits_for_the_window_to_pass(void **state)
 	rig_fini(&r);
 }
 
+/* The configuration is edited, and the daemon restarted: its clock is behind the newest points. */
+static void a_shorter_policy_after_a_restart_waits_as_well(void **state)
+{
+	struct rig r;
+
+	rig_init(&r);
+	set(&r, "all:48h", 72 * HOUR);
+	commits(&r, 100, S);
+	index_all(&r);
+	commits(&r, 40, 60 * S);
+	timeline_close(r.tl);
+	rig_open(&r);
+	set(&r, "1m:2m", 0);
+	for (int i = 0; i < 40; i++) {
+		sim_env_advance(r.sim, HOUR);
+		commits(&r, 3, S);
+		index_all(&r);
+	}
+	for (uint64_t ordinal = 1; ordinal <= 140; ordinal++)
+		assert_true(exists(&r, ordinal));
+	for (int i = 0; i < 80; i++) {
+		sim_env_advance(r.sim, HOUR);
+		index_all(&r);
+	}
+	assert_false(exists(&r, 1) || exists(&r, 120));
+	rig_fini(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -471,6 +499,7 @@ int main(void)
 		cmocka_unit_test(a_clock_that_goes_back_ages_nothing),
 		cmocka_unit_test(it_catches_up),
 		cmocka_unit_test(a_shorter_policy_waits_for_the_window_to_pass),
+		cmocka_unit_test(a_shorter_policy_after_a_restart_waits_as_well),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

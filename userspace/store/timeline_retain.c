@@ -49,6 +49,11 @@ int timeline_set_retention(struct timeline *tl, const struct retention_policy *p
 	if (tl->read_only)
 		return -EROFS;
 	if (last) {
+		/* What came under the one before counts so, whatever the clock had come to. */
+		if (next.since_ns <= tl->points.last_since_ns)
+			next.since_ns = tl->points.last_since_ns + 1;
+		if (next.since_ns < last->since_ns)
+			next.since_ns = last->since_ns;
 		retention_format(policy, now, sizeof(now));
 		retention_format(&last->policy, then, sizeof(then));
 		if (strcmp(now, then) == 0 && last->immutable_ns == immutable_ns)
