@@ -105,14 +105,14 @@ int points_file_read(struct env *env, const char *dir, const uint8_t timeline[16
 	if (ret)
 		return ret;
 	ret = env->ops->size(env, f, &bytes);
-	if (!ret && (bytes != named->file_bytes || !bytes || bytes % (2 * POINTS_BLOCK_BYTES))) {
+	if (!ret && (bytes != named->file_bytes || !bytes || bytes % (2 * POINTS_BLOCK_BYTES)))
+		ret = -EBADMSG;
+	if (ret) {
 		env->ops->close(env, f);
-		return -EBADMSG;
+		return ret;
 	}
-	if (!ret)
-		buf = aligned_alloc(POINTS_BLOCK_BYTES, bytes / 2);
-	if (!ret)
-		ret = buf ? copy_read(env, f, timeline, named, buf, 0, file) : -ENOMEM;
+	buf = aligned_alloc(POINTS_BLOCK_BYTES, bytes / 2);
+	ret = buf ? copy_read(env, f, timeline, named, buf, 0, file) : -ENOMEM;
 	if (ret == -EBADMSG || ret == -EIO) {
 		ret = copy_read(env, f, timeline, named, buf, 1, file);
 		if (nr_bad)

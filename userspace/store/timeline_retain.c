@@ -66,10 +66,11 @@ const struct retention_policy *timeline_retention(const struct timeline *tl,
 						  uint64_t *immutable_ns)
 {
 	const struct manifest *m = &tl->manifest;
-	const struct manifest_retention *last = &m->policies[m->nr_policies - 1];
+	const struct manifest_retention *last;
 
 	if (!m->nr_policies)
 		return NULL;
+	last = &m->policies[m->nr_policies - 1];
 	*immutable_ns = last->immutable_ns;
 	return &last->policy;
 }
