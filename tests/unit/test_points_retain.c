@@ -429,6 +429,46 @@ static void it_catches_up(void **state)
 	rig_fini(&r);
 }
 
+/* Nothing is finished yet, so no points file says where the clock of retention stood. */
+static void a_jump_before_the_first_file_ages_nothing(void **state)
+{
+	struct rig r;
+
+	rig_init(&r);
+	set(&r, "all:24h", 7 * DAY);
+	commits(&r, 3, S);
+	sim_env_set_realtime(r.sim, T0 + 3650 * DAY);
+	commits(&r, 1, S);
+	set(&r, "all:25h", 7 * DAY);
+	assert_int_equal(r.tl->settled.last_ordinal, 0);
+	timeline_close(r.tl);
+	rig_open(&r);
+	commits(&r, 30, S);
+	index_all(&r);
+	assert_int_not_equal(r.tl->settled.last_ordinal, 0);
+	assert_int_equal(r.tl->points.nr_commits, 34);
+	rig_fini(&r);
+}
+
+static void the_clock_goes_on_while_a_file_is_made(void **state)
+{
+	struct index_job *job;
+	uint64_t before_ns;
+	struct rig r;
+
+	rig_init(&r);
+	set(&r, "all:24h", 0);
+	commits(&r, 100, S);
+	index_all(&r);
+	sim_env_advance(r.sim, 5 * HOUR);
+	job = points_job(&r);
+	sim_env_advance(r.sim, 100 * S);
+	before_ns = timeline_age_now(r.tl);
+	assert_int_equal(timeline_index_take(r.tl, job), 0);
+	assert_int_equal(timeline_age_now(r.tl), before_ns);
+	rig_fini(&r);
+}
+
 /* -- the immutable window -- */
 
 static void a_shorter_policy_waits_for_the_window_to_pass(void **state)
@@ -498,6 +538,8 @@ int main(void)
 		cmocka_unit_test(a_clock_that_jumps_ahead_ages_nothing_at_once),
 		cmocka_unit_test(a_clock_that_goes_back_ages_nothing),
 		cmocka_unit_test(it_catches_up),
+		cmocka_unit_test(a_jump_before_the_first_file_ages_nothing),
+		cmocka_unit_test(the_clock_goes_on_while_a_file_is_made),
 		cmocka_unit_test(a_shorter_policy_waits_for_the_window_to_pass),
 		cmocka_unit_test(a_shorter_policy_after_a_restart_waits_as_well),
 	};

@@ -359,8 +359,11 @@ void timeline_volumes_renew(struct timeline *tl)
 void timeline_points_settled(struct timeline *tl, const struct points *stored,
 			     uint64_t last_segment)
 {
+	uint64_t now_ns = timeline_age_now(tl);
+
 	points_adopt(&tl->points, stored);
-	timeline_age_set(tl, tl->points.aged_ns);
+	/* It went on while the file was made. */
+	timeline_age_set(tl, tl->points.aged_ns > now_ns ? tl->points.aged_ns : now_ns);
 	tl->settled = (struct points_settled){ stored->last_ordinal, stored->last_cut_seq,
 					       last_segment };
 }

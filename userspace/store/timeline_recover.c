@@ -379,6 +379,18 @@ static int recover_segments(struct timeline *tl, const struct numbers *n)
 	return ret;
 }
 
+/*
+ * Where the clock of retention begins when no points file says where it stood. Commits have
+ * stamps of a clock that may have jumped; the first policy was set by the clock of retention.
+ */
+static uint64_t age_begin(const struct timeline *tl)
+{
+	const struct manifest *m = &tl->manifest;
+	uint64_t ns = m->nr_policies ? m->policies[0].since_ns : tl->points.last_since_ns;
+
+	return ns > m->identity.created_ns ? ns : m->identity.created_ns;
+}
+
 int timeline_recover(struct timeline *tl, char *why)
 {
 	struct numbers n = { 0 };
@@ -393,10 +405,8 @@ int timeline_recover(struct timeline *tl, char *why)
 
 		ret = ret ? ret : points ? points : runs;
 	}
-	/* The clock of retention runs on, or begins with the newest that came. */
 	if (!tl->points.aged_ns)
-		timeline_age_set(tl, tl->points.last_since_ns > tl->manifest.identity.created_ns ?
-				     tl->points.last_since_ns : tl->manifest.identity.created_ns);
+		timeline_age_set(tl, age_begin(tl));
 	if (tl->damaged)
 		memcpy(why, tl->damage, sizeof(tl->damage));
 	return ret == -EUCLEAN && tl->read_only ? 0 : ret;
