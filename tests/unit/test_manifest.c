@@ -35,6 +35,30 @@ static void fill(struct manifest *m, struct env *env)
 	assert_int_equal(manifest_resize_volume(m, 0, 4096), 0);
 }
 
+/* A lease that is renewed for months costs no more than one that is not. */
+static void of_a_pin_only_what_holds_now_is_kept(void **state)
+{
+	struct sim_env *sim = new_disk();
+	struct env *env = sim_env_env(sim);
+	struct timeline_pin pin = { .id = 1, .cut_seq = 3, .kind = TIMELINE_PIN_MOUNT };
+	struct manifest m;
+
+	fill(&m, env);
+	for (pin.until_ns = 1; pin.until_ns < 2000; pin.until_ns++)
+		assert_int_equal(manifest_add_pin(&m, &pin, false), 0);
+	assert_in_range(m.image_bytes, 1, 200 * sizeof(struct manifest_pin));
+	assert_int_equal(manifest_add_pin(&m, &pin, true), 0);
+	/* Its end outlives it, as the id is not used again. */
+	for (uint32_t i = 0; i < 500; i++)
+		assert_int_equal(manifest_add_grant(&m, m.incarnation + 1, instance), 0);
+	manifest_close(&m);
+	assert_int_equal(manifest_open(&m, env, "/m", true, why), 0);
+	assert_int_equal(m.nr_pins, 0);
+	assert_int_equal(m.pin_id, 1);
+	manifest_close(&m);
+	sim_env_destroy(sim);
+}
+
 static void what_was_added_is_read_again(void **state)
 {
 	struct sim_env *sim = new_disk();
@@ -393,6 +417,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(pins_end_and_are_not_mixed_up),
+		cmocka_unit_test(of_a_pin_only_what_holds_now_is_kept),
 		cmocka_unit_test(what_was_added_is_read_again),
 		cmocka_unit_test(any_cut_keeps_what_was_whole_and_any_bit_is_seen),
 		cmocka_unit_test(a_torn_tail_is_cut_off_for_good),

@@ -305,18 +305,16 @@ static bool pack_is_current(const struct manifest *m, const void *payload)
 	return false;
 }
 
-/* The newest id stays in any case: it is not used again. */
+/* Of one that is over only the newest's end stays: its id is not used again. */
 static bool pin_is_current(const struct manifest *m, const void *payload)
 {
 	const struct manifest_pin *raw = payload;
 	uint64_t id = le64toh(raw->id);
 
-	if (id == m->pin_id)
-		return true;
 	for (size_t i = 0; i < m->nr_pins; i++)
 		if (m->pins[i].id == id)
 			return m->pins[i].until_ns == le64toh(raw->until_ns);
-	return false;
+	return id == m->pin_id && le16toh(raw->flags) & MANIFEST_PIN_RELEASED;
 }
 
 /* What there can be. A type without a size is not known. */
