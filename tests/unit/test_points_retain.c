@@ -334,6 +334,34 @@ static void a_file_that_may_be_named_is_not_made_anew(void **state)
 	}
 }
 
+/* One that cannot be named is tried again after all else, as one that cannot be made. */
+static void what_cannot_be_named_lets_the_others_go_first(void **state)
+{
+	unsigned int nr_points = 0, nr_packing = 0;
+	struct index_job *job;
+	struct env_file *lock;
+	struct rig r;
+
+	rig_init(&r);
+	set(&r, "all:1m", 0);
+	commits(&r, 200, S);
+	index_all(&r);
+	commits(&r, 200, S);
+	timeline_set_packing(r.tl, true);
+	sim_env_advance(r.sim, HOUR);
+	assert_int_equal(branches_lock(r.env, "/tl", &lock), 0);
+	while (nr_points < 2 && (job = timeline_index_plan(r.tl))) {
+		nr_points += !strncmp(index_job_text(job), "points", 6);
+		nr_packing += !strncmp(index_job_text(job), "packing", 7);
+		index_job_run(job, r.env, NULL);
+		timeline_index_take(r.tl, job);
+	}
+	r.env->ops->close(r.env, lock);
+	assert_int_equal(nr_points, 2);
+	assert_int_not_equal(nr_packing, 0);
+	rig_fini(&r);
+}
+
 static void of_a_cut_that_stays_the_first_commit_stays(void **state)
 {
 	struct rig r;
@@ -534,6 +562,7 @@ int main(void)
 		cmocka_unit_test(a_branch_that_cannot_be_looked_at_keeps_all),
 		cmocka_unit_test(what_is_pinned_late_stays),
 		cmocka_unit_test(a_file_that_may_be_named_is_not_made_anew),
+		cmocka_unit_test(what_cannot_be_named_lets_the_others_go_first),
 		cmocka_unit_test(of_a_cut_that_stays_the_first_commit_stays),
 		cmocka_unit_test(a_clock_that_jumps_ahead_ages_nothing_at_once),
 		cmocka_unit_test(a_clock_that_goes_back_ages_nothing),

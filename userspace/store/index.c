@@ -505,7 +505,6 @@ int timeline_index_take(struct timeline *tl, struct index_job *job)
 	int ret = job->done ? job->error : -ECANCELED;
 
 	tl->indexing = false;
-	tl->job_failed[job->kind] = ret;
 	if (job->bad)
 		timeline_run_bad(tl, job->bad);
 	/* Unless some do not exist any more all can be read again from the segments. */
@@ -521,6 +520,7 @@ int timeline_index_take(struct timeline *tl, struct index_job *job)
 		ret = job->kind == INDEX_POINTS ? points_take(tl, &job->points) :
 						  run_name(tl, &job->run);
 	}
+	tl->job_failed[job->kind] = ret;
 	job_free(job);
 	return ret;
 }

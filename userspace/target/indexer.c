@@ -136,7 +136,20 @@ static struct index_job *job_take(struct indexer *ix)
 	return job;
 }
 
-/* Name what was made. A failure is told when it begins. */
+/* Told when it begins. Where something only was in the way there is nothing to look after. */
+static void failure_tell(const struct group *g, const char *what, int error)
+{
+	const int retry_s = RETRY_NS / 1000000000u;
+
+	if (error == -EAGAIN || error == -EBUSY)
+		log_info("group %s: index, %s: put off, as a branch or a hold was made meanwhile; tried again in %d s",
+			 group_name(g), what, retry_s);
+	else
+		log_warning("group %s: index, %s: %s; nothing is lost, but points open more slowly; tried again every %d s; check the disk and its free space",
+			    group_name(g), what, strerror(-error), retry_s);
+}
+
+/* Name what was made. */
 static void take(struct indexer *ix)
 {
 	struct group *g = ix->group;
@@ -147,8 +160,7 @@ static void take(struct indexer *ix)
 	strcpy(what, index_job_text(job));
 	ret = timeline_index_take(group_timeline(g), job);
 	if (ret && !group_index_retry(g))
-		log_warning("group %s: index, %s: %s; nothing is lost, but points open more slowly; tried again every %d s; check the disk and its free space",
-			    group_name(g), what, strerror(-ret), (int)(RETRY_NS / 1000000000u));
+		failure_tell(g, what, ret);
 	group_set_index_retry(g, ret ? loop_now_ns() + RETRY_NS : 0);
 	ix->group = NULL;
 }
