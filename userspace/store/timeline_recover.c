@@ -244,8 +244,11 @@ static bool points_fit(const struct timeline *tl, const struct points *p)
 	       p->nr_volumes <= tl->manifest.nr_volumes;
 }
 
-/* The one that the manifest names; a writer removes it when it has named another. */
-static int points_read(struct timeline *tl, struct points_file *file, char *why)
+/*
+ * The one that the manifest names; a writer removes it when it has named another.
+ * @unread: out, the manifest could not be read again: there is nothing to go by
+ */
+static int points_read(struct timeline *tl, struct points_file *file, bool *unread, char *why)
 {
 	const struct manifest *m = &tl->manifest;
 	int ret = -ENOENT;
@@ -258,8 +261,11 @@ static int points_read(struct timeline *tl, struct points_file *file, char *why)
 		if (ret != -ENOENT || !tl->read_only)
 			break;
 		manifest_close(&tl->manifest);
-		if (manifest_open(&tl->manifest, tl->env, tl->dir, false, why))
-			return -EBADMSG;
+		ret = manifest_open(&tl->manifest, tl->env, tl->dir, false, why);
+		*unread = ret;
+		if (ret)
+			return ret;
+		ret = -ENOENT;
 		if (m->points.number == number)
 			break;
 	}
@@ -314,7 +320,9 @@ static int recover_points(struct timeline *tl, struct numbers *n, char *why)
 {
 	const struct manifest_points *named = &tl->manifest.points;
 	struct points_file file;
-	int ret = named->number ? points_read(tl, &file, why) : 0, listed = numbers_list(tl, n);
+	bool unread = false;
+	int ret = named->number ? points_read(tl, &file, &unread, why) : 0;
+	int listed = numbers_list(tl, n);
 	/* Of what was packed the commits are nowhere else. */
 	bool left_out = named->flags & MANIFEST_POINTS_LEFT_OUT || tl->manifest.nr_packs;
 
@@ -334,7 +342,7 @@ static int recover_points(struct timeline *tl, struct numbers *n, char *why)
 		return 0;
 	}
 	/* A disk that could not be read may be read the next time. */
-	if (ret != -ENOENT && ret != -EBADMSG && (ret != -EIO || left_out))
+	if (unread || (ret != -ENOENT && ret != -EBADMSG && (ret != -EIO || left_out)))
 		return ret;
 	tl->points_bad = true;
 	return left_out ? points_lost(tl) : 0;
