@@ -220,10 +220,16 @@ static void release_point(const struct mapping *m)
 		pin_drop(state_text(m, "store"), state_text(m, "group"), id);
 }
 
+/* For who takes it down from another directory. A location on a cluster is no path. */
+static const char *store_name(const char *store, char *real)
+{
+	return !home_valid(store) && realpath(store, real) ? real : store;
+}
+
 int mapping_create(const struct mapping_request *request, struct mapping *m, char *why)
 {
 	const struct point_named *named = request->named;
-	char text[MAPPING_TEXT_BYTES], late[MAPPING_TEXT_BYTES];
+	char text[MAPPING_TEXT_BYTES], late[MAPPING_TEXT_BYTES], store[PATH_MAX];
 	int ret;
 
 	memset(m, 0, sizeof(*m));
@@ -236,7 +242,8 @@ int mapping_create(const struct mapping_request *request, struct mapping *m, cha
 	m->state = json_pack("{s:i, s:s, s:s, s:o, s:o, s:s, s:s?, s:s?, s:s, s:s?, s:b, s:s?, s:b, s:b, s:[]}", "schema", 1,
 			     "name", m->name, "group", named->name.group,
 			     "seq", cli_json_seq(named->point->seq),
-			     "time", cli_json_time(named->point->time_ns), "store", request->store,
+			     "time", cli_json_time(named->point->time_ns), "store",
+			     store_name(request->store, store),
 			     "key_file", request->keys.file, "key_command", request->keys.command,
 			     "socket", m->socket, "mounted_at", request->mount_dir,
 			     "writable", request->writable, "branch", request->branch,
@@ -436,10 +443,31 @@ static int stop_each(const struct mapping *m, const char *suffix, bool cut,
 	return ret;
 }
 
+static int drop_in(struct home *home, const struct mapping *m, char *reason)
+{
+	const char *store = state_text(m, "store");
+	char dir[PATH_MAX];
+	int ret;
+
+	/* A disk that is not mounted has the branch all the same. */
+	if (!home_is_remote(home) && access(store, F_OK) < 0) {
+		ret = -errno;
+		snprintf(reason, HOME_TEXT_BYTES, "store %.300s: %s; its branch %.31s is dropped when it is unmapped with the store there",
+			 store, strerror(-ret), state_text(m, "branch"));
+		return ret;
+	}
+	snprintf(dir, sizeof(dir), "%.3000s/%.31s", home_groups(home), state_text(m, "group"));
+	ret = branch_drop(home_env(home), dir, state_text(m, "branch"), reason);
+	/* What cannot be removed now is at the next chance. */
+	if (ret == 0)
+		branch_sweep(home_env(home), dir);
+	return ret == -ENOENT ? 0 : ret;	/* gone already */
+}
+
 /* That of a temporary branch: nothing serves it any more. */
 static int drop_branch(const struct mapping *m, char *why)
 {
-	char dir[PATH_MAX], reason[HOME_TEXT_BYTES];
+	char reason[HOME_TEXT_BYTES];
 	struct home *home;
 	int ret;
 
@@ -447,16 +475,12 @@ static int drop_branch(const struct mapping *m, char *why)
 		return 0;
 	ret = home_open(state_text(m, "store"), NULL, &home, reason);
 	if (ret == 0) {
-		snprintf(dir, sizeof(dir), "%.3000s/%.31s", home_groups(home), state_text(m, "group"));
-		ret = branch_drop(home_env(home), dir, state_text(m, "branch"), reason);
-		/* What cannot be removed now is at the next chance. */
-		if (ret == 0)
-			branch_sweep(home_env(home), dir);
+		ret = drop_in(home, m, reason);
 		home_close(home);
 	}
-	if (ret < 0 && ret != -ENOENT)
+	if (ret < 0)
 		snprintf(why, MAPPING_TEXT_BYTES, "%.500s", reason);
-	return ret == -ENOENT ? 0 : ret;
+	return ret;
 }
 
 /* The lock goes last: until then nobody else touches the directory. */
