@@ -38,6 +38,17 @@ struct writer {
 	uint64_t offset_bytes;
 };
 
+/* With the one volume. */
+static void append(struct timeline *tl, struct test_batch *b)
+{
+	b->volumes[0] = (struct commit_volume){ .volume = 0, .size_bytes = VOLUME_BYTES };
+	b->nr_volumes = 1;
+	test_batch_end(b);
+	assert_int_equal(test_batch_append(b, tl), 0);
+	test_batch_free(b);
+	timeline_flush(tl);
+}
+
 static void fill_store(struct rig *r, const char *group)
 {
 	char why[TIMELINE_TEXT_BYTES];
@@ -56,12 +67,7 @@ static void fill_store(struct rig *r, const char *group)
 		test_batch_extent(&b, 0, i * 100 * 512, 65536, EXTENT_DATA, i, 0, 0);
 		test_fill(r->disk + i * 100 * 512, 65536, i);
 	}
-	b.volumes[0] = (struct commit_volume){ .volume = 0, .size_bytes = VOLUME_BYTES };
-	b.nr_volumes = 1;
-	test_batch_end(&b);
-	assert_int_equal(test_batch_append(&b, tl), 0);
-	test_batch_free(&b);
-	timeline_flush(tl);
+	append(tl, &b);
 	while (env_posix_pump(env))
 		;
 	timeline_close(tl);
@@ -93,14 +99,19 @@ static int teardown(void **state)
 	return system(command);
 }
 
-static void open_server(struct rig *r)
+static void open_branch_server(struct rig *r, const char *name)
 {
 	char why[POINT_TEXT_BYTES];
 
-	assert_int_equal(branch_server_open(r->store, "erp", "test", "latest", NULL, false, 2,
+	assert_int_equal(branch_server_open(r->store, "erp", name, "latest", NULL, false, 2,
 					    &r->server, why), 0);
 	assert_int_equal(branch_server_volumes(r->server, &r->volume), 1);
 	assert_int_equal(branch_server_start(r->server), 0);
+}
+
+static void open_server(struct rig *r)
+{
+	open_branch_server(r, "test");
 }
 
 static unsigned int change(struct writer *w, uint64_t at, uint32_t bytes)
@@ -212,11 +223,71 @@ static void what_is_written_becomes_a_point_by_itself(void **state)
 	env_posix_destroy(env);
 }
 
+/* A newer point, with sectors that the source could not read back. */
+static void spoil_group(struct rig *r)
+{
+	char path[96], why[TIMELINE_TEXT_BYTES];
+	struct timeline *tl;
+	struct test_batch b;
+	struct env *env;
+
+	snprintf(path, sizeof(path), "%s/groups/erp", r->store);
+	assert_int_equal(env_posix_create(NULL, &env), 0);
+	assert_int_equal(timeline_open(env, path, 0, NULL, &tl, why), 0);
+	test_batch_begin(&b, 2, seq_pack(1, 20));
+	b.flags = COMMIT_DEGRADED;
+	test_batch_extent(&b, 0, 0, 4096, EXTENT_UNREADABLE, 0, seq_pack(1, 15), 1);
+	b.holds[0] = (struct commit_hold){ 1, seq_pack(1, 15), seq_pack(1, 20) };
+	b.nr_holds = 1;
+	append(tl, &b);
+	while (env_posix_pump(env))
+		;
+	timeline_close(tl);
+	env_posix_destroy(env);
+}
+
+static bool newest_degraded(struct rig *r, const char *group)
+{
+	struct point_list list;
+	char why[POINT_TEXT_BYTES];
+	bool degraded;
+
+	assert_int_equal(point_list_open(r->store, group, &list, why), 0);
+	assert_true(list.nr > 0);
+	degraded = list.points[list.nr - 1].degraded;
+	point_list_close(&list);
+	return degraded;
+}
+
+/* What is written beside the sectors does not make them readable. */
+static void points_are_degraded_if_the_parents_is(void **state)
+{
+	struct rig *r = *state;
+
+	open_server(r);
+	assert_int_equal(branch_server_write(r->server, r->volume, 65536, "x", 1), 0);
+	assert_int_equal(branch_server_close(r->server), 0);
+	assert_false(newest_degraded(r, "erp/test"));
+	spoil_group(r);
+	assert_true(newest_degraded(r, "erp"));
+	open_branch_server(r, "bad");
+	assert_int_equal(branch_server_write(r->server, r->volume, 65536, "x", 1), 0);
+	assert_int_equal(branch_server_close(r->server), 0);
+	assert_true(newest_degraded(r, "erp/bad"));
+	/* The other one began before that. */
+	open_server(r);
+	assert_int_equal(branch_server_write(r->server, r->volume, 65536, "y", 1), 0);
+	assert_int_equal(branch_server_close(r->server), 0);
+	assert_false(newest_degraded(r, "erp/test"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(many_threads_write_and_lose_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_is_written_becomes_a_point_by_itself, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(points_are_degraded_if_the_parents_is, setup,
 						teardown),
 	};
 

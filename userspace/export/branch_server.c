@@ -267,6 +267,8 @@ static int open_parent(struct branch_server *s, const char *store, const char *g
 	ret = export_open(store, text, keys, true, nr_readers, &s->parent, why);
 	if (ret == 0 && memcmp(export_timeline(s->parent), parent.timeline, 16) != 0)
 		ret = complain(why, -EUCLEAN, s, "it is of another history than the group's, which has the same name; it cannot be used here");
+	if (ret == 0 && branch_server_point(s)->degraded)
+		branch_degrade(s->branch);
 	return ret;
 }
 

@@ -25,6 +25,7 @@ struct branch {
 	struct env *env;
 	struct timeline *tl;
 	int error;		/* nothing is taken any more */
+	bool degraded;		/* what shows through has sectors that nobody could read */
 
 	struct extent_map open;
 	uint64_t open_bytes, open_writes;
@@ -108,6 +109,11 @@ void branch_close(struct branch *b)
 struct timeline *branch_timeline(struct branch *b)
 {
 	return b->tl;
+}
+
+void branch_degrade(struct branch *b)
+{
+	b->degraded = true;
 }
 
 /* -- writing -- */
@@ -315,6 +321,7 @@ static int append_record(struct branch *b)
 			.batch_bytes = b->batch_bytes, .nr_units = b->nr_units,
 			.units_crc = b->units_crc, .written_bytes = b->open_bytes,
 			.nr_records = b->open_writes,
+			.flags = b->degraded ? COMMIT_DEGRADED : 0,
 		},
 		.volumes = members,
 	};

@@ -41,6 +41,12 @@ void branch_close(struct branch *b);
 /** branch_timeline - for its state, volumes and index; borrowed */
 struct timeline *branch_timeline(struct branch *b);
 
+/**
+ * branch_degrade - the parent's point is degraded, and so is every commit from now on
+ * Also when all that could not be read there has been written over: nobody looks.
+ */
+void branch_degrade(struct branch *b);
+
 /* -- writing: multiples of 512, inside the volume -- */
 
 /**
