@@ -380,6 +380,39 @@ static void of_a_cut_that_stays_the_first_commit_stays(void **state)
 	rig_fini(&r);
 }
 
+/* The points file is gone, and then there is no file left to look for its successor. */
+static int gone_and_no_file_left(struct env *env, const char *path, unsigned int flags,
+				 struct env_file **file)
+{
+	static bool gone;
+
+	if (strstr(path, ".points")) {
+		gone = true;
+		return -ENOENT;
+	}
+	return gone && strstr(path, "/manifest") ? -EMFILE :
+						   sim_ops->open(env, path, flags, file);
+}
+
+static void a_reader_tells_why_it_could_not_look_again(void **state)
+{
+	struct timeline *reader;
+	struct env_ops ops;
+	struct rig r;
+
+	rig_init(&r);
+	commits(&r, 100, S);
+	index_all(&r);
+	sim_ops = r.env->ops;
+	ops = *sim_ops;
+	ops.open = gone_and_no_file_left;
+	r.env->ops = &ops;
+	assert_int_equal(timeline_open(r.env, "/tl", TIMELINE_READ_ONLY, NULL, &reader, why),
+			 -EMFILE);
+	r.env->ops = sim_ops;
+	rig_fini(&r);
+}
+
 /* -- the clock -- */
 
 static void a_clock_that_jumps_ahead_ages_nothing_at_once(void **state)
@@ -564,6 +597,7 @@ int main(void)
 		cmocka_unit_test(a_file_that_may_be_named_is_not_made_anew),
 		cmocka_unit_test(what_cannot_be_named_lets_the_others_go_first),
 		cmocka_unit_test(of_a_cut_that_stays_the_first_commit_stays),
+		cmocka_unit_test(a_reader_tells_why_it_could_not_look_again),
 		cmocka_unit_test(a_clock_that_jumps_ahead_ages_nothing_at_once),
 		cmocka_unit_test(a_clock_that_goes_back_ages_nothing),
 		cmocka_unit_test(it_catches_up),

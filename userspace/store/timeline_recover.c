@@ -326,6 +326,8 @@ static int recover_points(struct timeline *tl, struct numbers *n, char *why)
 	/* Of what was packed the commits are nowhere else. */
 	bool left_out = named->flags & MANIFEST_POINTS_LEFT_OUT || tl->manifest.nr_packs;
 
+	if (unread)
+		return ret;
 	if (!named->number)
 		return listed;
 	if (!ret && (listed || (!left_out && !numbers_dense(tl, n, file.last_segment)))) {
@@ -342,7 +344,7 @@ static int recover_points(struct timeline *tl, struct numbers *n, char *why)
 		return 0;
 	}
 	/* A disk that could not be read may be read the next time. */
-	if (unread || (ret != -ENOENT && ret != -EBADMSG && (ret != -EIO || left_out)))
+	if (ret != -ENOENT && ret != -EBADMSG && (ret != -EIO || left_out))
 		return ret;
 	tl->points_bad = true;
 	return left_out ? points_lost(tl) : 0;
