@@ -66,6 +66,25 @@ static void nothing_else_does(void **state)
 	}
 }
 
+static void files_are_known_by_device_and_inode(void **state)
+{
+	struct restore_parts p;
+
+	parts_make(&p);
+	assert_int_equal(restore_parts_parse(&p, HEAD, HEAD "file 2 7 1048603\ncomplete\n"), 0);
+	assert_true(restore_parts_is_file(&p, 2, 7, 1048603));
+	assert_false(restore_parts_is_file(&p, 2, 7, 1048604));
+	assert_false(restore_parts_is_file(&p, 2, 8, 1048603));
+	assert_false(restore_parts_is_file(&p, 0, 7, 1048603));
+	assert_true(p.complete);
+	restore_parts_fini(&p);
+	parts_make(&p);
+	assert_int_equal(restore_parts_parse(&p, HEAD, HEAD "file 0 7\ncomplet\ncomplete"), 0);
+	assert_false(restore_parts_is_file(&p, 0, 7, 0));
+	assert_false(p.complete);
+	restore_parts_fini(&p);
+}
+
 static void another_restore_is_none_of_ours(void **state)
 {
 	static const char *const texts[] = {
@@ -88,6 +107,7 @@ int main(void)
 		cmocka_unit_test(parts_cover_each_output_once),
 		cmocka_unit_test(whole_lines_count),
 		cmocka_unit_test(nothing_else_does),
+		cmocka_unit_test(files_are_known_by_device_and_inode),
 		cmocka_unit_test(another_restore_is_none_of_ours),
 	};
 

@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +28,8 @@
 #define HOLD_SECONDS	(7 * 86400)	/* longer than any restore takes */
 #define DEFAULT_JOBS	4
 #define MAX_PART_MIB	(1u << 20)
+#define CHUNK_BYTES	(1u << 20)
+#define COMPARE_BYTES	(64ull << 20)	/* of a device, before a restore to it goes on */
 
 /* Where one volume goes. */
 struct output {
@@ -120,9 +123,79 @@ static int choose_outputs(struct restore *r)
 	return CLI_DONE;
 }
 
+/* What it holds is not overwritten unasked. */
+static int check_signature(const struct restore *r, const struct output *o)
+{
+	char what[128];
+	int ret = blockdev_signature(&o->dev, what, sizeof(what));
+
+	if (ret < 0)
+		return cli_fail(CLI_FAILED, "device %s: cannot be read: %s; nothing was written", o->device,
+				strerror(-ret));
+	if (ret == 0 || r->dry_run)
+		return CLI_DONE;
+	if (!r->force)
+		return cli_fail(CLI_REFUSED, "device %s holds %s; nothing was written; --force overwrites it",
+				o->device, what);
+	fprintf(stderr, "blkship: OVERWRITES %s (%s)\n", o->device, what);
+	return CLI_DONE;
+}
+
+/* Whether a stretch of it holds what the point has there; 0, 1 or -errno. */
+static int differs(const struct restore *r, const struct output *o, uint64_t offset, size_t bytes,
+		   uint8_t *want, uint8_t *have)
+{
+	int ret = view_read(r->view, o->volume, offset, want, bytes);
+	ssize_t n;
+
+	if (ret)
+		return ret;
+	n = pread(o->fd, have, bytes, offset);
+	if (n < 0)
+		return -errno;
+	return (size_t)n < bytes || memcmp(want, have, bytes) != 0;
+}
+
+/*
+ * A name may mean another device than it did. What is said to be done has to be there; where
+ * nothing is, it is a device like any other.
+ */
+static int check_resumed(const struct restore *r, const struct output *o)
+{
+	uint8_t *buf = malloc(2 * CHUNK_BYTES);
+	uint64_t seen = 0;
+	bool any = false;
+	int ret = buf ? 0 : -ENOMEM;
+
+	for (size_t i = 0; i < r->parts.nr && !ret && seen < COMPARE_BYTES; i++) {
+		const struct restore_part *part = &r->parts.items[i];
+
+		if (&r->outputs[part->output] != o || !part->done)
+			continue;
+		any = true;
+		for (uint64_t at = part->start_bytes; at < part->end_bytes && !ret &&
+						      seen < COMPARE_BYTES;) {
+			uint64_t left = part->end_bytes - at;
+			size_t n = left < CHUNK_BYTES ? left : CHUNK_BYTES;
+
+			ret = differs(r, o, at, n, buf, buf + CHUNK_BYTES);
+			at += n;
+			seen += n;
+		}
+	}
+	free(buf);
+	if (ret == 1)
+		return cli_fail(CLI_REFUSED, "device %s does not hold what was restored to it: it is another one, or was written to; nothing was written; begin anew without --resume",
+				o->device);
+	if (ret && !r->force)
+		return cli_fail(CLI_FAILED, "device %s: what was restored to it cannot be compared: %s; nothing was written; begin anew without --resume",
+				o->device, strerror(-ret));
+	return any ? CLI_DONE : check_signature(r, o);
+}
+
 static int check_device(const struct restore *r, struct output *o)
 {
-	char why[BLOCKDEV_TEXT_BYTES], what[128];
+	char why[BLOCKDEV_TEXT_BYTES];
 	int ret = blockdev_open(o->device, true, &o->dev, why);
 
 	if (ret == -EBUSY)
@@ -135,22 +208,12 @@ static int check_device(const struct restore *r, struct output *o)
 		return cli_fail(CLI_REFUSED, "device %s: device too small: volume %s has %llu bytes, the device %llu; nothing was written",
 				o->device, o->name, (unsigned long long)o->size_bytes,
 				(unsigned long long)o->dev.size_bytes);
-	ret = blockdev_signature(&o->dev, what, sizeof(what));
-	if (ret < 0)
-		return cli_fail(CLI_FAILED, "device %s: cannot be read: %s; nothing was written", o->device,
-				strerror(-ret));
-	if (ret == 0 || r->dry_run || r->resume)
-		return CLI_DONE;	/* what it holds now is what was interrupted */
-	if (!r->force)
-		return cli_fail(CLI_REFUSED, "device %s holds %s; nothing was written; --force overwrites it",
-				o->device, what);
-	fprintf(stderr, "blkship: OVERWRITES %s (%s)\n", o->device, what);
-	return CLI_DONE;
+	return r->resume ? check_resumed(r, o) : check_signature(r, o);
 }
 
 static int check_file(const struct restore *r, const struct output *o)
 {
-	if (access(o->path, F_OK) < 0 || r->dry_run)
+	if (access(o->path, F_OK) < 0 || r->dry_run || r->parts.complete)
 		return CLI_DONE;
 	if (!r->force)
 		return cli_fail(CLI_REFUSED, "%s exists; nothing was written; --force overwrites it, or choose another --output",
@@ -201,15 +264,42 @@ static int write_failed(const struct output *o, int ret)
 			"check the disk and restore again");
 }
 
-/* One that is gone on with has what was written before. */
-static int file_begin(const struct restore *r, struct output *o)
+static bool any_done(const struct restore *r, size_t output)
 {
-	if (!r->resume)
-		unlink(o->part);
-	o->fd = open(o->part, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (o->fd < 0 || ftruncate(o->fd, o->size_bytes) < 0)
+	for (size_t i = 0; i < r->parts.nr; i++)
+		if (r->parts.items[i].output == output && r->parts.items[i].done)
+			return true;
+	return false;
+}
+
+/* One of which parts are done has to be the one they were written to. */
+static int file_again(struct restore *r, size_t output)
+{
+	struct output *o = &r->outputs[output];
+	struct stat st;
+
+	o->fd = open(o->part, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	if (o->fd >= 0 && fstat(o->fd, &st) == 0 && (uint64_t)st.st_size == o->size_bytes &&
+	    restore_parts_is_file(&r->parts, output, st.st_dev, st.st_ino))
+		return CLI_DONE;
+	return cli_fail(CLI_REFUSED, "%s is gone or another file than the one that was written; nothing was written; begin anew with --force and without --resume",
+			o->part);
+}
+
+static int file_begin(struct restore *r, size_t output)
+{
+	struct output *o = &r->outputs[output];
+	struct stat st;
+	int ret;
+
+	if (any_done(r, output))
+		return file_again(r, output);
+	unlink(o->part);
+	o->fd = open(o->part, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (o->fd < 0 || ftruncate(o->fd, o->size_bytes) < 0 || fstat(o->fd, &st) < 0)
 		return write_failed(o, -errno);
-	return CLI_DONE;
+	ret = restore_parts_file(&r->parts, output, st.st_dev, st.st_ino);
+	return ret ? write_failed(o, ret) : CLI_DONE;
 }
 
 static bool is_raw(const struct restore *r, const struct output *o)
@@ -259,13 +349,25 @@ static int write_qcow2(struct restore *r, struct output *o)
 	return ret == CLI_DONE ? qcow2_write(&request) : ret;
 }
 
-/* All or nothing: the volumes of a group belong together. */
-static int name_files(const struct restore *r)
+/* It has its name already: who goes on was interrupted while they were given. */
+static bool is_named(const struct restore *r, size_t output)
 {
-	int ret = CLI_DONE;
+	struct stat st;
 
+	return r->resume && stat(r->outputs[output].path, &st) == 0 &&
+	       restore_parts_is_file(&r->parts, output, st.st_dev, st.st_ino);
+}
+
+/* All or nothing: the volumes of a group belong together. */
+static int name_files(struct restore *r)
+{
+	int ret = restore_parts_complete(&r->parts);
+
+	if (ret)
+		return cli_fail(CLI_FAILED, "%s: %s; make room there and restore again with --resume",
+				r->parts.path, strerror(-ret));
 	for (size_t i = 0; ret == CLI_DONE && i < r->nr_outputs; i++)
-		if (!r->outputs[i].device)
+		if (!r->outputs[i].device && !is_named(r, i))
 			ret = file_end(r, &r->outputs[i]);
 	return ret;
 }
@@ -293,12 +395,14 @@ static bool state_path(const struct restore *r, char *path, size_t bytes)
 static char *state_head(const struct restore *r)
 {
 	const uint8_t *id = timeline_id(r->named.list.tl);
-	char *text = NULL, seq[40];
+	char *text = NULL, seq[40], dir[PATH_MAX] = "";
 	size_t bytes;
 	FILE *f = open_memstream(&text, &bytes);
 
 	if (!f)
 		return NULL;
+	if (r->dir && !realpath(r->dir, dir))
+		dir[0] = 0;
 	cli_seq(r->named.point->seq, seq, sizeof(seq));
 	fprintf(f, "blkship restore 1\ngroup %s\ntimeline ", r->named.name.group);
 	for (int i = 0; i < 16; i++)
@@ -306,8 +410,7 @@ static char *state_head(const struct restore *r)
 	fprintf(f, "\nseq %s\npart-bytes %llu\n", seq, (unsigned long long)r->parts.part_bytes);
 	for (size_t i = 0; i < r->nr_outputs; i++)
 		fprintf(f, "output %llu %s %s\n", (unsigned long long)r->outputs[i].size_bytes,
-			r->outputs[i].name,
-			r->outputs[i].device ? r->outputs[i].device : r->outputs[i].part);
+			r->outputs[i].name, r->outputs[i].device ? r->outputs[i].device : dir);
 	fputs(".\n", f);
 	if (fclose(f)) {
 		free(text);
@@ -366,7 +469,7 @@ static int write_raw(struct restore *r, bool *again)
 		struct output *o = &r->outputs[i];
 
 		if (!o->device && is_raw(r, o))
-			ret = file_begin(r, o);
+			ret = file_begin(r, i);
 		outputs[i] = (struct restore_output){
 			.volume = o->volume, .name = o->name, .size_bytes = o->size_bytes,
 			.where = o->device ? o->device : o->part, .fd = o->fd, .device = o->device,
@@ -384,31 +487,45 @@ static int write_raw(struct restore *r, bool *again)
 	return ret;
 }
 
+static int cut_parts(struct restore *r)
+{
+	for (size_t i = 0; i < r->nr_outputs; i++)
+		if (is_raw(r, &r->outputs[i]) &&
+		    restore_parts_cut(&r->parts, i, r->outputs[i].size_bytes))
+			return cli_fail(CLI_FAILED, "out of memory; nothing was written");
+	return CLI_DONE;
+}
+
+static int write_volumes(struct restore *r, bool *again)
+{
+	int ret = r->parts.complete ? CLI_DONE : write_raw(r, again);
+
+	for (size_t i = 0; ret == CLI_DONE && i < r->nr_outputs; i++)
+		if (!is_raw(r, &r->outputs[i]))
+			ret = write_qcow2(r, &r->outputs[i]);
+	if (ret != CLI_DONE)
+		return ret;
+	*again = true;
+	return name_files(r);
+}
+
 static int write_outputs(struct restore *r)
 {
 	bool again = false;
-	int ret = CLI_DONE;
+	int ret;
 
 	if (r->dir && mkdir(r->dir, 0700) < 0 && errno != EEXIST)
 		return cli_fail(CLI_FAILED, "directory %s: %s; nothing was written", r->dir,
 				strerror(errno));
-	for (size_t i = 0; ret == CLI_DONE && i < r->nr_outputs; i++)
-		if (is_raw(r, &r->outputs[i]) &&
-		    restore_parts_cut(&r->parts, i, r->outputs[i].size_bytes))
-			ret = cli_fail(CLI_FAILED, "out of memory; nothing was written");
-	if (ret == CLI_DONE)
-		ret = state_begin(r);
+	ret = r->resume ? CLI_DONE : state_begin(r);
 	if (ret != CLI_DONE)
 		return ret;
 	progress_begin(&r->progress, r->total_bytes);
-	ret = write_raw(r, &again);
-	for (size_t i = 0; ret == CLI_DONE && i < r->nr_outputs; i++)
-		if (!is_raw(r, &r->outputs[i]))
-			ret = write_qcow2(r, &r->outputs[i]);
+	ret = write_volumes(r, &again);
 	progress_end(&r->progress);
-	if (ret == CLI_DONE)
-		ret = name_files(r);
-	if (ret != CLI_DONE && again && r->parts.path && restore_parts_any(&r->parts)) {
+	/* Who went on keeps what he had, whatever it was that failed. */
+	if (ret != CLI_DONE && r->parts.path && restore_parts_any(&r->parts) &&
+	    (again || r->resume)) {
 		fprintf(stderr, "blkship: what was done is kept; the same command with --resume goes on; without it, remove %s and the .part files\n",
 			r->parts.path);
 		return ret;
@@ -544,6 +661,10 @@ static int restore_run(struct restore *r)
 		return cli_fail(CLI_FAILED, "group %s: %s; nothing was written; try another point", r->named.name.group,
 				*why ? why : strerror(-ret));
 	ret = choose_outputs(r);
+	if (ret == CLI_DONE)
+		ret = cut_parts(r);
+	if (ret == CLI_DONE && r->resume)
+		ret = state_begin(r);
 	if (ret == CLI_DONE)
 		ret = check_outputs(r);
 	if (ret == CLI_DONE && r->dry_run)

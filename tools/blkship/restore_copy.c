@@ -27,6 +27,12 @@ struct work {
 	size_t next;		/* no part before it is to be done */
 	int result;		/* enum cli_exit; the first that is not CLI_DONE */
 	bool again;		/* and that was writing */
+	/*
+	 * The kernel tells an error of writing back once, to whoever syncs next, whosever
+	 * data it were. So they sync one by one, and after a failure no part is done.
+	 */
+	pthread_mutex_t sync_lock;
+	bool sync_failed;
 };
 
 /* -- a part -- */
@@ -37,6 +43,7 @@ struct part_copy {
 	struct restore_part *part;
 	uint64_t untold_bytes;	/* done, and not in the progress yet */
 	int write_error;
+	int note_error;		/* of the file that says what is done */
 };
 
 static int write_all(int fd, const uint8_t *buf, size_t bytes, uint64_t offset)
@@ -115,6 +122,8 @@ static int copy_zeroes(struct part_copy *c, struct view *view, uint64_t *offset)
 			return ret;
 		if (e.length_bytes > part->end_bytes - *offset)
 			e.length_bytes = part->end_bytes - *offset;
+		if (e.kind == EXTENT_UNREADABLE && !c->work->copy->force)
+			return -EIO;
 		if (e.kind != EXTENT_DATA) {
 			c->write_error = write_zeroes(c->output, *offset, e.length_bytes);
 			if (c->write_error)
@@ -150,9 +159,34 @@ static void fail(struct work *w, const struct part_copy *c, uint64_t offset, int
 	if (w->result != CLI_DONE || ret == -ECANCELED)
 		return;
 	progress_end(w->copy->progress);
-	w->again = c->write_error;
+	w->again = c->write_error || c->note_error;
+	if (c->note_error) {
+		w->result = cli_fail(CLI_FAILED, "%s: %s; make room there and restore again with --resume",
+				     w->copy->parts->path, strerror(-ret));
+		return;
+	}
 	w->result = c->write_error ? write_failed(c->output, c->write_error) :
 				     read_failed(c->output, offset, ret);
+}
+
+/* On the disk, and noted there. */
+static int part_end(struct work *w, struct part_copy *c)
+{
+	int ret = 0;
+
+	pthread_mutex_lock(&w->sync_lock);
+	if (w->sync_failed) {
+		ret = -ECANCELED;
+	} else if (fsync(c->output->fd) < 0) {
+		ret = c->write_error = -errno;
+		w->sync_failed = true;
+	}
+	if (!ret) {
+		ret = restore_parts_done(w->copy->parts, c->part);
+		c->note_error = ret;
+	}
+	pthread_mutex_unlock(&w->sync_lock);
+	return ret;
 }
 
 static void part_do(struct work *w, struct restore_part *part, struct view *view)
@@ -167,18 +201,12 @@ static void part_do(struct work *w, struct restore_part *part, struct view *view
 	if (!ret)
 		ret = view_copy_range(view, o->volume, part->start_bytes, part->end_bytes,
 				      copy_data, &c, &offset);
-	if (!ret && fsync(o->fd) < 0)
-		ret = c.write_error = -errno;
+	if (!ret)
+		ret = part_end(w, &c);
 	pthread_mutex_lock(&w->lock);
 	progress_add(w->copy->progress, c.untold_bytes);
-	if (!ret) {
-		ret = restore_parts_done(w->copy->parts, part);
-		if (ret && w->result == CLI_DONE)
-			w->result = cli_fail(CLI_FAILED, "%s: %s; make room there and restore again with --resume",
-					     w->copy->parts->path, strerror(-ret));
-	} else {
+	if (ret)
 		fail(w, &c, offset, ret);
-	}
 	pthread_mutex_unlock(&w->lock);
 }
 
@@ -240,12 +268,14 @@ int restore_copy_run(const struct restore_copy *c, bool *again)
 	size_t nr = nr_to_do(c->parts), nr_threads = 0;
 
 	pthread_mutex_init(&w.lock, NULL);
+	pthread_mutex_init(&w.sync_lock, NULL);
 	for (; nr_threads + 1 < c->nr_jobs && nr_threads + 1 < nr; nr_threads++)
 		if (pthread_create(&threads[nr_threads], NULL, helper, &w))
 			break;
 	parts_do(&w, c->view);
 	while (nr_threads)
 		pthread_join(threads[--nr_threads], NULL);
+	pthread_mutex_destroy(&w.sync_lock);
 	pthread_mutex_destroy(&w.lock);
 	*again = w.again;
 	return w.result;

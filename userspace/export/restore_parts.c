@@ -23,6 +23,7 @@ void restore_parts_fini(struct restore_parts *p)
 	if (p->fd >= 0)
 		close(p->fd);
 	free(p->items);
+	free(p->files);
 	free(p->path);
 	free(p->head);
 }
@@ -51,28 +52,59 @@ static struct restore_part *part_find(struct restore_parts *p, uint64_t output, 
 	return NULL;
 }
 
+/* The three numbers of a line that ends at @end. */
+static bool numbers(const char *text, const char *end, const char *word,
+		    unsigned long long out[3])
+{
+	size_t length = strlen(word);
+	int used = 0;
+
+	return (size_t)(end - text) > length && !strncmp(text, word, length) &&
+	       sscanf(text + length, " %llu %llu %llu%n", &out[0], &out[1], &out[2], &used) == 3 &&
+	       text + length + used == end;
+}
+
+static int take_file(struct restore_parts *p, size_t output, uint64_t device, uint64_t inode)
+{
+	/* As many as there are outputs, at most. */
+	if (output >= p->nr && output > 0)
+		return 0;
+	if (!array_reserve(&p->files, &p->max_files, output + 1))
+		return -ENOMEM;
+	while (p->nr_files <= output)
+		p->files[p->nr_files++] = (struct restore_file){ 0, 0 };
+	p->files[output] = (struct restore_file){ device, inode };
+	return 0;
+}
+
+static void take_part(struct restore_parts *p, const unsigned long long n[3])
+{
+	struct restore_part *part = part_find(p, n[0], n[1]);
+
+	if (!part || n[2] > part->end_bytes - part->start_bytes)
+		return;
+	part->taken = part->done = true;
+	part->data_bytes = n[2];
+}
+
 int restore_parts_parse(struct restore_parts *p, const char *head, const char *text)
 {
 	size_t head_bytes = strlen(head);
+	unsigned long long n[3];
 	const char *end;
+	int ret = 0;
 
 	if (strncmp(text, head, head_bytes) != 0)
 		return -ESTALE;
-	for (text += head_bytes; (end = strchr(text, '\n')); text = end + 1) {
-		unsigned long long output, number, data;
-		struct restore_part *part;
-		int used = 0;
-
-		if (sscanf(text, "done %llu %llu %llu%n", &output, &number, &data, &used) != 3 ||
-		    text + used != end)
-			continue;
-		part = part_find(p, output, number);
-		if (!part || data > part->end_bytes - part->start_bytes)
-			continue;
-		part->taken = part->done = true;
-		part->data_bytes = data;
+	for (text += head_bytes; !ret && (end = strchr(text, '\n')); text = end + 1) {
+		if (numbers(text, end, "done", n))
+			take_part(p, n);
+		else if (numbers(text, end, "file", n))
+			ret = take_file(p, n[0], n[1], n[2]);
+		else if (end - text == 8 && !strncmp(text, "complete", 8))
+			p->complete = true;
 	}
-	return 0;
+	return ret;
 }
 
 /* -- the file -- */
@@ -151,14 +183,41 @@ int restore_parts_resume(struct restore_parts *p, const char *path, const char *
 int restore_parts_done(struct restore_parts *p, struct restore_part *part)
 {
 	char line[80];
+	int ret = 0;
 
-	part->done = true;
-	if (p->fd < 0)
-		return 0;
-	snprintf(line, sizeof(line), "done %zu %llu %llu\n", part->output,
-		 (unsigned long long)(part->start_bytes / p->part_bytes),
-		 (unsigned long long)part->data_bytes);
+	if (p->fd >= 0) {
+		snprintf(line, sizeof(line), "done %zu %llu %llu\n", part->output,
+			 (unsigned long long)(part->start_bytes / p->part_bytes),
+			 (unsigned long long)part->data_bytes);
+		ret = append(p, line);
+	}
+	part->done = !ret;
+	return ret;
+}
+
+int restore_parts_file(struct restore_parts *p, size_t output, uint64_t device, uint64_t inode)
+{
+	char line[80];
+	int ret = take_file(p, output, device, inode);
+
+	if (ret || p->fd < 0)
+		return ret;
+	snprintf(line, sizeof(line), "file %zu %llu %llu\n", output, (unsigned long long)device,
+		 (unsigned long long)inode);
 	return append(p, line);
+}
+
+bool restore_parts_is_file(const struct restore_parts *p, size_t output, uint64_t device,
+			   uint64_t inode)
+{
+	return output < p->nr_files && p->files[output].device == device &&
+	       p->files[output].inode == inode;
+}
+
+int restore_parts_complete(struct restore_parts *p)
+{
+	p->complete = true;
+	return p->fd < 0 ? 0 : append(p, "complete\n");
 }
 
 void restore_parts_forget(struct restore_parts *p)

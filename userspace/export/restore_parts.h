@@ -13,9 +13,13 @@
  *	part-bytes 4294967296
  *	output 10737418240 data /srv/out/data.img.part
  *	.
+ *	file 0 64769 1048603
  *	done 0 2 131072
+ *	complete
  *
- * done has output, part, bytes of data in it. A line that is cut off counts for nothing.
+ * file has output, and the device and inode of the file it is written to: another one in its
+ * place has nothing of what is done. done has output, part, bytes of data in it. complete: all
+ * are done, and files get their names. A line that is cut off counts for nothing.
  */
 #ifndef BLKSHIP_RESTORE_PARTS_H
 #define BLKSHIP_RESTORE_PARTS_H
@@ -31,8 +35,15 @@ struct restore_part {
 	bool taken, done;
 };
 
+struct restore_file {
+	uint64_t device, inode;	/* 0: not known */
+};
+
 struct restore_parts {
 	uint64_t part_bytes;
+	struct restore_file *files;	/* by output */
+	size_t nr_files, max_files;
+	bool complete;
 	struct restore_part *items;	/* by output, by offset */
 	size_t nr, max;
 	char *path;		/* of the file; NULL: it cannot be gone on with */
@@ -61,6 +72,16 @@ int restore_parts_resume(struct restore_parts *p, const char *path, const char *
 
 /** restore_parts_done - the part's bytes are on the disk: note it there; 0 or -errno */
 int restore_parts_done(struct restore_parts *p, struct restore_part *part);
+
+/** restore_parts_file - note the file of an output; durable with the next part; 0 or -errno */
+int restore_parts_file(struct restore_parts *p, size_t output, uint64_t device, uint64_t inode);
+
+/** restore_parts_is_file - whether that is the file which was noted */
+bool restore_parts_is_file(const struct restore_parts *p, size_t output, uint64_t device,
+			   uint64_t inode);
+
+/** restore_parts_complete - note that all are done; 0 or -errno */
+int restore_parts_complete(struct restore_parts *p);
 
 /** restore_parts_forget - remove the file */
 void restore_parts_forget(struct restore_parts *p);
