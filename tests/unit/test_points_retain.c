@@ -262,8 +262,33 @@ static void a_branch_that_cannot_be_looked_at_keeps_all(void **state)
 	}
 	r.env->ops = sim_ops;
 	assert_true(exists(&r, 11) && exists(&r, 12));
+	sim_env_advance(r.sim, HOUR);
 	index_all(&r);
 	assert_true(exists(&r, 11) && !exists(&r, 12));
+	rig_fini(&r);
+}
+
+/* Opening must not become slower for it. */
+static void a_damaged_branch_keeps_all_and_stops_no_file(void **state)
+{
+	unsigned int nr_failed = 0;
+	struct index_job *job;
+	struct rig r;
+
+	rig_init(&r);
+	set(&r, "all:1m", 0);
+	commits(&r, 100, S);
+	assert_int_equal(branch_create(r.env, "/tl", "b", r.tl, seq_pack(1, 11), why), 0);
+	sim_env_flip(r.sim, "/tl/branches/b/manifest", 20, 3);
+	sim_env_advance(r.sim, HOUR);
+	while ((job = timeline_index_plan(r.tl))) {
+		assert_int_equal(index_job_run(job, r.env, NULL), 0);
+		nr_failed += timeline_index_take(r.tl, job) != 0;
+	}
+	assert_int_equal(nr_failed, 1);
+	assert_int_equal(r.tl->points.nr_commits, 100);
+	assert_int_equal(r.tl->manifest.points.last_segment,
+			 segment_writer_finished(&r.tl->writer));
 	rig_fini(&r);
 }
 
@@ -596,6 +621,7 @@ int main(void)
 		cmocka_unit_test(what_is_pinned_stays),
 		cmocka_unit_test(the_parent_of_a_branch_stays),
 		cmocka_unit_test(a_branch_that_cannot_be_looked_at_keeps_all),
+		cmocka_unit_test(a_damaged_branch_keeps_all_and_stops_no_file),
 		cmocka_unit_test(what_is_pinned_late_stays),
 		cmocka_unit_test(a_file_that_may_be_named_is_not_made_anew),
 		cmocka_unit_test(what_cannot_be_named_lets_the_others_go_first),

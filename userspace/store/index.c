@@ -345,13 +345,18 @@ struct index_job *timeline_index_plan(struct timeline *tl)
 static int points_make(struct index_job *job, struct env *env, const struct run_pace *pace)
 {
 	struct points_build *b = &job->points;
+	int ret;
 
 	b->env = env;
 	b->dir = job->dir;
 	memcpy(b->timeline, job->timeline, sizeof(b->timeline));
 	b->ends = job->ends;
 	b->pace = pace;
-	return points_build_run(b);
+	ret = points_build_run(b);
+	if (b->branches_error)
+		snprintf(job->text, sizeof(job->text),
+			 "points; a branch cannot be read, so none is dropped");
+	return ret;
 }
 
 static int segment_make(struct index_job *job, struct env *env, const struct run_pace *pace)
@@ -474,7 +479,7 @@ static int points_name(struct timeline *tl, const struct points_build *b)
 	struct env_file *lock = NULL;
 	int ret = 0;
 
-	if (b->named.flags & MANIFEST_POINTS_LEFT_OUT)
+	if (b->nr_left_out)
 		ret = all_pinned_stay(tl, &b->points, &lock);
 	if (ret) {
 		points_unlink(tl, b->number);
@@ -492,12 +497,16 @@ static int points_name(struct timeline *tl, const struct points_build *b)
 	return ret;
 }
 
+/* It counts also if what branches need was not known; retention is tried when it is due again. */
 static int points_take(struct timeline *tl, const struct points_build *b)
 {
+	int ret = 0;
+
 	if (!b->same)
-		return points_name(tl, b);
-	points_taken(tl, b);
-	return 0;
+		ret = points_name(tl, b);
+	else
+		points_taken(tl, b);
+	return ret ? ret : b->branches_error;
 }
 
 int timeline_index_take(struct timeline *tl, struct index_job *job)

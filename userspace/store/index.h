@@ -40,7 +40,8 @@ const char *index_job_text(const struct index_job *job);
 
 /**
  * timeline_index_take - name what the job made, remove what that replaces; free the job
- * Return: 0; what index_job_run() returned; -errno of the manifest.
+ * Return: 0; what index_job_run() returned; -errno of the manifest, or of a branch because of
+ * which a points file leaves nothing out.
  */
 int timeline_index_take(struct timeline *tl, struct index_job *job);
 

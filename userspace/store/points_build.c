@@ -100,15 +100,21 @@ static void points_settle(struct points_build *b, uint64_t from_ordinal, uint64_
 	p->aged_ns = b->now_ns;
 }
 
-/* Where branches begin is pinned by their being there: docs/BRANCH.md. */
-static int retain(struct points_build *b, size_t *nr_left_out)
+/*
+ * Where branches begin is pinned by their being there: docs/BRANCH.md. If that is not known
+ * nothing is left out, but the file is made.
+ */
+static int retain(struct points_build *b)
 {
 	struct points_retain r = b->retain;
 	uint64_t *pinned, *cuts = NULL;
 	size_t nr = 0;
 	int ret = branches_cuts(b->env, b->dir, &cuts, &nr);
 
-	*nr_left_out = 0;
+	if (ret && ret != -ENOMEM) {
+		b->branches_error = ret;
+		return 0;
+	}
 	if (ret)
 		return ret;
 	pinned = malloc((r.nr_pinned + nr + 1) * sizeof(*pinned));
@@ -122,7 +128,7 @@ static int retain(struct points_build *b, size_t *nr_left_out)
 		qsort(pinned, r.nr_pinned, sizeof(*pinned), cut_compare);
 	r.pinned = pinned;
 	if (!ret)
-		ret = points_retain(&b->points, &r, nr_left_out);
+		ret = points_retain(&b->points, &r, &b->nr_left_out);
 	free(pinned);
 	free(cuts);
 	return ret;
@@ -131,7 +137,6 @@ static int retain(struct points_build *b, size_t *nr_left_out)
 int points_build_run(struct points_build *b)
 {
 	struct points_file file = { .number = b->number, .last_segment = b->last_segment };
-	size_t nr_left_out = 0;
 	uint64_t from_ordinal, before_ns;
 	int ret = before_read(b);
 
@@ -148,8 +153,8 @@ int points_build_run(struct points_build *b)
 		return ret;
 	points_settle(b, from_ordinal, before_ns);
 	if (b->retain.retention.policy.nr_tiers)
-		ret = retain(b, &nr_left_out);
-	b->same = b->last_segment == b->before.last_segment && !nr_left_out;
+		ret = retain(b);
+	b->same = b->last_segment == b->before.last_segment && !b->nr_left_out;
 	if (ret || b->same)
 		return ret;
 	memcpy(file.timeline, b->timeline, sizeof(file.timeline));

@@ -31,6 +31,8 @@ struct points_build {
 	/* answered */
 	struct manifest_points named;	/* for the manifest */
 	struct points points;		/* what is in it; the caller's to points_fini() */
+	size_t nr_left_out;		/* that were in the one before, or came since */
+	int branches_error;		/* what branches need is not known: none was left out */
 	bool before_bad;		/* the file before is missing or does not check */
 	bool same;			/* nothing has changed: no file was made */
 };
