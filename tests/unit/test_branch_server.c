@@ -281,6 +281,26 @@ static void points_are_degraded_if_the_parents_is(void **state)
 	assert_false(newest_degraded(r, "erp/test"));
 }
 
+/* Of a group in clear, when its target is to encrypt from now on. */
+static void nothing_is_written_in_clear_for_want_of_a_key(void **state)
+{
+	struct rig *r = *state;
+	char path[96], why[POINT_TEXT_BYTES];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/targetd.conf", r->store);
+	f = fopen(path, "w");
+	assert_non_null(f);
+	fprintf(f, "[target]\nkey_file = %s/none\n", r->store);
+	fclose(f);
+	assert_int_equal(branch_server_open(r->store, "erp", "test", "latest", NULL, false, 2,
+					    &r->server, why), -ENOKEY);
+	assert_non_null(strstr(why, "it would be written in clear: key file"));
+	assert_int_equal(unlink(path), 0);
+	open_server(r);
+	assert_int_equal(branch_server_close(r->server), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -288,6 +308,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_is_written_becomes_a_point_by_itself, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(points_are_degraded_if_the_parents_is, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(nothing_is_written_in_clear_for_want_of_a_key, setup,
 						teardown),
 	};
 

@@ -272,11 +272,15 @@ static int open_parent(struct branch_server *s, const char *store, const char *g
 	return ret;
 }
 
-/* What was encrypted in the group is not to lie here in clear. */
+/*
+ * What was encrypted in the group is not to lie here in clear; nor, when its target is to encrypt
+ * from now on, what would be encrypted there.
+ */
 static int take_keys(struct branch_server *s, char *why)
 {
 	struct timeline *tl = branch_timeline(s->branch);
-	char id[KEY_ID_TEXT_BYTES], text[128 + KEY_ID_TEXT_BYTES], reason[TIMELINE_TEXT_BYTES];
+	char id[KEY_ID_TEXT_BYTES], text[128 + KEY_SOURCE_TEXT_BYTES], reason[TIMELINE_TEXT_BYTES];
+	const char *note = export_key_note(s->parent);
 	const uint8_t *missing = NULL;
 	int ret = 0;
 
@@ -285,8 +289,13 @@ static int take_keys(struct branch_server *s, char *why)
 	if (ret < 0)
 		return complain(why, ret, s, reason);
 	missing = timeline_missing_key(tl);
-	if (!missing)
+	if (!missing && (export_keys(s->parent) || !*note))
 		return 0;
+	if (!missing) {
+		snprintf(text, sizeof(text), "it would be written in clear: %s; name the file of its keys with key-file=",
+			 note);
+		return complain(why, -ENOKEY, s, text);
+	}
 	keyring_id_text(missing, id);
 	snprintf(text, sizeof(text), "it is encrypted, and key %s is not there; name its file with key-file=",
 		 id);

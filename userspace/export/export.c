@@ -141,6 +141,11 @@ const struct keyring *export_keys(const struct export *ex)
 	return ex->keys;
 }
 
+const char *export_key_note(const struct export *ex)
+{
+	return ex->key_note;
+}
+
 const uint8_t *export_timeline(const struct export *ex)
 {
 	return timeline_id(ex->readers[0]->list.tl);

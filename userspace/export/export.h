@@ -59,6 +59,9 @@ const struct point *export_point(const struct export *ex, const char **group);
 /** export_keys - what it is read with; borrowed, may be NULL */
 const struct keyring *export_keys(const struct export *ex);
 
+/** export_key_note - "", or why the keys that the store's targetd.conf names are not used */
+const char *export_key_note(const struct export *ex);
+
 /** export_timeline - id of the timeline, 16 bytes */
 const uint8_t *export_timeline(const struct export *ex);
 
