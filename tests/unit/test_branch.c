@@ -587,6 +587,46 @@ static void what_was_read_ahead_does_not_get_old(void **state)
 	end();
 }
 
+/* A run that cannot be opened is not tried again after every I/O. */
+static void runs_that_cannot_be_read_are_tried_later(void **state)
+{
+	static uint8_t buf[VOLUME_BYTES];
+	struct index_job *job = NULL;
+	uint64_t ordinal;
+
+	begin();
+	timeline_set_limits(branch_timeline(r.b), 16384, 4096);
+	for (uint16_t v = 0; v < VOLUMES; v++)
+		assert_int_equal(view_read(r.view, v, 0, r.now.bytes[v], VOLUME_BYTES), 0);
+	while (!job) {
+		for (size_t i = 0; i < sizeof(buf); i++)
+			buf[i] = below(256);
+		assert_int_equal(branch_write(r.b, 0, 0, buf, sizeof(buf)), 0);
+		assert_int_equal(branch_flush(r.b, &ordinal), 0);
+		do_io(true);
+		job = timeline_index_plan(branch_timeline(r.b));
+	}
+	memcpy(r.now.bytes[0], buf, sizeof(buf));
+	index_job_run(job, r.env, NULL);
+	assert_int_equal(timeline_index_take(branch_timeline(r.b), job), 0);
+	for (int i = 0; i < 2; i++) {
+		sim_env_fail(r.sim, SIM_FAULT_READ, 1, -EIO, true);
+		assert_int_equal(branch_settle(r.b), -EIO);
+		assert_int_equal(branch_settle(r.b), 0);
+		sim_env_fail(r.sim, SIM_FAULT_READ, 0, 0, false);
+		expect_content(&r.now);
+		sim_env_advance(r.sim, BRANCH_RETRY_NS);
+	}
+	assert_int_equal(branch_settle(r.b), 0);
+	/* Now it is open: there is nothing more to read. */
+	sim_env_fail(r.sim, SIM_FAULT_READ, 1, -EIO, true);
+	sim_env_advance(r.sim, BRANCH_RETRY_NS);
+	assert_int_equal(branch_settle(r.b), 0);
+	sim_env_fail(r.sim, SIM_FAULT_READ, 0, 0, false);
+	expect_content(&r.now);
+	end();
+}
+
 static int setup(void **state)
 {
 	r.sim = sim_env_create(1);
@@ -607,6 +647,7 @@ int main(void)
 		cmocka_unit_test(a_parent_is_not_written_to),
 		cmocka_unit_test(a_batch_is_closed_by_size_and_by_time),
 		cmocka_unit_test(what_was_read_ahead_does_not_get_old),
+		cmocka_unit_test(runs_that_cannot_be_read_are_tried_later),
 		cmocka_unit_test(every_life_begins_with_a_commit),
 		cmocka_unit_test(after_a_failure_reading_goes_on_and_opening_mends),
 	};

@@ -91,7 +91,7 @@ static void settle(struct branch_server *s)
 	int ret = branch_settle(s->branch);
 
 	if (ret)
-		log_warning("branch %s: its newest run cannot be opened: %s; reading goes on without it",
+		log_warning("branch %s: its newest run cannot be opened: %s; nothing is lost, it takes more memory until the next try in a minute",
 			    s->name, strerror(-ret));
 }
 

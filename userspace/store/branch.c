@@ -37,6 +37,7 @@ struct branch {
 
 	struct view *view;
 	uint64_t view_segment;	/* up to here the view has all */
+	uint64_t view_after_ns;	/* monotonic; one with more could not be opened before */
 	uint64_t view_durable;	/* ordinal that was durable when its window was read */
 
 	struct unit_builder builder;
@@ -423,11 +424,14 @@ int branch_settle(struct branch *b)
 
 	release(b);
 	runs_cover(b->tl, &segment, &ordinal);
-	if (segment <= b->view_segment)
+	/* It reads all runs anew: not after every I/O while one of them cannot be read. */
+	if (segment <= b->view_segment || b->env->ops->monotonic_ns(b->env) < b->view_after_ns)
 		return 0;
 	ret = view_open_until(b->tl, ordinal, &view, why);
-	if (ret)
+	if (ret) {
+		b->view_after_ns = b->env->ops->monotonic_ns(b->env) + BRANCH_RETRY_NS;
 		return ret;
+	}
 	view_close(b->view);
 	b->view = view;
 	b->view_segment = segment;

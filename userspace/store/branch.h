@@ -25,6 +25,7 @@ struct branch;
 #define BRANCH_CUT_BYTES	(16u << 20)	/* a batch is closed when it has so much, ... */
 #define BRANCH_CUT_WRITES	65536		/* ... so many writes, ... */
 #define BRANCH_CUT_NS		UINT64_C(1000000000) /* ... or when branch_due_ns() has come */
+#define BRANCH_RETRY_NS		UINT64_C(60000000000)
 #define BRANCH_MAX_WRITE_BYTES	(64u << 20)
 
 /**
@@ -83,7 +84,8 @@ uint64_t branch_unsynced_bytes(const struct branch *b);
 /**
  * branch_settle - after I/O has completed, or a job of the index was taken
  * Frees what is durable, and lets runs answer for the segments they cover.
- * Return: 0; -errno: runs are not used yet, nothing is lost.
+ * Return: 0; -errno: runs are not used yet, nothing is lost; they are tried again by the
+ * first call after BRANCH_RETRY_NS.
  */
 int branch_settle(struct branch *b);
 
