@@ -387,6 +387,61 @@ static void what_cannot_be_named_lets_the_others_go_first(void **state)
 	rig_fini(&r);
 }
 
+static void copy_damage(struct rig *r, unsigned int copy)
+{
+	uint64_t bytes;
+	char path[64];
+
+	points_path(path, sizeof(path), "/tl", r->tl->manifest.points.number, 0);
+	sim_env_content(r->sim, path, &bytes);
+	sim_env_flip(r->sim, path, copy * bytes / 2 + 20, 3);
+}
+
+static void of_two_copies_one_is_not_left_alone(void **state)
+{
+	struct points_file file;
+	unsigned int nr_bad;
+	struct rig r;
+
+	rig_init(&r);
+	set(&r, "all:1m", 0);
+	commits(&r, 200, S);
+	index_all(&r);
+	for (unsigned int copy = 0; copy < 2; copy++) {
+		copy_damage(&r, copy);
+		sim_env_advance(r.sim, HOUR);
+		index_all(&r);
+		assert_int_equal(points_file_read(r.env, "/tl", timeline_id(r.tl),
+						  &r.tl->manifest.points, &file, &nr_bad), 0);
+		assert_int_equal(nr_bad, 0);
+		points_fini(&file.points);
+	}
+	rig_fini(&r);
+}
+
+/* While the daemon still knows the points somebody can save them. */
+static void of_two_lost_copies_the_worker_hears(void **state)
+{
+	struct index_job *job;
+	struct rig r;
+
+	rig_init(&r);
+	set(&r, "all:1m", 0);
+	commits(&r, 200, S);
+	index_all(&r);
+	copy_damage(&r, 0);
+	copy_damage(&r, 1);
+	sim_env_advance(r.sim, HOUR);
+	job = timeline_index_plan(r.tl);
+	assert_non_null(job);
+	assert_null(index_job_lost(job));
+	assert_int_equal(index_job_run(job, r.env, NULL), -EBADMSG);
+	assert_string_equal(index_job_lost(job), "0000000000000001.points");
+	assert_int_equal(timeline_index_take(r.tl, job), -EBADMSG);
+	assert_true(exists(&r, 200));
+	rig_fini(&r);
+}
+
 static void of_a_cut_that_stays_the_first_commit_stays(void **state)
 {
 	struct rig r;
@@ -625,6 +680,8 @@ int main(void)
 		cmocka_unit_test(what_is_pinned_late_stays),
 		cmocka_unit_test(a_file_that_may_be_named_is_not_made_anew),
 		cmocka_unit_test(what_cannot_be_named_lets_the_others_go_first),
+		cmocka_unit_test(of_two_copies_one_is_not_left_alone),
+		cmocka_unit_test(of_two_lost_copies_the_worker_hears),
 		cmocka_unit_test(of_a_cut_that_stays_the_first_commit_stays),
 		cmocka_unit_test(a_reader_tells_why_it_could_not_look_again),
 		cmocka_unit_test(a_clock_that_jumps_ahead_ages_nothing_at_once),

@@ -37,7 +37,9 @@ struct index_job {
 	struct manifest_segment_end *ends;	/* its own; so the next two */
 	struct retention_past *past;
 	uint64_t *pinned;
+	bool alone;			/* of some commits only the points file knows */
 	char text[INDEX_TEXT_BYTES];
+	char lost[24];			/* that points file, if it is of no use */
 
 	bool done;
 	int error;
@@ -256,6 +258,7 @@ static int job_points(const struct timeline *tl, struct index_job *job)
 		.created_ns = m->identity.created_ns, .now_ns = timeline_age_now(tl),
 		.real_ns = tl->env->ops->realtime_ns(tl->env),
 	};
+	job->alone = m->points.flags & MANIFEST_POINTS_LEFT_OUT || m->nr_packs;
 	if (!tl->points_bad)
 		job->points.before = m->points;
 	job->ends = malloc((m->nr_ends + 1) * sizeof(*job->ends));
@@ -356,6 +359,9 @@ static int points_make(struct index_job *job, struct env *env, const struct run_
 	if (b->branches_error)
 		snprintf(job->text, sizeof(job->text),
 			 "points; a branch cannot be read, so none is dropped");
+	if (b->before_bad && job->alone)
+		snprintf(job->lost, sizeof(job->lost), "%016llx.points",
+			 (unsigned long long)b->before.number);
 	return ret;
 }
 
@@ -391,6 +397,11 @@ int index_job_run(struct index_job *job, struct env *env, const struct run_pace 
 const char *index_job_text(const struct index_job *job)
 {
 	return job->text;
+}
+
+const char *index_job_lost(const struct index_job *job)
+{
+	return job->lost[0] ? job->lost : NULL;
 }
 
 static bool overlap(const struct manifest_run *a, const struct manifest_run *b)
@@ -517,8 +528,7 @@ int timeline_index_take(struct timeline *tl, struct index_job *job)
 	if (job->bad)
 		timeline_run_bad(tl, job->bad);
 	/* Unless some do not exist any more all can be read again from the segments. */
-	if (job->points.before_bad && !tl->manifest.nr_packs &&
-	    !(tl->manifest.points.flags & MANIFEST_POINTS_LEFT_OUT))
+	if (job->points.before_bad && !job->alone)
 		tl->points_bad = true;
 	/* What it has made before it failed is as good as any. */
 	if (job->kind == INDEX_PACK && job->done) {

@@ -39,6 +39,13 @@ int index_job_run(struct index_job *job, struct env *env, const struct run_pace 
 const char *index_job_text(const struct index_job *job);
 
 /**
+ * index_job_lost - after it was run: a points file that cannot be read any more, and nothing
+ * else on disk says which points there are; NULL: none
+ * The timeline knows them as long as it is open. It is as long as the job.
+ */
+const char *index_job_lost(const struct index_job *job);
+
+/**
  * timeline_index_take - name what the job made, remove what that replaces; free the job
  * Return: 0; what index_job_run() returned; -errno of the manifest, or of a branch because of
  * which a points file leaves nothing out.

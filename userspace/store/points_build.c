@@ -13,14 +13,16 @@
 
 #define PATH_BYTES 4096
 
-static int before_read(struct points_build *b)
+/* @nr_bad: out, how many of its copies do not check */
+static int before_read(struct points_build *b, unsigned int *nr_bad)
 {
 	struct points_file file;
 	int ret;
 
+	*nr_bad = 0;
 	if (!b->before.number)
 		return 0;
-	ret = points_file_read(b->env, b->dir, b->timeline, &b->before, &file, NULL);
+	ret = points_file_read(b->env, b->dir, b->timeline, &b->before, &file, nr_bad);
 	b->before_bad = ret == -ENOENT || ret == -EBADMSG || ret == -EIO;
 	if (!ret)
 		b->points = file.points;
@@ -138,7 +140,8 @@ int points_build_run(struct points_build *b)
 {
 	struct points_file file = { .number = b->number, .last_segment = b->last_segment };
 	uint64_t from_ordinal, before_ns;
-	int ret = before_read(b);
+	unsigned int nr_bad;
+	int ret = before_read(b, &nr_bad);
 
 	from_ordinal = b->points.last_ordinal + 1;
 	before_ns = from_ordinal > 1 ? b->points.last_since_ns : b->created_ns;
@@ -154,7 +157,8 @@ int points_build_run(struct points_build *b)
 	points_settle(b, from_ordinal, before_ns);
 	if (b->retain.retention.policy.nr_tiers)
 		ret = retain(b);
-	b->same = b->last_segment == b->before.last_segment && !b->nr_left_out;
+	/* With one copy left it is made anew, so that there are two. */
+	b->same = b->last_segment == b->before.last_segment && !b->nr_left_out && !nr_bad;
 	if (ret || b->same)
 		return ret;
 	memcpy(file.timeline, b->timeline, sizeof(file.timeline));
