@@ -613,6 +613,31 @@ static void the_clock_goes_on_while_a_file_is_made(void **state)
 	rig_fini(&r);
 }
 
+/* Then it is not known how far apart the points are: they stay as long as any of their age. */
+static void what_came_before_the_first_file_is_not_thinned(void **state)
+{
+	struct rig r;
+
+	rig_init(&r);
+	set(&r, "all:24h,1h:30d", 0);
+	commits(&r, 5, DAY);
+	timeline_close(r.tl);
+	rig_open(&r);
+	commits(&r, 30, S);
+	for (int i = 0; i < 48; i++) {
+		sim_env_advance(r.sim, HOUR);
+		index_all(&r);
+	}
+	for (uint64_t ordinal = 1; ordinal <= 5; ordinal++)
+		assert_true(exists(&r, ordinal));
+	for (int i = 0; i < 40; i++) {
+		sim_env_advance(r.sim, DAY);
+		index_all(&r);
+	}
+	assert_false(exists(&r, 1) || exists(&r, 5));
+	rig_fini(&r);
+}
+
 /* -- the immutable window -- */
 
 static void a_shorter_policy_waits_for_the_window_to_pass(void **state)
@@ -689,6 +714,7 @@ int main(void)
 		cmocka_unit_test(it_catches_up),
 		cmocka_unit_test(a_jump_before_the_first_file_ages_nothing),
 		cmocka_unit_test(the_clock_goes_on_while_a_file_is_made),
+		cmocka_unit_test(what_came_before_the_first_file_is_not_thinned),
 		cmocka_unit_test(a_shorter_policy_waits_for_the_window_to_pass),
 		cmocka_unit_test(a_shorter_policy_after_a_restart_waits_as_well),
 	};

@@ -154,7 +154,8 @@ static bool policy_keeps(const struct retention_policy *p, uint64_t now_ns, uint
 
 	if (s.tier == p->nr_tiers)
 		return false;
-	if (!p->tiers[s.tier].every_ns || !next)
+	/* Of the same time are those that came while the clock was behind: how far apart is lost. */
+	if (!p->tiers[s.tier].every_ns || !next || next->time_ns == time_ns)
 		return true;
 	after = stretch_of(p, now_ns, next->time_ns);
 	return after.tier != s.tier || after.number != s.number;
