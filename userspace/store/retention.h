@@ -70,7 +70,8 @@ void retention_format(const struct retention_policy *policy, char *text, size_t 
 
 /**
  * retention_apply - set @keep of each point
- * @points: listed points, times never falling
+ * @points: listed points, times never falling; of equal times all stay, until their age is past
+ *	the last tier
  * @now_ns: the target's clock
  * Return: how many are kept.
  */
