@@ -29,7 +29,7 @@ LIB_SRC := $(wildcard userspace/lib/*.c userspace/store/*.c) userspace/rados/rad
 	$(filter-out %/main.c,$(wildcard userspace/shipper/*.c userspace/target/*.c))
 LIB := $(BUILD)/libblkship.a
 # The module's arithmetic, built for the host.
-CORE_SRC := kmod/ring_core.c kmod/dirty_core.c kmod/meta_core.c kmod/crc_core.c
+CORE_SRC := kmod/ring_core.c kmod/dirty_core.c kmod/meta_core.c
 CORE := $(BUILD)/libcore.a
 
 CLI_SRC := $(wildcard tools/blkship/*.c)

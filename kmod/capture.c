@@ -198,16 +198,6 @@ void blkship_payload_copy(struct blkship_ring *ring, u64 pos,
 			     blkship_payload_crc(payload, from->bi_size));
 }
 
-u32 blkship_payload_copy_piece(struct blkship_ring *ring, u64 pos,
-			       u32 offset_bytes, const struct bio *bio,
-			       const struct bvec_iter *from)
-{
-	u8 *piece = blkship_ring_payload(ring, pos) + offset_bytes;
-
-	copy_payload(piece, bio, from);
-	return blkship_payload_crc(piece, from->bi_size);
-}
-
 /* The submitter is through with a held one: go, unless somebody is before it. */
 static bool flight_release(struct blkship_group *grp, struct blkship_flight *f)
 {

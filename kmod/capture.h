@@ -67,14 +67,6 @@ void blkship_payload_copy(struct blkship_ring *ring, u64 pos,
 			  const struct bio *bio, const struct bvec_iter *from);
 
 /*
- * Copy what @from has left to this offset of a reserved descriptor's place. The
- * CRC32C of the copy; its descriptor gets none yet.
- */
-u32 blkship_payload_copy_piece(struct blkship_ring *ring, u64 pos,
-			       u32 offset_bytes, const struct bio *bio,
-			       const struct bvec_iter *from);
-
-/*
  * Let go what waited for its regions to be listed and now is, or all if there
  * is no list any more. Under the group's lock; whether issue_work is to be queued.
  */

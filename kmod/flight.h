@@ -27,7 +27,6 @@ struct bio;
 enum blkship_flight_kind {
 	BLKSHIP_FLIGHT_NONE,		/* nothing to do at its end */
 	BLKSHIP_FLIGHT_CAPTURED,
-	BLKSHIP_FLIGHT_PIECEWISE,	/* so, and its payload is copied at issue */
 	BLKSHIP_FLIGHT_UNCAPTURED,	/* no entry, or not any more: it timed out */
 	BLKSHIP_FLIGHT_FLUSH,
 };

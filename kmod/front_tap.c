@@ -5,8 +5,7 @@
  * Fed by four tracepoints of the block layer, feeds stage [1 capture] by
  * observe.c:
  *   block_bio_queue	once for every bio, before it is split
- *   block_rq_issue	the auditor: every request, by whatever road it came;
- *			and the copy of a write that is longer than a record
+ *   block_rq_issue	the auditor: every request, by whatever road it came
  *   block_rq_complete	before its bios advance
  *   block_bio_complete	what ends without a request
  *
@@ -29,10 +28,7 @@
 
 #define BUCKET_BITS	5
 
-/*
- * What is longer is not captured: it would take too much of the ring, and on a
- * device-mapper device it is copied in one go, with preemption off.
- */
+/* What is longer is not captured: the copy is done with preemption off. */
 #define COPY_MAX_BYTES	(16U << 20)
 
 /* All change under the lock of tap_attach.c; probes read the first under RCU. */
@@ -73,14 +69,6 @@ static bool bio_span(const struct blkship_tap *tap, const struct bio *bio,
 			span);
 }
 
-/* The bytes of a bio that lie before the volume. */
-static u32 bio_skipped(const struct blkship_tap *tap, const struct bio *bio,
-		       struct blkship_span span)
-{
-	return (tap->first + span.first - bio->bi_iter.bi_sector) <<
-	       SECTOR_SHIFT;
-}
-
 /* What changes data; of raw commands also those that seem to read. */
 static bool op_matters(enum req_op op)
 {
@@ -102,9 +90,10 @@ static noinline void tap_beyond(struct blkship_tap *tap, const struct bio *bio)
 /* A write that is not like most, or what else changes data. */
 static noinline void tap_submit_odd(struct blkship_tap *tap, struct bio *bio)
 {
-	enum blkship_observe_how how = BLKSHIP_OBSERVE_COPY;
 	u8 op = blkship_op_of(bio);
+	bool capture = true;
 	struct blkship_span span;
+	u64 skipped;
 
 	if (!bio->bi_iter.bi_size)
 		return;
@@ -121,11 +110,10 @@ static noinline void tap_submit_odd(struct blkship_tap *tap, struct bio *bio)
 	else if (!op || (op == BLKSHIP_OP_WRITE &&
 			 (bio->bi_iter.bi_size > COPY_MAX_BYTES ||
 			  bio_has_crypt_ctx(bio))))	/* ours is plain text */
-		how = BLKSHIP_OBSERVE_PASS;
-	else if (tap->by_request)
-		how = BLKSHIP_OBSERVE_PIECEWISE;
+		capture = false;
+	skipped = tap->first + span.first - bio->bi_iter.bi_sector;
 	blkship_observe_submit(tap->front.vol, bio, span,
-			       bio_skipped(tap, bio, span), op, how);
+			       skipped << SECTOR_SHIFT, op, capture);
 }
 
 /* Whether nothing of that can happen to it. */
@@ -163,8 +151,7 @@ static void tap_issue_bio(struct blkship_tap *tap, const struct bio *bio)
 	if (likely(o))
 		blkship_observed_issue(o);
 	else if (bio_span(tap, bio, bio->bi_iter.bi_size, &span) &&
-		 !blkship_observe_issue(tap->front.vol, bio, span,
-					bio_skipped(tap, bio, span)))
+		 !blkship_observe_issue(tap->front.vol, bio, span))
 		blkship_tap_alarm(tap);
 }
 

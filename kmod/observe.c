@@ -1,9 +1,171 @@
 // SPDX-License-Identifier: GPL-2.0
 /* See observe.h for what this stage promises. */
 #include <linux/bio.h>
+#include <linux/vmalloc.h>
 
-#include "crc_core.h"
-#include "observed.h"
+#include "observe.h"
+
+/* As many uncaptured writes of a group are followed to their end. */
+#define SPARE_COUNT	4096
+
+static struct blkship_observed *observed_of(const struct blkship_flight *f)
+{
+	return container_of(f, struct blkship_observed, flight);
+}
+
+/* -- memory: one for each descriptor, and the spare ones -- */
+
+int blkship_observe_alloc(struct blkship_group *grp)
+{
+	size_t count = (size_t)grp->ring.desc_count + SPARE_COUNT, i;
+	struct blkship_observer *obs;
+
+	if (READ_ONCE(grp->observer))
+		return 0;
+	obs = vzalloc(struct_size(obs, all, count));
+	if (!obs)
+		return -ENOMEM;
+	INIT_LIST_HEAD(&obs->spare);
+	for (i = 0; i < count; i++) {
+		obs->all[i].flight.observed = true;
+		obs->all[i].spare = i >= grp->ring.desc_count;
+		if (obs->all[i].spare)
+			list_add_tail(&obs->all[i].flight.waiting, &obs->spare);
+	}
+	if (cmpxchg_release(&grp->observer, NULL, obs))
+		vfree(obs);
+	return 0;
+}
+
+void blkship_observe_free(struct blkship_group *grp)
+{
+	vfree(grp->observer);
+}
+
+static struct blkship_observed *spare_get(struct blkship_group *grp)
+{
+	struct blkship_observed *o =
+		list_first_entry_or_null(&grp->observer->spare,
+					 struct blkship_observed,
+					 flight.waiting);
+
+	if (o)
+		list_del(&o->flight.waiting);
+	return o;
+}
+
+/* -- finding -- */
+
+/* The bio itself, or a piece that was split off it and has it as its parent. */
+static bool observed_is(const struct blkship_flight *f, const struct bio *bio)
+{
+	const struct bio *submitted = observed_of(f)->bio;
+
+	return submitted == bio || submitted == bio->bi_private;
+}
+
+static bool flight_has(const struct blkship_flight *f, u64 sector)
+{
+	return f->first <= sector && sector <= f->last;
+}
+
+/* Among those that are apart; lowers *next to where one of this bio's begins. */
+static struct blkship_flight *find_apart(const struct blkship_volume *vol,
+					 const struct bio *bio, u64 sector,
+					 u64 *next)
+{
+	struct blkship_flight *f;
+
+	list_for_each_entry(f, &vol->apart, waiting) {
+		if (!observed_is(f, bio))
+			continue;
+		if (flight_has(f, sector))
+			return f;
+		if (f->first > sector)
+			*next = min(*next, f->first);
+	}
+	return NULL;
+}
+
+/* Most writes lie within one region: a table has them, and is quick. */
+static u64 region_of(u64 sector)
+{
+	return sector / (BLKSHIP_REGION_BYTES >> SECTOR_SHIFT);
+}
+
+static struct hlist_head *near_of(const struct blkship_volume *vol, u64 region)
+{
+	/* Neighbours in neighbouring places, the volumes far from each other. */
+	u32 place = (u32)region + vol->index * 97;
+
+	return &vol->grp->observer->near[place & ((1 << BLKSHIP_NEAR_BITS) - 1)];
+}
+
+/* Lowers *next as find_apart() does. */
+static struct blkship_flight *find_near(const struct blkship_volume *vol,
+					const struct bio *bio, u64 sector,
+					u64 *next)
+{
+	u64 region = region_of(sector);
+	struct blkship_observed *o;
+
+	hlist_for_each_entry(o, near_of(vol, region), near_node) {
+		if (o->flight.vol != vol || !observed_is(&o->flight, bio))
+			continue;
+		if (flight_has(&o->flight, sector))
+			return &o->flight;
+		if (o->flight.first > sector)
+			*next = min(*next, o->flight.first);
+	}
+	/* Of other regions it cannot tell. */
+	*next = min(*next, (region + 1) *
+			   (BLKSHIP_REGION_BYTES >> SECTOR_SHIFT));
+	return NULL;
+}
+
+static struct blkship_flight *find_wide(const struct blkship_volume *vol,
+					const struct bio *bio, u64 sector,
+					u64 *next)
+{
+	struct rb_node *node = vol->flights.rb_node;
+	struct blkship_flight *f;
+
+	while (node) {
+		f = flight_of(node);
+		if (sector < f->first) {
+			*next = min(*next, f->first);
+			node = node->rb_left;
+		} else if (sector > f->last) {
+			node = node->rb_right;
+		} else if (observed_is(f, bio)) {
+			return f;
+		} else {
+			*next = min(*next, f->last + 1);
+			break;
+		}
+	}
+	return NULL;
+}
+
+/*
+ * Who has this sector for this bio; or NULL, and in *next the first sector from
+ * here on that somebody else may have for it.
+ */
+static struct blkship_flight *observed_find(const struct blkship_volume *vol,
+					    const struct bio *bio, u64 sector,
+					    u64 *next)
+{
+	struct blkship_flight *f = NULL;
+
+	*next = ~0ULL;
+	if (vol->nr_near)
+		f = find_near(vol, bio, sector, next);
+	if (!f)
+		f = find_wide(vol, bio, sector, next);
+	if (!f && unlikely(vol->nr_apart))
+		f = find_apart(vol, bio, sector, next);
+	return f;
+}
 
 /* -- what has no entry -- */
 
@@ -45,7 +207,7 @@ struct blkship_observing {
 	struct blkship_span span;	/* of the bio */
 	u64 first;			/* of the record */
 	u64 last;
-	enum blkship_observe_how how;
+	bool capture;
 };
 
 static __always_inline bool meets_near(const struct blkship_flight *f,
@@ -161,7 +323,7 @@ uncaptured_begin(struct blkship_observing what)
 	blkship_dirty_mark(&vol->maps, what.first << SECTOR_SHIFT,
 			   (what.last - what.first + 1) << SECTOR_SHIFT);
 	if (vol->nr_apart < BLKSHIP_APART_MAX)
-		o = blkship_observed_spare(vol->grp);
+		o = spare_get(vol->grp);
 	if (o)
 		observed_begin(o, &what, BLKSHIP_FLIGHT_UNCAPTURED);
 	else
@@ -195,7 +357,7 @@ observing_reserve(const struct blkship_observing *what,
 
 	if (unlikely(!vol->seen))
 		return NULL;
-	if (unlikely(what->how == BLKSHIP_OBSERVE_PASS) ||
+	if (unlikely(!what->capture) ||
 	    (unlikely(vol->nr_apart >= BLKSHIP_APART_MAX) &&
 	     observing_refused(*what))) {
 		blkship_ring_pass_over(&grp->ring);
@@ -227,23 +389,6 @@ static noinline bool uncaptured_record(struct blkship_observing what)
 	return grp->overflows_told != told;
 }
 
-/*
- * Leave the copy to the issue. No hint leads to it, so that whoever looks for it
- * does so under the lock and sees what it is. Without memory it is copied now.
- */
-static noinline bool observed_set_piecewise(struct blkship_observed *o)
-{
-	struct blkship_observer *obs = o->flight.vol->grp->observer;
-
-	o->pieces = blkship_pieces_get(&obs->pieces,
-				       o->flight.last - o->flight.first + 1);
-	if (!o->pieces)
-		return false;
-	o->flight.kind = BLKSHIP_FLIGHT_PIECEWISE;
-	WRITE_ONCE(obs->hints[hash_ptr(o->bio, BLKSHIP_HINT_BITS)], NULL);
-	return true;
-}
-
 /* So much of it as fits one record; @from is where its payload is. */
 static __always_inline void observe_record(const struct blkship_observing *what,
 					   const struct bvec_iter *from,
@@ -252,7 +397,6 @@ static __always_inline void observe_record(const struct blkship_observing *what,
 	struct blkship_group *grp = what->vol->grp;
 	struct blkship_observed *o;
 	unsigned long flags;
-	bool copy = w->op == BLKSHIP_OP_WRITE;
 
 	w->offset_bytes = what->first << SECTOR_SHIFT;
 	w->length_bytes = (what->last - what->first + 1) << SECTOR_SHIFT;
@@ -268,10 +412,8 @@ static __always_inline void observe_record(const struct blkship_observing *what,
 		return;
 	}
 	observed_begin(o, what, BLKSHIP_FLIGHT_CAPTURED);
-	if (what->how == BLKSHIP_OBSERVE_PIECEWISE && copy)
-		copy = !observed_set_piecewise(o);
 	raw_spin_unlock_irqrestore(&grp->lock, flags);
-	if (copy)
+	if (w->op == BLKSHIP_OP_WRITE)
 		blkship_payload_copy(&grp->ring, o->flight.pos, what->bio,
 				     from);
 	/* Pairs with the scan: it leaves alone what is still being copied. */
@@ -284,7 +426,7 @@ void blkship_observe_write(struct blkship_volume *vol, struct bio *bio,
 	const u64 last = first + bio_sectors(bio) - 1;
 	const struct blkship_observing what = {
 		.vol = vol, .bio = bio, .span = { first, last },
-		.first = first, .last = last, .how = BLKSHIP_OBSERVE_COPY,
+		.first = first, .last = last, .capture = true,
 	};
 	struct blkship_write w = {
 		.op = BLKSHIP_OP_WRITE, .flags = blkship_flags_of(bio),
@@ -297,23 +439,20 @@ void blkship_observe_write(struct blkship_volume *vol, struct bio *bio,
 /* In several records, each with a seq of its own; or from the middle of a bio. */
 void blkship_observe_submit(struct blkship_volume *vol, struct bio *bio,
 			    struct blkship_span span, u32 skip_bytes, u8 op,
-			    enum blkship_observe_how how)
+			    bool capture)
 {
-	u64 most = op == BLKSHIP_OP_WRITE && how != BLKSHIP_OBSERVE_PASS ?
+	u64 most = op == BLKSHIP_OP_WRITE && capture ?
 		   blkship_record_max_bytes(&vol->grp->ring) >> SECTOR_SHIFT :
 		   U64_MAX - span.first;
 	struct blkship_observing what = {
 		.vol = vol, .bio = bio, .span = span, .first = span.first,
-		.how = how,
+		.capture = capture,
 	};
 	struct blkship_write w = {
 		.op = op, .flags = blkship_flags_of(bio), .volume = vol->index,
 	};
 	struct bvec_iter from = bio->bi_iter, piece;
 
-	/* A short one is copied sooner than it is looked for. */
-	if (how == BLKSHIP_OBSERVE_PIECEWISE && span.last - span.first < most)
-		what.how = BLKSHIP_OBSERVE_COPY;
 	if (op == BLKSHIP_OP_WRITE)
 		bio_advance_iter(bio, &from, skip_bytes);
 	for (;;) {
@@ -342,44 +481,39 @@ void blkship_observe_pass(struct blkship_volume *vol, struct blkship_span span)
 
 /* -- issue and end -- */
 
-/*
- * How a record ends that was copied piece by piece: not as done, unless all of
- * it was. False while somebody copies: that one ends it.
- */
-static bool observed_end_pieces(struct blkship_observed *o, u8 *state)
+bool blkship_observe_issue(struct blkship_volume *vol, const struct bio *bio,
+			   struct blkship_span span)
 {
-	struct blkship_flight *f = &o->flight;
-	struct blkship_ring *ring = &f->vol->grp->ring;
-	struct blkship_pieces *p = o->pieces;
+	struct blkship_group *grp = vol->grp;
+	struct blkship_flight *f;
+	bool expected = true;
+	unsigned long flags;
+	u64 at, next;
 
-	if (p->copying) {
-		p->ended = true;
-		return false;
+	raw_spin_lock_irqsave(&grp->lock, flags);
+	for (at = span.first; at <= span.last; at = next) {
+		f = observed_find(vol, bio, at, &next);
+		if (likely(f)) {
+			WRITE_ONCE(observed_of(f)->issued, true);
+			next = f->last + 1;
+			continue;
+		}
+		next = min(next, span.last + 1);
+		expected &= !loose_found(vol, at, next - 1);
 	}
-	if (*state == BLKSHIP_STATE_DONE && p->left_sectors)
-		*state = BLKSHIP_STATE_FAILED;
-	blkship_ring_publish(ring, f->pos,
-			     blkship_crc_whole(p->crc_sum,
-					       (f->last - f->first + 1) <<
-					       SECTOR_SHIFT));
-	blkship_pieces_put(&f->vol->grp->observer->pieces, p);
-	o->pieces = NULL;
-	return true;
+	raw_spin_unlock_irqrestore(&grp->lock, flags);
+	return expected;
 }
 
-/* The same, for what is not like most or went wrong; false if it goes on. */
-static noinline bool observed_end_odd(struct blkship_observed *o, u8 state)
+/* The same, for what was not captured or went wrong. */
+static noinline void observed_end_odd(struct blkship_observed *o, u8 state)
 {
 	struct blkship_flight *f = &o->flight;
 	struct blkship_volume *vol = f->vol;
 
-	if (f->kind == BLKSHIP_FLIGHT_PIECEWISE &&
-	    !observed_end_pieces(o, &state))
-		return false;
-	observed_erase(o);
 	if (state == BLKSHIP_STATE_FAILED)
 		vol->failed++;
-	if (f->kind != BLKSHIP_FLIGHT_UNCAPTURED) {
+	if (f->kind == BLKSHIP_FLIGHT_CAPTURED) {
 		if (state == BLKSHIP_STATE_FAILED ||
 		    state == BLKSHIP_STATE_GAP)
 			flight_mark(f);
@@ -391,7 +525,6 @@ static noinline bool observed_end_odd(struct blkship_observed *o, u8 state)
 	}
 	if (o->spare)
 		list_add(&f->waiting, &vol->grp->observer->spare);
-	return true;
 }
 
 /* It ended, in this state; its memory is free for the next. */
@@ -401,103 +534,17 @@ static __always_inline void observed_end(struct blkship_observed *o, u8 state)
 	struct blkship_group *grp = f->vol->grp;
 
 	lockdep_assert_held(&grp->lock);
+	observed_erase(o);
 	if (likely(f->kind == BLKSHIP_FLIGHT_CAPTURED) &&
 	    likely(state == BLKSHIP_STATE_DONE)) {
-		observed_erase(o);
 		grp->nr_flights--;
 		WARN_ON_ONCE(!blkship_ring_end(&grp->ring, f->pos, f->seq,
 					       state));
-	} else if (!observed_end_odd(o, state)) {
-		return;
+	} else {
+		observed_end_odd(o, state);
 	}
 	blkship_group_wake(grp);
 	WRITE_ONCE(o->bio, NULL);
-}
-
-/* Where the data of a part of a bio are that has these sectors of a record. */
-struct blkship_piece {
-	const struct bio *bio;
-	u32 skip_bytes;
-	u64 first;
-	u64 last;
-};
-
-/* Without the lock: what the piece adds to the CRC of the record. */
-static u32 piece_copy(const struct blkship_observed *o,
-		      const struct blkship_piece *piece)
-{
-	const struct blkship_flight *f = &o->flight;
-	struct bvec_iter from = piece->bio->bi_iter;
-	u32 offset = (piece->first - f->first) << SECTOR_SHIFT;
-	u32 length = (piece->last - piece->first + 1) << SECTOR_SHIFT;
-	u32 behind = (f->last - piece->last) << SECTOR_SHIFT;
-
-	bio_advance_iter(piece->bio, &from, piece->skip_bytes);
-	from.bi_size = length;
-	return blkship_crc_share(blkship_payload_copy_piece(&f->vol->grp->ring,
-							    f->pos, offset,
-							    piece->bio, &from),
-				 length, behind);
-}
-
-/*
- * A piece is issued: copy it, if that was not done before. Lets the lock go
- * meanwhile; the record stays, as no other end of it is one while this lasts.
- */
-static noinline void observed_copy_piece(struct blkship_observed *o,
-					 const struct blkship_piece *piece,
-					 unsigned long *flags)
-{
-	struct blkship_flight *f = &o->flight;
-	struct blkship_group *grp = f->vol->grp;
-	struct blkship_pieces *p = o->pieces;
-	u32 sectors = piece->last - piece->first + 1, share;
-
-	lockdep_assert_held(&grp->lock);
-	if (!blkship_pieces_begin(p, piece->first - f->first, sectors))
-		return;
-	f->copied = false;	/* the scan leaves it alone */
-	raw_spin_unlock_irqrestore(&grp->lock, *flags);
-	share = piece_copy(o, piece);
-	raw_spin_lock_irqsave(&grp->lock, *flags);
-	blkship_pieces_copied(p, sectors, share);
-	if (p->copying)
-		return;
-	smp_store_release(&f->copied, true);
-	if (p->ended)
-		observed_end(o, BLKSHIP_STATE_FAILED);
-}
-
-bool blkship_observe_issue(struct blkship_volume *vol, const struct bio *bio,
-			   struct blkship_span span, u32 skip_bytes)
-{
-	struct blkship_piece piece = { .bio = bio };
-	struct blkship_group *grp = vol->grp;
-	struct blkship_flight *f;
-	bool expected = true;
-	unsigned long flags;
-	u64 at, next;
-
-	raw_spin_lock_irqsave(&grp->lock, flags);
-	for (at = span.first; at <= span.last; at = next) {
-		f = blkship_observed_find(vol, bio, at, &next);
-		if (likely(f)) {
-			WRITE_ONCE(observed_of(f)->issued, true);
-			next = min(f->last, span.last) + 1;
-			if (f->kind != BLKSHIP_FLIGHT_PIECEWISE)
-				continue;
-			piece.first = at;
-			piece.last = next - 1;
-			piece.skip_bytes = skip_bytes +
-					   ((at - span.first) << SECTOR_SHIFT);
-			observed_copy_piece(observed_of(f), &piece, &flags);
-			continue;
-		}
-		next = min(next, span.last + 1);
-		expected &= !loose_found(vol, at, next - 1);
-	}
-	raw_spin_unlock_irqrestore(&grp->lock, flags);
-	return expected;
 }
 
 static __always_inline void observed_add(struct blkship_observed *o, u64 bytes,
@@ -519,7 +566,7 @@ static void span_progress(struct blkship_volume *vol, const struct bio *bio,
 	u64 at, next;
 
 	for (at = span.first; at <= span.last; at = next) {
-		f = blkship_observed_find(vol, bio, at, &next);
+		f = observed_find(vol, bio, at, &next);
 		if (likely(f)) {
 			next = min(f->last, span.last) + 1;
 			observed_add(observed_of(f),
@@ -581,7 +628,7 @@ static void end_all_of(struct blkship_volume *vol, const struct bio *bio,
 	u64 next;
 
 	for (; at <= last; at = next) {
-		f = blkship_observed_find(vol, bio, at, &next);
+		f = observed_find(vol, bio, at, &next);
 		if (!f)
 			continue;
 		next = f->last + 1;
@@ -600,7 +647,7 @@ bool blkship_observe_end(struct blkship_volume *vol, const struct bio *bio,
 	u64 next;
 
 	raw_spin_lock_irqsave(&grp->lock, flags);
-	f = blkship_observed_find(vol, bio, span.first, &next);
+	f = observed_find(vol, bio, span.first, &next);
 	if (likely(f) && observed_of(f)->bio == bio) {
 		end_all_of(vol, bio, f, failed, by_request);
 	} else if (by_request) {

@@ -22,7 +22,6 @@
 #include <linux/hash.h>
 
 #include "capture.h"
-#include "pieces.h"
 
 /* What one bio, or so much of it as fits a record, has in flight. */
 struct blkship_observed {
@@ -35,7 +34,6 @@ struct blkship_observed {
 	bool failed;			/* some of it */
 	bool spare;			/* not the twin of a descriptor */
 	bool near;			/* in a table, not in the volume's tree */
-	struct blkship_pieces *pieces;	/* while it is BLKSHIP_FLIGHT_PIECEWISE */
 	struct hlist_node near_node;
 };
 
@@ -44,7 +42,6 @@ struct blkship_observed {
 #define BLKSHIP_NEAR_BITS 10
 struct blkship_observer {
 	struct list_head spare;		/* those that are free; group lock */
-	struct blkship_pieces_pool pieces;
 	/*
 	 * Where a bio's last record is, by a hash of its address: only a hint, as
 	 * each one overwrites what was there. Written under the group's lock.
@@ -75,17 +72,13 @@ void blkship_observe_free(struct blkship_group *grp);
 void blkship_observe_write(struct blkship_volume *vol, struct bio *bio,
 			   u64 first);
 
-/* What becomes of a write that is not like most. */
-enum blkship_observe_how {
-	BLKSHIP_OBSERVE_PASS,		/* not captured: it is made dirty */
-	BLKSHIP_OBSERVE_COPY,		/* captured, and copied now */
-	BLKSHIP_OBSERVE_PIECEWISE,	/* copied when it is issued, if it is long */
-};
-
-/* Any other is being submitted; the span begins @skip_bytes into it. */
+/*
+ * Any other is being submitted; the span begins @skip_bytes into it. With @capture
+ * false it is only made dirty.
+ */
 void blkship_observe_submit(struct blkship_volume *vol, struct bio *bio,
 			    struct blkship_span span, u32 skip_bytes, u8 op,
-			    enum blkship_observe_how how);
+			    bool capture);
 
 /* It is being submitted, and will not be followed: dirty now, and at its end. */
 void blkship_observe_pass(struct blkship_volume *vol, struct blkship_span span);
@@ -124,12 +117,9 @@ void blkship_observed_progress(struct blkship_observed *o,
 			       const struct bio *bio, struct blkship_span span,
 			       bool failed);
 
-/*
- * It is being issued; the span begins @skip_bytes into it. Whether its every
- * sector was expected: what was not is dirty. Copies what was left for now.
- */
+/* It is being issued: whether its every sector was expected. What was not is dirty. */
 bool blkship_observe_issue(struct blkship_volume *vol, const struct bio *bio,
-			   struct blkship_span span, u32 skip_bytes);
+			   struct blkship_span span);
 
 /* So much of a request ended. */
 void blkship_observe_progress(struct blkship_volume *vol, const struct bio *bio,
