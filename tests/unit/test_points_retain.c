@@ -13,6 +13,7 @@
 #include "../../userspace/store/index.h"
 #include "../../userspace/store/points_file.h"
 #include "../../userspace/store/timeline_internal.h"
+#include "../../userspace/store/view.h"
 #include "../host/sim_env.h"
 #include "../host/test_batch.h"
 
@@ -115,6 +116,81 @@ static bool exists(const struct rig *r, uint64_t ordinal)
 		if (c[i].ordinal == ordinal)
 			return true;
 	return false;
+}
+
+/* Each writes content of its own, in one of eight places. */
+static void commits_with_data(struct rig *r, unsigned int nr)
+{
+	for (unsigned int i = 0; i < nr; i++) {
+		struct test_batch b;
+
+		sim_env_advance(r->sim, S);
+		r->n++;
+		test_batch_begin(&b, r->n, seq_pack(1, r->n));
+		test_batch_extent(&b, 0, 4096 * (r->n % 8), 4096, EXTENT_DATA, r->n, 0, 0);
+		b.volumes[b.nr_volumes++].size_bytes = 1 << 20;
+		test_batch_end(&b);
+		assert_int_equal(test_batch_append(&b, r->tl), 0);
+		test_batch_free(&b);
+		timeline_flush(r->tl);
+		sim_env_complete_all(r->sim);
+	}
+}
+
+/* Whether a reader sees what point @n wrote last in each place; or -errno of view_open(). */
+static int shown(struct timeline *reader, uint64_t n, bool *right)
+{
+	uint8_t got[4096], want[4096];
+	struct view *v;
+	int ret = view_open(reader, seq_pack(1, n), &v, why);
+
+	*right = true;
+	if (ret)
+		return ret;
+	for (uint64_t newest = n; newest > n - 8; newest--) {
+		test_fill(want, sizeof(want), newest);
+		if (view_read(v, 0, 4096 * (newest % 8), got, sizeof(got)) ||
+		    memcmp(got, want, sizeof(got)) != 0)
+			*right = false;
+	}
+	view_close(v);
+	return 0;
+}
+
+/*
+ * A reader was opened before points went, and their space with them. Where a run does not
+ * open it has to ask the packs, which no longer have what only those points needed.
+ */
+static void a_reader_shows_no_point_that_went(void **state)
+{
+	struct timeline *reader;
+	unsigned int nr_refused = 0;
+	struct rig r;
+	char path[64];
+	bool right;
+
+	rig_init(&r);
+	commits_with_data(&r, 200);
+	index_all(&r);
+	assert_int_equal(timeline_open(r.env, "/tl", TIMELINE_READ_ONLY, NULL, &reader, why), 0);
+	set(&r, "all:1m", 0);
+	sim_env_advance(r.sim, HOUR);
+	timeline_set_packing(r.tl, true);
+	index_all(&r);
+	assert_true(r.tl->manifest.nr_packs > 0 && !exists(&r, 30));
+	run_path(path, sizeof(path), "/tl", r.tl->manifest.runs[0].number, 0);
+	assert_int_equal(sim_env_flip(r.sim, path, 100, 1), 0);
+	for (uint64_t n = 8; n <= r.n; n += 3) {
+		int ret = shown(reader, n, &right);
+
+		assert_true(right);
+		if (exists(&r, n))
+			assert_int_equal(ret, 0);
+		nr_refused += ret != 0;
+	}
+	assert_true(nr_refused > 20);
+	timeline_close(reader);
+	rig_fini(&r);
 }
 
 static void what_the_policy_keeps_stays_over_lives(void **state)
@@ -695,6 +771,7 @@ static void a_shorter_policy_after_a_restart_waits_as_well(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_reader_shows_no_point_that_went),
 		cmocka_unit_test(what_the_policy_keeps_stays_over_lives),
 		cmocka_unit_test(without_a_policy_all_stays),
 		cmocka_unit_test(an_hour_later_it_is_applied_again),

@@ -156,6 +156,9 @@ static int open_once(struct timeline *tl, uint64_t cut_seq, struct view **out, b
 	ret = take_members(v, why);
 	if (!ret)
 		ret = take_segments(v, gone, why);
+	/* It may have been read from packs that were made after the cut was dropped. */
+	if (!ret)
+		ret = view_cut_check(v);
 	if (!ret)
 		ret = view_parent_open(v, why);
 	if (ret)
