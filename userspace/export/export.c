@@ -242,7 +242,7 @@ static void locate(struct reader *r, const struct export_volume *volume, uint64_
 	uint64_t end = offset_bytes + bytes;
 
 	fault->offset_bytes = offset_bytes;
-	reader_segment(r, fault->segment, sizeof(fault->segment));
+	view_fault(r->view, fault->segment, sizeof(fault->segment));
 	while (offset_bytes < end) {
 		size_t n = LOCATE_BYTES - offset_bytes % LOCATE_BYTES;
 
@@ -250,7 +250,7 @@ static void locate(struct reader *r, const struct export_volume *volume, uint64_
 			n = end - offset_bytes;
 		if (view_read(r->view, volume->id, offset_bytes, block, n) < 0) {
 			fault->offset_bytes = offset_bytes;
-			reader_segment(r, fault->segment, sizeof(fault->segment));
+			view_fault(r->view, fault->segment, sizeof(fault->segment));
 			break;
 		}
 		offset_bytes += n;

@@ -12,12 +12,6 @@ struct reader {
 	struct point_list list;
 	struct view *view;
 
-	/* The env's own ops, but for those that tell us which file was looked at. */
-	struct env_ops ops;
-	const struct env_ops *real_ops;
-	struct env_file *last_file;	/* or NULL: */
-	char missing[256];		/* what could not be opened */
-
 	/* The pool's. */
 	bool busy;
 	uint16_t volume;		/* of the last read */
@@ -37,8 +31,5 @@ struct reader {
 int reader_open(const char *store, const struct point_name *name, uint64_t seq,
 		const struct keyring *keys, const char *note, bool force, struct reader **out, const struct point **point, char *why);
 void reader_close(struct reader *r);
-
-/** reader_segment - the file of the last failure, as far as that is known */
-void reader_segment(const struct reader *r, char *text, size_t bytes);
 
 #endif

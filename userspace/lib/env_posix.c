@@ -399,11 +399,6 @@ void env_posix_destroy(struct env *env)
 	free(posix);
 }
 
-int env_posix_fd(const struct env_file *file)
-{
-	return file->fd;
-}
-
 bool env_posix_is_direct(const struct env_file *file)
 {
 	return file->direct;

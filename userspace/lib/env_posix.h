@@ -37,9 +37,6 @@ void env_posix_destroy(struct env *env);
  */
 size_t env_posix_pump(struct env *env);
 
-/** env_posix_fd - descriptor of an open file, for what env has no op for */
-int env_posix_fd(const struct env_file *file);
-
 /** env_posix_is_direct - ENV_DIRECT was asked for and granted */
 bool env_posix_is_direct(const struct env_file *file);
 

@@ -220,18 +220,3 @@ size_t home_pump(struct home *p)
 {
 	return p->rados ? p->rados->pump(p->env) : env_posix_pump(p->env);
 }
-
-void home_file_path(const struct home *p, const struct env_file *file, char *text,
-		     size_t bytes)
-{
-	char link[40];
-	ssize_t n;
-
-	if (p->rados) {
-		snprintf(text, bytes, "%s", p->rados->path(file));
-		return;
-	}
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", env_posix_fd(file));
-	n = readlink(link, text, bytes - 1);
-	text[n > 0 ? n : 0] = 0;
-}

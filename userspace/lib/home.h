@@ -55,10 +55,6 @@ int home_takeover(struct home *p);
 /** home_pump - without a loop: call done for what has ended; how many were called */
 size_t home_pump(struct home *p);
 
-/** home_file_path - path of an open file, for messages */
-void home_file_path(const struct home *p, const struct env_file *file, char *text,
-		     size_t bytes);
-
 /** home_is_forkable - what home_open() gives for this store outlives a fork: no threads */
 bool home_is_forkable(const char *store);
 

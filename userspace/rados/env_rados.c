@@ -405,11 +405,6 @@ static int env_fd(struct env *env)
 	return to_rados(env)->fd;
 }
 
-static const char *file_path(const struct env_file *file)
-{
-	return file->path;
-}
-
 const struct env_rados_plugin env_rados_plugin = {
 	.version = ENV_RADOS_VERSION,
 	.create = create,
@@ -417,5 +412,4 @@ const struct env_rados_plugin env_rados_plugin = {
 	.fd = env_fd,
 	.pump = env_rados_pump,
 	.takeover = takeover,
-	.path = file_path,
 };

@@ -56,9 +56,6 @@ struct env_rados_plugin {
 	 * Return: how many locks were taken away; -errno.
 	 */
 	int (*takeover)(struct env *env);
-
-	/* Path with which @file was opened, as long as it is open. */
-	const char *(*path)(const struct env_file *file);
 };
 
 #endif

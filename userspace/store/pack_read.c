@@ -64,21 +64,6 @@ void pack_close(struct pack *pack)
 	pack->file = NULL;
 }
 
-int pack_file_cipher(struct env *env, struct env_file *file, const struct keyring *keys,
-		     struct unit_cipher **out)
-{
-	uint8_t block[PACK_BLOCK_BYTES];
-	struct pack_header header;
-	int64_t got = env->ops->read(env, file, block, sizeof(block), 0);
-
-	*out = NULL;
-	if (got < 0)
-		return got;
-	if (got < PACK_BLOCK_BYTES || pack_header_decode(block, &header))
-		return -EBADMSG;
-	return pack_cipher(&header, keys, out);
-}
-
 /* Checked blocks of the directory: how many extents, or -errno. */
 static int block_read(const struct pack *pack, uint32_t at, uint8_t *block)
 {

@@ -28,10 +28,6 @@ int pack_open(struct env *env, const char *dir, const uint8_t *timeline,
 	      const struct manifest_pack *want, struct pack *out);
 void pack_close(struct pack *pack);
 
-/** pack_file_cipher - pack_cipher() of an open file; -EBADMSG its header does not check */
-int pack_file_cipher(struct env *env, struct env_file *file, const struct keyring *keys,
-		     struct unit_cipher **out);
-
 /* -- searching -- */
 
 #define PACK_CACHE_BLOCKS	512	/* 2 MiB, as far as used */

@@ -76,8 +76,8 @@ int view_changes(struct view *v, uint16_t volume,
 int view_read(struct view *v, uint16_t volume, uint64_t offset_bytes, void *buf, size_t bytes);
 
 /**
- * view_fault - the file whose content the last -EBADMSG or -ENOENT was about
- * @path: out, "" when it was none of segments and packs
+ * view_fault - the segment or pack that the last view_read() which failed was about
+ * @path: out, "" when it is not known
  */
 void view_fault(const struct view *v, char *path, size_t bytes);
 

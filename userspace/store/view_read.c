@@ -66,26 +66,38 @@ static int file_open(struct view *v, uint64_t number, struct view_file *f)
 	return ret;
 }
 
-/* Whether it is the file that its name says, and of this timeline: units do not tell. */
-static int file_check(const struct view *v, uint64_t number, const struct view_file *f)
+/*
+ * Whether it is the file that its name says, and of this timeline, which its units do not
+ * tell; and what decrypts them. Without keys nobody expects more of a unit in clear than that
+ * its CRCs are right.
+ */
+static int file_begin(struct view *v, uint64_t number, struct view_file *f)
 {
 	uint8_t block[BLOCK_BYTES] __attribute__((aligned(BLOCK_BYTES)));
 	const uint8_t *timeline = v->tl->manifest.identity.timeline;
 	int64_t got = v->env->ops->read(v->env, f->file, block, sizeof(block), 0);
+	const struct keyring *keys = v->tl->keys;
 	struct segment_header segment;
 	struct pack_header pack;
 
-	if (got < 0)
-		return got;
 	if (got < (int64_t)sizeof(block))
-		return -EBADMSG;
-	if (number & VIEW_PACK_FILE)
-		return pack_header_decode(block, &pack) ||
-		       memcmp(pack.timeline, timeline, sizeof(pack.timeline)) != 0 ||
-		       pack.number != (number & ~VIEW_PACK_FILE) ? -EBADMSG : 0;
-	return segment_header_decode(block, &segment) ||
-	       memcmp(segment.timeline, timeline, sizeof(segment.timeline)) != 0 ||
-	       segment.number != number ? -EBADMSG : 0;
+		return got < 0 ? got : -EBADMSG;
+	if (number & VIEW_PACK_FILE) {
+		if (pack_header_decode(block, &pack) ||
+		    memcmp(pack.timeline, timeline, sizeof(pack.timeline)) != 0 ||
+		    pack.number != (number & ~VIEW_PACK_FILE))
+			return -EBADMSG;
+		f->key_error = keys ? pack_cipher(&pack, keys, &f->cipher) : -ENOKEY;
+	} else {
+		if (segment_header_decode(block, &segment) ||
+		    memcmp(segment.timeline, timeline, sizeof(segment.timeline)) != 0 ||
+		    segment.number != number)
+			return -EBADMSG;
+		f->key_error = keys ? unit_cipher_create_segment(keys, &segment, &f->cipher) :
+				      -ENOKEY;
+	}
+	f->number = number;
+	return 0;
 }
 
 static int file_get(struct view *v, uint64_t number, struct view_file **out)
@@ -100,19 +112,10 @@ static int file_get(struct view *v, uint64_t number, struct view_file **out)
 	ret = file_open(v, number, f);
 	if (ret)
 		return ret;
-	ret = file_check(v, number, f);
-	if (ret) {
+	ret = file_begin(v, number, f);
+	if (ret)
 		file_drop(v, f);
-		return ret;
-	}
-	f->number = number;
-	/* Without keys nobody expects more of a unit in clear than that its CRCs are right. */
-	f->key_error = -ENOKEY;
-	if (v->tl->keys && number & VIEW_PACK_FILE)
-		f->key_error = pack_file_cipher(v->env, f->file, v->tl->keys, &f->cipher);
-	else if (v->tl->keys)
-		f->key_error = segment_cipher(v->env, f->file, v->tl->keys, &f->cipher);
-	return 0;
+	return ret;
 }
 
 /* All bytes in hand from @offset on, @need at least if the file has them. */
@@ -397,13 +400,6 @@ static int place_read(struct view *v, const struct view_place *place, uint64_t s
 	return ret;
 }
 
-/* What does not check is not kept: asked for again it is read again, and seen to be. */
-static void read_ahead_forget(struct view *v)
-{
-	v->window_bytes = 0;
-	v->tables_file = 0;
-}
-
 /* The part of a piece that begins @skip bytes into it. */
 static int piece_read(struct view *v, const struct view_piece *p, uint64_t skip, void *buf,
 		      size_t bytes)
@@ -422,8 +418,6 @@ static int piece_read(struct view *v, const struct view_piece *p, uint64_t skip,
 		if (!ret)
 			ret = place_read(v, &place, skip, buf, bytes);
 	} while (place_reload(v, ret, tries++));
-	if (ret == -EBADMSG)
-		read_ahead_forget(v);
 	return piece_result(v, &place, ret);
 }
 
