@@ -29,6 +29,7 @@ struct env_file {
 	struct sim_inode *inode;
 	unsigned int flags;
 	bool dead;		/* a crash came over it */
+	bool ended;		/* it was removed: sim_env_end_removed() */
 	bool lock;
 	struct env_file *next;
 };
@@ -44,6 +45,7 @@ struct sim_env {
 	uint64_t ops;
 	uint64_t power_left;	/* with power_limited */
 	bool power_limited, off;
+	bool end_removed;
 	struct fault faults[SIM_NR_FAULTS];
 };
 
@@ -133,6 +135,8 @@ static int64_t do_read(struct sim_env *sim, struct env_file *file, void *buf, si
 	error = fault_strikes(sim, SIM_FAULT_READ);
 	if (error)
 		return error;
+	if (file->ended)
+		return 0;
 	if (file->flags & ENV_DIRECT)
 		assert(bytes % BLOCK_BYTES == 0 && offset % BLOCK_BYTES == 0 &&
 		       (uintptr_t)buf % BLOCK_BYTES == 0);
@@ -364,6 +368,8 @@ static int op_unlink(struct env *env, const char *path)
 	error = op_begin(sim, &edge);
 	if (error)
 		return error;
+	for (struct env_file *f = sim->open; f && sim->end_removed; f = f->next)
+		f->ended |= f->inode == entry->now;
 	sim_disk_link(&sim->disk, entry, NULL, NULL);
 	return 0;
 }
@@ -431,6 +437,11 @@ static const struct env_ops sim_ops = {
 	.list = op_list,
 	.submit = op_submit,
 };
+
+void sim_env_end_removed(struct sim_env *sim)
+{
+	sim->end_removed = true;
+}
 
 /* -- the queue -- */
 

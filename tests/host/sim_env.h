@@ -89,6 +89,9 @@ void sim_env_fail(struct sim_env *sim, enum sim_fault what, uint64_t nth, int er
 void sim_env_set_limit(struct sim_env *sim, uint64_t bytes);
 uint64_t sim_env_used(const struct sim_env *sim);
 
+/** sim_env_end_removed - a file that is removed ends for who has it open, as on a cluster */
+void sim_env_end_removed(struct sim_env *sim);
+
 /** sim_env_flip - turn one bit of a file, on disk and in the cache; -ENOENT, -ERANGE */
 int sim_env_flip(struct sim_env *sim, const char *path, uint64_t offset_bytes,
 		 unsigned int bit);

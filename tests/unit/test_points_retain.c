@@ -137,22 +137,31 @@ static void commits_with_data(struct rig *r, unsigned int nr)
 	}
 }
 
+/* What point @n wrote last in each place, by a view of it: 0; -EILSEQ it shows something else. */
+static int read_all(struct view *v, uint64_t n)
+{
+	uint8_t got[4096], want[4096];
+	int ret = 0;
+
+	for (uint64_t newest = n; newest > n - 8 && !ret; newest--) {
+		test_fill(want, sizeof(want), newest);
+		ret = view_read(v, 0, 4096 * (newest % 8), got, sizeof(got));
+		if (!ret && memcmp(got, want, sizeof(got)) != 0)
+			ret = -EILSEQ;
+	}
+	return ret;
+}
+
 /* Whether a reader sees what point @n wrote last in each place; or -errno of view_open(). */
 static int shown(struct timeline *reader, uint64_t n, bool *right)
 {
-	uint8_t got[4096], want[4096];
 	struct view *v;
 	int ret = view_open(reader, seq_pack(1, n), &v, why);
 
 	*right = true;
 	if (ret)
 		return ret;
-	for (uint64_t newest = n; newest > n - 8; newest--) {
-		test_fill(want, sizeof(want), newest);
-		if (view_read(v, 0, 4096 * (newest % 8), got, sizeof(got)) ||
-		    memcmp(got, want, sizeof(got)) != 0)
-			*right = false;
-	}
+	*right = read_all(v, n) == 0;
 	view_close(v);
 	return 0;
 }
@@ -190,6 +199,70 @@ static void a_reader_shows_no_point_that_went(void **state)
 	}
 	assert_true(nr_refused > 20);
 	timeline_close(reader);
+	rig_fini(&r);
+}
+
+#define VIEWS 80
+
+/*
+ * Readers have points open while they go, and their space with them. @read: and have read some
+ * of it. Who reads on gets what it was or hears that the point was dropped.
+ */
+static void drop_under_readers(struct rig *r, bool read)
+{
+	struct timeline *readers[VIEWS];
+	struct view *views[VIEWS];
+	unsigned int nr_stale = 0, nr_kept = 0;
+	uint8_t buf[4096];
+
+	commits_with_data(r, 3 * VIEWS + 8);
+	index_all(r);
+	for (unsigned int i = 0; i < VIEWS; i++) {
+		assert_int_equal(timeline_open(r->env, "/tl", TIMELINE_READ_ONLY, NULL,
+					       &readers[i], why), 0);
+		assert_int_equal(view_open(readers[i], seq_pack(1, 8 + 3 * i), &views[i], why), 0);
+		/* All files are open then, and what is in hand is of the last. */
+		for (unsigned int place = 0; read && place < 8; place++)
+			assert_int_equal(view_read(views[i], 0, 4096 * place, buf, sizeof(buf)), 0);
+	}
+	set(r, "all:1m,30s:1d", 0);
+	sim_env_advance(r->sim, HOUR);
+	timeline_set_packing(r->tl, true);
+	index_all(r);
+	assert_true(r->tl->manifest.nr_packs > 0);
+	for (unsigned int i = 0; i < VIEWS; i++) {
+		uint64_t n = 8 + 3 * i;
+		int ret = read_all(views[i], n);
+
+		assert_int_equal(view_check(views[i]), exists(r, n) ? 0 : -ESTALE);
+		if (exists(r, n))
+			assert_int_equal(ret, 0);
+		else if (ret)
+			assert_int_equal(ret, -ESTALE);
+		nr_stale += ret != 0;
+		nr_kept += exists(r, n);
+		view_close(views[i]);
+		timeline_close(readers[i]);
+	}
+	assert_true(nr_stale > VIEWS / 3 && nr_kept > 2);
+}
+
+static void a_reader_hears_that_its_point_went(void **state)
+{
+	struct rig r;
+
+	rig_init(&r);
+	drop_under_readers(&r, false);
+	rig_fini(&r);
+}
+
+static void also_where_open_files_end_when_removed(void **state)
+{
+	struct rig r;
+
+	rig_init(&r);
+	sim_env_end_removed(r.sim);
+	drop_under_readers(&r, true);
 	rig_fini(&r);
 }
 
@@ -772,6 +845,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_reader_shows_no_point_that_went),
+		cmocka_unit_test(a_reader_hears_that_its_point_went),
+		cmocka_unit_test(also_where_open_files_end_when_removed),
 		cmocka_unit_test(what_the_policy_keeps_stays_over_lives),
 		cmocka_unit_test(without_a_policy_all_stays),
 		cmocka_unit_test(an_hour_later_it_is_applied_again),

@@ -95,8 +95,7 @@ static int side_failed(const struct diff *d, const struct side *s, uint64_t offs
 {
 	return cli_fail(CLI_FAILED, "volume %s of %s@%s, the MiB at byte %llu: %s; the comparison is not whole; try another point",
 			d->volume, s->named.name.group, s->named.name.when_text,
-			(unsigned long long)offset_bytes, ret == -EBADMSG ?
-			"the store is damaged, a checksum is wrong" : strerror(-ret));
+			(unsigned long long)offset_bytes, view_error_text(ret));
 }
 
 /* What could not be read at the source is not known to be the same: it differs. */

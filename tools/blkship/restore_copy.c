@@ -142,8 +142,7 @@ static int read_failed(const struct restore_output *o, uint64_t offset, int ret)
 		return cli_fail(CLI_FAILED, "volume %s at byte %llu: could not be read at the source then; restore with --force leaves zeroes there",
 				o->name, (unsigned long long)offset);
 	return cli_fail(CLI_FAILED, "volume %s at byte %llu: %s; what was written so far is not whole; try another point",
-			o->name, (unsigned long long)offset,
-			ret == -EBADMSG ? "the store is damaged, a checksum is wrong" : strerror(-ret));
+			o->name, (unsigned long long)offset, view_error_text(ret));
 }
 
 static int write_failed(const struct restore_output *o, int ret)

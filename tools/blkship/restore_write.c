@@ -79,8 +79,7 @@ static int count_data(struct restore *r, struct output *o)
 
 		if (ret < 0)
 			return cli_fail(CLI_FAILED, "volume %s at byte %llu: %s; nothing was written of it; try another point",
-					o->name, (unsigned long long)offset, ret == -EBADMSG ?
-					"the store is damaged, a checksum is wrong" : strerror(-ret));
+					o->name, (unsigned long long)offset, view_error_text(ret));
 		offset += e.length_bytes;
 		if (e.kind == EXTENT_DATA)
 			o->data_bytes += e.length_bytes;

@@ -329,6 +329,9 @@ static int read_failed(const struct export_volume *v, const struct export_fault 
 		nbdkit_error("group %s volume %s at byte %" PRIu64 ": a checksum is wrong or the segment is damaged: %s; nothing of it is handed out; restore the file from a copy of the store, or take another point",
 			     group, v->name, fault->offset_bytes,
 			     *fault->segment ? fault->segment : "which one is not known");
+	else if (ret == -ESTALE)
+		nbdkit_error("group %s volume %s at byte %" PRIu64 ": %s; the reader gets an I/O error; take another point",
+			     group, v->name, fault->offset_bytes, view_error_text(ret));
 	else if (ret == -EIO)
 		nbdkit_error("group %s volume %s at byte %" PRIu64 ": could not be read at the source then; take a point that is not degraded",
 			     group, v->name, fault->offset_bytes);
@@ -417,7 +420,7 @@ static int blkship_extents(void *handle, uint32_t count, uint64_t offset, uint32
 
 	if (ret < 0) {
 		nbdkit_error("group %s: extents at byte %" PRIu64 ": %s", group, offset,
-			     strerror(-ret));
+			     view_error_text(ret));
 		nbdkit_set_error(EIO);
 	}
 	return ret < 0 || request.failed ? -1 : 0;

@@ -141,6 +141,35 @@ int view_cut_check(const struct view *v)
 	return exists ? 0 : -ESTALE;
 }
 
+int view_check(struct view *v)
+{
+	int ret = v->tl->read_only ? -ENOENT : view_cut_check(v);
+
+	/* A points file that the manifest has named may be gone when it is opened. */
+	for (int i = 0; i < VIEW_RELOADS && ret == -ENOENT; i++) {
+		ret = timeline_runs_reload(v->tl);
+		if (!ret)
+			ret = view_cut_check(v);
+	}
+	return ret;
+}
+
+int view_error(struct view *v, int error)
+{
+	if (error != -ENOENT && error != -EBADMSG)
+		return error;
+	return view_check(v) == -ESTALE ? -ESTALE : -EBADMSG;
+}
+
+const char *view_error_text(int error)
+{
+	if (error == -ESTALE)
+		return "the point has been dropped meanwhile, and its space given back";
+	if (error == -EBADMSG)
+		return "the store is damaged, a checksum is wrong";
+	return strerror(-error);
+}
+
 static int open_once(struct timeline *tl, uint64_t cut_seq, struct view **out, bool *gone,
 		     char *why)
 {
@@ -188,7 +217,7 @@ int view_open(struct timeline *tl, uint64_t cut_seq, struct view **out, char *wh
 		ret = open_once(tl, cut_seq, out, NULL, why);
 	}
 	if (ret && !why[0])
-		snprintf(why, TIMELINE_TEXT_BYTES, "%s", strerror(-ret));
+		snprintf(why, TIMELINE_TEXT_BYTES, "%s", view_error_text(ret));
 	return ret;
 }
 

@@ -28,6 +28,13 @@ struct view;
 int view_open(struct timeline *tl, uint64_t cut_seq, struct view **out, char *why);
 void view_close(struct view *v);
 
+/**
+ * view_check - whether its point still exists, by what is on disk now
+ * Return: 0; -ESTALE it has been dropped: what was read is right, but what only it needed may go
+ * at any time; -errno.
+ */
+int view_check(struct view *v);
+
 /* One stretch of a volume, all of the same kind. */
 struct view_extent {
 	uint64_t offset_bytes;
@@ -39,7 +46,8 @@ struct view_extent {
 /**
  * view_next - the stretch that holds @offset_bytes, cut to begin there
  * Ends at the volume's size as of the point; what follows may be of the same kind.
- * Return: 0; -ENOENT past the end; -EBADMSG a segment is damaged; -errno.
+ * Return: 0; -ENOENT past the end; -ESTALE the point was dropped and what it needs has gone;
+ * -EBADMSG a segment is damaged; -errno.
  */
 int view_next(struct view *v, uint16_t volume, uint64_t offset_bytes, struct view_extent *out);
 
@@ -69,11 +77,14 @@ int view_changes(struct view *v, uint16_t volume,
 
 /**
  * view_read - content at the point; multiples of 512
- * Return: 0; -EIO touches unreadable sectors; -EBADMSG a checksum is wrong or a
- * segment damaged; -ENOKEY it is encrypted with a key that was not set; -ERANGE past the end;
- * -errno.
+ * Return: 0; -EIO touches unreadable sectors; -ESTALE the point was dropped and this has gone;
+ * -EBADMSG a checksum is wrong or a segment damaged; -ENOKEY it is encrypted with a key that was
+ * not set; -ERANGE past the end; -errno.
  */
 int view_read(struct view *v, uint16_t volume, uint64_t offset_bytes, void *buf, size_t bytes);
+
+/** view_error_text - what to tell people of what a call here has returned */
+const char *view_error_text(int error);
 
 /**
  * view_fault - the segment or pack that the last view_read() which failed was about

@@ -154,6 +154,12 @@ int view_parent_copy(struct view *v, uint16_t volume, uint64_t start_bytes, uint
  */
 int view_cut_check(const struct view *v);
 
+/*
+ * What a caller is told for @error: -ESTALE if what is missing, or damaged, is so because the
+ * point was dropped since the view was opened; -EBADMSG for a file that is missing.
+ */
+int view_error(struct view *v, int error);
+
 /* -- view_version.c -- */
 
 /* Make room and add one; 0 or -ENOMEM. */

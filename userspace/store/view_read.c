@@ -350,14 +350,27 @@ static int data_at(struct view *v, const struct view_place *place, uint64_t skip
 	return ret;
 }
 
-/*
- * A file that is gone was merged or packed by a writer: what is in its place it has named
- * before. Return: whether to try again.
- */
-static bool place_reload(struct view *v, int error, int tries)
+/* Of the pack that has a piece now, as far as the manifest in hand knows; 0: its segment. */
+static uint64_t pack_number(const struct view *v, const struct view_piece *p)
 {
-	return error == -ENOENT && v->tl->read_only && tries < VIEW_RELOADS &&
-	       !timeline_runs_reload(v->tl);
+	const struct manifest_pack *named = manifest_pack(&v->tl->manifest, p->segment);
+
+	return named ? named->number : 0;
+}
+
+/*
+ * A file that is gone was packed by a writer: what is in its place it has named before. On a
+ * cluster a file that was open ends some time after it went, and does not check. Return:
+ * whether to try again.
+ */
+static bool place_reload(struct view *v, const struct view_piece *p, int error, int tries)
+{
+	uint64_t before = pack_number(v, p);
+
+	if ((error != -ENOENT && error != -EBADMSG) || !v->tl->read_only || tries >= VIEW_RELOADS ||
+	    timeline_runs_reload(v->tl))
+		return false;
+	return error == -ENOENT || pack_number(v, p) != before;
 }
 
 /* What a reader is told; @place is where it was looked for last. */
@@ -365,7 +378,7 @@ static int piece_result(struct view *v, const struct view_place *place, int erro
 {
 	if (error)
 		v->fault_file = place->file;
-	return error == -ENOENT ? -EBADMSG : error;
+	return view_error(v, error);
 }
 
 int view_piece_data(struct view *v, const struct view_piece *p, uint64_t skip, uint64_t bytes,
@@ -378,7 +391,7 @@ int view_piece_data(struct view *v, const struct view_piece *p, uint64_t skip, u
 		ret = view_pack_place(v, p, &place);
 		if (!ret)
 			ret = data_at(v, &place, skip, bytes, out);
-	} while (place_reload(v, ret, tries++));
+	} while (place_reload(v, p, ret, tries++));
 	return piece_result(v, &place, ret);
 }
 
@@ -417,7 +430,7 @@ static int piece_read(struct view *v, const struct view_piece *p, uint64_t skip,
 		ret = view_pack_place(v, p, &place);
 		if (!ret)
 			ret = place_read(v, &place, skip, buf, bytes);
-	} while (place_reload(v, ret, tries++));
+	} while (place_reload(v, p, ret, tries++));
 	return piece_result(v, &place, ret);
 }
 

@@ -120,7 +120,9 @@ static int run_give_up(struct view *v, size_t i)
 	char why[TIMELINE_TEXT_BYTES];
 	int ret = -ENOENT;
 
-	for (int tries = 0; tries <= VIEW_RELOADS && ret == -ENOENT; tries++) {
+	/* What does not check may be a pack that went, too: view_read.c, place_reload(). */
+	for (int tries = 0; tries <= VIEW_RELOADS &&
+			    (ret == -ENOENT || (ret == -EBADMSG && tries == 1)); tries++) {
 		uint64_t ordinal = vr.first_ordinal - 1;
 
 		if (tries && (!v->tl->read_only || timeline_runs_reload(v->tl)))
@@ -271,7 +273,7 @@ int view_window(struct view *v, const struct view_volume *volume, uint64_t offse
 		ret = view_versions_sweep(&v->found, take_piece, v);
 	}
 	if (ret)
-		return ret;
+		return view_error(v, ret);
 	v->pieces_volume = volume->id;
 	v->pieces_start = r.start;
 	v->pieces_end = r.end;
