@@ -9,12 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/random.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "container_of.h"
+#include "env_host.h"
 
 struct env_file {
 	int fd;
@@ -41,39 +40,6 @@ struct env_posix {
 static struct env_posix *to_posix(struct env *env)
 {
 	return container_of(env, struct env_posix, env);
-}
-
-static uint64_t clock_ns(clockid_t clock)
-{
-	struct timespec ts;
-
-	clock_gettime(clock, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + ts.tv_nsec;
-}
-
-static uint64_t posix_realtime_ns(struct env *env)
-{
-	return clock_ns(CLOCK_REALTIME);
-}
-
-static uint64_t posix_monotonic_ns(struct env *env)
-{
-	return clock_ns(CLOCK_MONOTONIC);
-}
-
-static void posix_random(struct env *env, void *buf, size_t bytes)
-{
-	uint8_t *at = buf;
-
-	while (bytes) {
-		ssize_t n = getrandom(at, bytes, 0);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		assert(n > 0);		/* the pool is ready, the buffer is ours */
-		at += n;
-		bytes -= n;
-	}
 }
 
 static int posix_open(struct env *env, const char *path, unsigned int flags,
@@ -351,9 +317,9 @@ size_t env_posix_pump(struct env *env)
 }
 
 static const struct env_ops posix_ops = {
-	.realtime_ns = posix_realtime_ns,
-	.monotonic_ns = posix_monotonic_ns,
-	.random = posix_random,
+	.realtime_ns = env_host_realtime_ns,
+	.monotonic_ns = env_host_monotonic_ns,
+	.random = env_host_random,
 	.open = posix_open,
 	.close = posix_close,
 	.read = posix_read,

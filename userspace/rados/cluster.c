@@ -9,6 +9,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "../lib/env_host.h"
 #include "owner.h"
 
 #define SECOND_NS	1000000000ull
@@ -18,24 +19,6 @@
 
 static pthread_mutex_t clusters_lock = PTHREAD_MUTEX_INITIALIZER;
 static LIST_HEAD(, cluster) clusters = LIST_HEAD_INITIALIZER(clusters);
-
-static uint64_t clock_ns(clockid_t clock)
-{
-	struct timespec ts;
-
-	clock_gettime(clock, &ts);
-	return (uint64_t)ts.tv_sec * SECOND_NS + ts.tv_nsec;
-}
-
-uint64_t cluster_monotonic_ns(void)
-{
-	return clock_ns(CLOCK_MONOTONIC);
-}
-
-uint64_t cluster_realtime_ns(void)
-{
-	return clock_ns(CLOCK_REALTIME);
-}
 
 void cluster_say(struct cluster *c, enum env_rados_level level, const char *format, ...)
 {
@@ -53,7 +36,7 @@ void cluster_say(struct cluster *c, enum env_rados_level level, const char *form
 
 void cluster_begin(struct cluster *c, struct cluster_request *r)
 {
-	r->begun_ns = cluster_monotonic_ns();
+	r->begun_ns = env_host_monotonic_ns(NULL);
 	pthread_mutex_lock(&c->lock);
 	TAILQ_INSERT_TAIL(&c->requests, r, link);
 	pthread_mutex_unlock(&c->lock);
@@ -93,7 +76,7 @@ static void *watch(void *arg)
 
 	pthread_mutex_lock(&c->lock);
 	while (!c->stop) {
-		uint64_t begun_ns = oldest_begun_ns(c), now_ns = cluster_monotonic_ns();
+		uint64_t begun_ns = oldest_begun_ns(c), now_ns = env_host_monotonic_ns(NULL);
 		bool late = begun_ns && now_ns > begun_ns + ALARM_S * SECOND_NS;
 		struct timespec until;
 

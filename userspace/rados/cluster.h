@@ -60,9 +60,6 @@ int cluster_end(struct cluster *c, struct cluster_request *r, int ret);
 __attribute__((format(printf, 3, 4)))
 void cluster_say(struct cluster *c, enum env_rados_level level, const char *format, ...);
 
-uint64_t cluster_monotonic_ns(void);
-uint64_t cluster_realtime_ns(void);
-
 /* ret = CLUSTER_CALL(c, rados_read(c->io, ...)) */
 #define CLUSTER_CALL(c, call) ({					\
 	struct cluster_request request_;				\

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../lib/env_host.h"
 #include "file.h"
 
 #define ROOT_MARK	"blkship"
@@ -63,7 +64,7 @@ static void op_waste(rados_write_op_t op, const struct rados_entry *e)
 	struct rados_entry waste;
 	char key[KEY_BYTES];
 
-	rados_entry_encode(&waste, RADOS_KIND_FILE, e->id, cluster_realtime_ns());
+	rados_entry_encode(&waste, RADOS_KIND_FILE, e->id, env_host_realtime_ns(NULL));
 	waste_key(key, &waste);
 	op_set(op, key, &waste);
 }
@@ -413,7 +414,7 @@ static bool sweep_round(struct cluster *c, const char *dir, uint64_t before_ns)
 
 void dir_sweep(struct cluster *c, const char *dir, uint64_t age_ns)
 {
-	uint64_t before_ns = cluster_realtime_ns() - age_ns;
+	uint64_t before_ns = env_host_realtime_ns(NULL) - age_ns;
 
 	while (sweep_round(c, dir, before_ns))
 		;

@@ -8,9 +8,9 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/queue.h>
-#include <sys/random.h>
 #include <unistd.h>
 
+#include "../lib/env_host.h"
 #include "dir.h"
 #include "env_rados_private.h"
 #include "owner.h"
@@ -28,31 +28,6 @@ static int path_parse(const struct env_rados *er, const char *path, char *dir, c
 	return rados_path_split(path + length, dir, name);
 }
 
-static uint64_t op_realtime_ns(struct env *env)
-{
-	return cluster_realtime_ns();
-}
-
-static uint64_t op_monotonic_ns(struct env *env)
-{
-	return cluster_monotonic_ns();
-}
-
-static void op_random(struct env *env, void *buf, size_t bytes)
-{
-	uint8_t *at = buf;
-
-	while (bytes) {
-		ssize_t n = getrandom(at, bytes, 0);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		assert(n > 0);		/* the pool is ready, the buffer is ours */
-		at += n;
-		bytes -= n;
-	}
-}
-
 /* -- files -- */
 
 static int file_enter(struct env_rados *er, const char *dir, const char *name,
@@ -64,7 +39,7 @@ static int file_enter(struct env_rados *er, const char *dir, const char *name,
 		uint8_t id[RADOS_ID_BYTES];
 
 		/* Random: no other file has it, whatever became of those before. */
-		op_random(&er->env, id, sizeof(id));
+		env_host_random(&er->env, id, sizeof(id));
 		rados_entry_encode(e, RADOS_KIND_FILE, id, 0);
 		return dir_add(er->cluster, dir, name, e);
 	}
@@ -156,7 +131,7 @@ static int op_lock(struct env *env, struct env_file *file)
 
 	if (*file->cookie)
 		return 0;
-	op_random(env, &self.nonce, sizeof(self.nonce));
+	env_host_random(env, &self.nonce, sizeof(self.nonce));
 	rados_owner_format(&self, cookie);
 	lock_object(file, object);
 	ret = owner_lock(er->cluster, object, file->path, cookie);
@@ -265,9 +240,9 @@ static int op_list(struct env *env, const char *path, void (*each)(void *arg, co
 }
 
 static const struct env_ops rados_ops = {
-	.realtime_ns = op_realtime_ns,
-	.monotonic_ns = op_monotonic_ns,
-	.random = op_random,
+	.realtime_ns = env_host_realtime_ns,
+	.monotonic_ns = env_host_monotonic_ns,
+	.random = env_host_random,
 	.open = op_open,
 	.close = op_close,
 	.read = op_read,
