@@ -142,6 +142,14 @@ static void values_are_checked(void **state)
 	assert_int_equal(rados_pieces_limit(16), 32);
 }
 
+static enum rados_fate fate(const struct rados_owner *o, const struct rados_owner *self,
+			    bool exists, uint64_t started)
+{
+	const struct rados_sighting seen = { exists, started };
+
+	return rados_owner_fate(o, self, &seen);
+}
+
 static void owners(void **state)
 {
 	const struct rados_owner self = { "web1", "m1", "b1", 7, 100, 5000, 1 };
@@ -159,28 +167,46 @@ static void owners(void **state)
 	assert_int_equal(rados_owner_parse("web1 m1 b1 7 100 5000 1 more", &parsed), -EBADMSG);
 	assert_int_equal(rados_owner_parse("", &parsed), -EBADMSG);
 
-	assert_false(rados_owner_gone(&o, &self, 5000));	/* it runs */
-	assert_true(rados_owner_gone(&o, &self, 0));		/* no such process */
-	assert_true(rados_owner_gone(&o, &self, 6000));		/* another one has the pid now */
+	assert_int_equal(fate(&o, &self, true, 5000), RADOS_RUNS);
+	assert_int_equal(fate(&o, &self, false, 0), RADOS_GONE);
+	assert_int_equal(fate(&o, &self, true, 6000), RADOS_GONE);	/* another one has the pid now */
+	assert_int_equal(fate(&o, &self, true, 0), RADOS_HIDDEN);
+	o.started = 0;
+	assert_int_equal(fate(&o, &self, true, 5000), RADOS_HIDDEN);
+	assert_int_equal(fate(&o, &self, false, 0), RADOS_GONE);
+	o.started = 5000;
 	o.pid_space = 8;
-	assert_false(rados_owner_gone(&o, &self, 0));		/* a container's: who knows */
+	assert_int_equal(fate(&o, &self, false, 0), RADOS_ELSEWHERE);	/* a container's: who knows */
 	strcpy(o.boot, "b0");
-	assert_true(rados_owner_gone(&o, &self, 5000));		/* before the machine booted */
+	assert_int_equal(fate(&o, &self, true, 5000), RADOS_GONE);	/* before the machine booted */
 	strcpy(o.host, "web2");
-	assert_false(rados_owner_gone(&o, &self, 0));		/* a copy of this machine */
+	assert_int_equal(fate(&o, &self, false, 0), RADOS_ELSEWHERE);	/* a copy of this machine */
 	strcpy(o.host, "web1");
 	strcpy(o.machine, "m2");
-	assert_false(rados_owner_gone(&o, &self, 0));
+	assert_int_equal(fate(&o, &self, false, 0), RADOS_ELSEWHERE);
 }
 
-static void without_a_machine_id_nothing_is_proven(void **state)
+/* Where something is not known, neither here nor of the owner, it proves nothing. */
+static void what_is_not_known_proves_nothing(void **state)
 {
-	const struct rados_owner self = { "web1", "-", "b1", 7, 100, 5000, 1 };
-	struct rados_owner o = self;
+	const struct rados_owner whole = { "web1", "m1", "b1", 7, 100, 5000, 1 };
+	struct rados_owner o = whole, self = whole;
 
-	assert_false(rados_owner_gone(&o, &self, 0));
-	strcpy(o.boot, "b0");
-	assert_false(rados_owner_gone(&o, &self, 0));
+	strcpy(self.machine, "-");
+	assert_int_equal(fate(&o, &self, false, 0), RADOS_ELSEWHERE);
+	strcpy(o.machine, "-");
+	assert_int_equal(fate(&o, &self, false, 0), RADOS_ELSEWHERE);
+	o = self = whole;
+	strcpy(o.boot, "-");
+	assert_int_equal(fate(&o, &self, false, 0), RADOS_ELSEWHERE);
+	o = self = whole;
+	strcpy(self.boot, "-");
+	assert_int_equal(fate(&o, &self, false, 0), RADOS_ELSEWHERE);
+	strcpy(o.boot, "-");
+	assert_int_equal(fate(&o, &self, false, 0), RADOS_ELSEWHERE);
+	o = self = whole;
+	o.pid_space = self.pid_space = 0;
+	assert_int_equal(fate(&o, &self, false, 0), RADOS_ELSEWHERE);
 }
 
 int main(void)
@@ -192,7 +218,7 @@ int main(void)
 		cmocka_unit_test(names_of_pieces),
 		cmocka_unit_test(values_are_checked),
 		cmocka_unit_test(owners),
-		cmocka_unit_test(without_a_machine_id_nothing_is_proven),
+		cmocka_unit_test(what_is_not_known_proves_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, doc_load, doc_free);

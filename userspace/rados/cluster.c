@@ -10,7 +10,7 @@
 #include <time.h>
 
 #include "../lib/env_host.h"
-#include "owner.h"
+#include "process.h"
 
 #define SECOND_NS	1000000000ull
 #define ALARM_S		10	/* a request that takes longer is told */
@@ -231,7 +231,7 @@ static int cluster_create(const char *location, env_rados_say *say, struct clust
 	c->nr_users = 1;
 	TAILQ_INIT(&c->requests);
 	locks_init(c);
-	owner_self(&c->self);
+	process_self(&c->self);
 	/* No signal is for librados's threads or ours: a daemon reads its own from a descriptor. */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);

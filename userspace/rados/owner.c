@@ -3,12 +3,10 @@
 
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "cluster.h"
+#include "process.h"
 
 #define LOCK_NAME	"blkship"
 /* Longer than anybody keeps a machine suspended; a lock is not taken away every day. */
@@ -23,57 +21,6 @@ struct holder {
 	char address[ADDRESS_BYTES];
 	char text[ADDRESS_BYTES + 128];	/* for messages */
 };
-
-/* -- processes -- */
-
-static void read_word(const char *path, char *word, size_t bytes)
-{
-	FILE *f = fopen(path, "r");
-
-	snprintf(word, bytes, "-");
-	if (!f)
-		return;
-	if (fgets(word, bytes, f))
-		word[strcspn(word, " \n")] = 0;
-	if (!*word)
-		snprintf(word, bytes, "-");
-	fclose(f);
-}
-
-/* When a process of ours began, in ticks since boot; 0: there is none, or it is a zombie. */
-static uint64_t process_started(uint32_t pid)
-{
-	char path[32], stat[1024], state = 'Z';
-	unsigned long long started = 0;
-	FILE *f;
-	char *at;
-
-	snprintf(path, sizeof(path), "/proc/%u/stat", pid);
-	f = fopen(path, "r");
-	if (!f)
-		return 0;
-	/* Its name, in brackets, may have anything in it; the 22nd field is what we want. */
-	at = fgets(stat, sizeof(stat), f) ? strrchr(stat, ')') : NULL;
-	fclose(f);
-	if (!at || sscanf(at + 1, " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
-			  &state, &started) != 2 || state == 'Z' || state == 'X')
-		return 0;
-	return started;
-}
-
-void owner_self(struct rados_owner *self)
-{
-	struct stat st;
-
-	memset(self, 0, sizeof(*self));
-	if (gethostname(self->host, sizeof(self->host) - 1) < 0 || !*self->host)
-		strcpy(self->host, "-");
-	read_word("/etc/machine-id", self->machine, sizeof(self->machine));
-	read_word("/proc/sys/kernel/random/boot_id", self->boot, sizeof(self->boot));
-	self->pid_space = stat("/proc/self/ns/pid", &st) == 0 ? st.st_ino : 0;
-	self->pid = getpid();
-	self->started = process_started(self->pid);
-}
 
 /* -- holders -- */
 
@@ -108,12 +55,28 @@ static int holder_get(struct cluster *c, const char *object, struct holder *h)
 	return 1;
 }
 
-static bool holder_gone(const struct cluster *c, const struct holder *h)
+static enum rados_fate holder_fate(const struct cluster *c, const struct holder *h)
 {
+	struct rados_sighting seen;
 	struct rados_owner o;
 
-	return rados_owner_parse(h->cookie, &o) == 0 &&
-	       rados_owner_gone(&o, &c->self, process_started(o.pid));
+	if (rados_owner_parse(h->cookie, &o))
+		return RADOS_ELSEWHERE;
+	seen = process_look(o.pid);
+	return rados_owner_fate(&o, &c->self, &seen);
+}
+
+static void say_held(struct cluster *c, const char *path, const struct holder *h,
+		     enum rados_fate fate)
+{
+	static const char *const why[] = {
+		[RADOS_RUNS] = "which is running",
+		[RADOS_ELSEWHERE] = "of another machine or pid namespace, so that it cannot be seen from here whether it has ended",
+		[RADOS_HIDDEN] = "whose pid is in use, but /proc does not show by what (hidepid=?)",
+	};
+
+	cluster_say(c, ENV_RADOS_ERROR, "%s: is held by %s, %s; stop that one, or, if it cannot be reached, start blkship-targetd with --takeover, which fences it out",
+		    path, h->text, why[fate]);
 }
 
 static bool holder_is_us(const struct cluster *c, const struct holder *h)
@@ -151,6 +114,7 @@ static int lock_once(struct cluster *c, const char *object, const char *cookie)
 
 int owner_lock(struct cluster *c, const char *object, const char *path, const char *cookie)
 {
+	enum rados_fate fate;
 	struct holder h;
 	int ret = lock_once(c, object, cookie);
 
@@ -159,9 +123,9 @@ int owner_lock(struct cluster *c, const char *object, const char *path, const ch
 
 		if (held < 0)
 			return held;
-		if (held && !holder_gone(c, &h)) {
-			cluster_say(c, ENV_RADOS_ERROR, "%s: is held by %s; stop that one, or, if it cannot be reached, start blkship-targetd with --takeover, which fences it out",
-				    path, h.text);
+		fate = held ? holder_fate(c, &h) : RADOS_GONE;
+		if (fate != RADOS_GONE) {
+			say_held(c, path, &h, fate);
 			return -EBUSY;
 		}
 		ret = held ? holder_evict(c, object, path, &h) : 0;

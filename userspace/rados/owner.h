@@ -14,9 +14,6 @@
 
 struct cluster;
 
-/** owner_self - this process */
-void owner_self(struct rados_owner *self);
-
 /**
  * owner_lock - take the lock of an object
  * @path: for messages

@@ -7,3 +7,9 @@ RADOS_SRC := $(wildcard userspace/rados/*.c) userspace/lib/env_host.c
 
 $(RADOS): $(patsubst %.c,$(BUILD)/obj/pic/%.o,$(RADOS_SRC))
 	$(CC) -shared -Wl,-z,defs -Wl,-Bsymbolic -Wl,--as-needed -o $@ $^ -lrados -lpthread
+
+# With a stand-in for the cluster instead of librados.
+$(BUILD)/tests/test_rados_owner: $(call objs,tests/unit/test_rados_owner.c \
+		userspace/rados/owner.c userspace/rados/process.c) $(LIB)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LDLIBS)

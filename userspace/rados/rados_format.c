@@ -180,14 +180,25 @@ int rados_owner_parse(const char *text, struct rados_owner *out)
 	return 0;
 }
 
-bool rados_owner_gone(const struct rados_owner *o, const struct rados_owner *self,
-		      uint64_t started)
+static bool known_equal(const char *a, const char *b)
+{
+	return strcmp(a, "-") != 0 && strcmp(a, b) == 0;
+}
+
+enum rados_fate rados_owner_fate(const struct rados_owner *o, const struct rados_owner *self,
+				 const struct rados_sighting *seen)
 {
 	/* Copied machines often share the id: the name has to be the same, too. */
-	if (strcmp(self->machine, "-") == 0 || strcmp(o->machine, self->machine) != 0 ||
-	    strcmp(o->host, self->host) != 0)
-		return false;
+	if (!known_equal(self->machine, o->machine) || strcmp(o->host, self->host) != 0 ||
+	    strcmp(o->boot, "-") == 0 || strcmp(self->boot, "-") == 0)
+		return RADOS_ELSEWHERE;
 	if (strcmp(o->boot, self->boot) != 0)
-		return true;
-	return o->pid_space == self->pid_space && o->started != started;
+		return RADOS_GONE;
+	if (!o->pid_space || o->pid_space != self->pid_space)
+		return RADOS_ELSEWHERE;
+	if (!seen->exists)
+		return RADOS_GONE;
+	if (!seen->started || !o->started)
+		return RADOS_HIDDEN;
+	return o->started == seen->started ? RADOS_RUNS : RADOS_GONE;
 }

@@ -104,13 +104,26 @@ void rados_owner_format(const struct rados_owner *o, char text[RADOS_OWNER_BYTES
 /** rados_owner_parse - 0, or -EBADMSG: then nothing is known of it */
 int rados_owner_parse(const char *text, struct rados_owner *out);
 
+/* What the machine shows of a process. */
+struct rados_sighting {
+	bool exists;
+	uint64_t started;		/* as in struct rados_owner; 0: that is not shown */
+};
+
+enum rados_fate {
+	RADOS_RUNS,
+	RADOS_GONE,			/* that was proven */
+	RADOS_ELSEWHERE,		/* not of this machine, or of another pid namespace */
+	RADOS_HIDDEN,			/* its pid is in use; whether by it is not shown */
+};
+
 /**
- * rados_owner_gone - it was proven that this process has ended
+ * rados_owner_fate - whether a process has ended
  * @self: who asks
- * @started: of the process that has @o's pid here; 0: there is none
- * Only for a process of this machine; of another one nothing can be proven.
+ * @seen: of @o's pid, by who asks
+ * Only of processes of this machine something can be proven.
  */
-bool rados_owner_gone(const struct rados_owner *o, const struct rados_owner *self,
-		      uint64_t started);
+enum rados_fate rados_owner_fate(const struct rados_owner *o, const struct rados_owner *self,
+				 const struct rados_sighting *seen);
 
 #endif
