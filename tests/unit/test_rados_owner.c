@@ -27,6 +27,8 @@ static struct {
 	char order[64];		/* b: blocklisted, m: map, x: lock broken */
 	char said[1024];
 	int fence_error;
+	int unlock_error;	/* it does not get there */
+	int lock_error;		/* it does, its answer not back */
 } fake;
 
 /* -- librados -- */
@@ -45,7 +47,7 @@ int rados_lock_exclusive(rados_ioctx_t io, const char *object, const char *name,
 		return -EBUSY;
 	snprintf(fake.client, sizeof(fake.client), "client.%d", US);
 	snprintf(fake.cookie, sizeof(fake.cookie), "%s", cookie);
-	return 0;
+	return fake.lock_error;
 }
 
 static int lock_end(const char *client, const char *cookie)
@@ -61,6 +63,8 @@ int rados_unlock(rados_ioctx_t io, const char *object, const char *name, const c
 	char us[64];
 
 	snprintf(us, sizeof(us), "client.%d", US);
+	if (fake.unlock_error)
+		return fake.unlock_error;
 	return lock_end(us, cookie);
 }
 
@@ -125,6 +129,8 @@ static struct cluster *begin(void)
 
 	memset(&fake, 0, sizeof(fake));
 	memset(&c, 0, sizeof(c));
+	LIST_INIT(&c.held);
+	pthread_mutex_init(&c.lock, NULL);
 	process_self(&c.self);
 	/* Some machines that build have none. */
 	strcpy(c.self.machine, "m1");
@@ -137,14 +143,11 @@ static void hold(const char *client, const struct rados_owner *o)
 	rados_owner_format(o, fake.cookie);
 }
 
+static struct owner_lock taken = { .object = "object" };
+
 static int take(struct cluster *c)
 {
-	struct rados_owner self = c->self;
-	char cookie[RADOS_OWNER_BYTES];
-
-	self.nonce = 77;
-	rados_owner_format(&self, cookie);
-	return owner_lock(c, "object", "path", cookie);
+	return owner_lock(c, "path", &taken);
 }
 
 /* Of a child, with the rights and the mounts that @prepare gave it. */
@@ -180,6 +183,7 @@ static void a_process_that_ended_is_fenced_before_its_lock_goes(void **state)
 	assert_int_equal(take(c), 0);
 	assert_string_equal(fake.order, "bmx");
 	assert_non_null(strstr(fake.said, "has ended without giving it back"));
+	owner_unlock(c, "path", &taken);
 
 	hold(OTHER, &o);
 	fake.fence_error = -EPERM;
@@ -283,6 +287,53 @@ static void takeover_fences_and_names(void **state)
 	assert_int_equal(take(c), 0);
 	assert_int_equal(owner_evict(c, "object", "path"), 0);
 	assert_string_equal(fake.order, "bmx");
+	owner_unlock(c, "path", &taken);
+}
+
+static void a_lock_is_for_one_of_this_process(void **state)
+{
+	struct owner_lock other = { .object = "object" };
+	struct cluster *c = begin();
+
+	assert_int_equal(take(c), 0);
+	assert_int_equal(owner_lock(c, "path", &other), -EBUSY);
+	assert_string_equal(other.cookie, "");
+	owner_unlock(c, "path", &taken);
+	assert_string_equal(taken.cookie, "");
+	assert_int_equal(owner_lock(c, "path", &other), 0);
+	assert_int_equal(take(c), -EBUSY);
+	owner_unlock(c, "path", &other);
+	assert_string_equal(fake.cookie, "");
+}
+
+static void a_lock_that_was_not_given_back_is_taken_again(void **state)
+{
+	struct cluster *c = begin();
+
+	assert_int_equal(take(c), 0);
+	fake.unlock_error = -ETIMEDOUT;
+	owner_unlock(c, "path", &taken);
+	assert_non_null(strstr(fake.said, "giving back its lock"));
+	fake.unlock_error = 0;
+	assert_int_equal(take(c), 0);
+	assert_string_equal(fake.cookie, taken.cookie);
+	assert_string_equal(fake.order, "");
+	owner_unlock(c, "path", &taken);
+	assert_string_equal(fake.cookie, "");
+}
+
+static void a_lock_whose_answer_was_lost_is_taken_again(void **state)
+{
+	struct cluster *c = begin();
+
+	fake.lock_error = -ETIMEDOUT;
+	assert_int_equal(take(c), -ETIMEDOUT);
+	assert_string_equal(taken.cookie, "");
+	assert_string_not_equal(fake.cookie, "");
+	fake.lock_error = 0;
+	assert_int_equal(take(c), 0);
+	assert_string_equal(fake.cookie, taken.cookie);
+	owner_unlock(c, "path", &taken);
 }
 
 int main(void)
@@ -294,6 +345,9 @@ int main(void)
 		cmocka_unit_test(one_that_is_not_shown_keeps_it),
 		cmocka_unit_test(pids_of_another_namespace_are_not_looked_up),
 		cmocka_unit_test(takeover_fences_and_names),
+		cmocka_unit_test(a_lock_is_for_one_of_this_process),
+		cmocka_unit_test(a_lock_that_was_not_given_back_is_taken_again),
+		cmocka_unit_test(a_lock_whose_answer_was_lost_is_taken_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -230,6 +230,7 @@ static int cluster_create(const char *location, env_rados_say *say, struct clust
 	c->say = say;
 	c->nr_users = 1;
 	TAILQ_INIT(&c->requests);
+	LIST_INIT(&c->held);
 	locks_init(c);
 	process_self(&c->self);
 	/* No signal is for librados's threads or ours: a daemon reads its own from a descriptor. */

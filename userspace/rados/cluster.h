@@ -15,7 +15,7 @@
 #include <sys/queue.h>
 
 #include "env_rados.h"
-#include "rados_format.h"
+#include "owner.h"
 
 /* A request that is under way. */
 struct cluster_request {
@@ -34,6 +34,7 @@ struct cluster {
 	pthread_mutex_t lock;		/* of what follows */
 	pthread_cond_t wake;
 	TAILQ_HEAD(, cluster_request) requests;	/* the oldest first */
+	LIST_HEAD(, owner_lock) held;	/* or asked for; owner.c */
 	bool timed_out;			/* a request did: perhaps our map is old */
 	bool stop;
 	pthread_t watchdog;

@@ -75,21 +75,13 @@ static int op_open(struct env *env, const char *path, unsigned int flags, struct
 	return 0;
 }
 
-static void lock_object(const struct env_file *file, char object[48])
-{
-	rados_piece_object(file->data.id, 0, object);
-}
-
 static void op_close(struct env *env, struct env_file *file)
 {
-	char object[48];
-
 	if (!file)
 		return;
-	if (*file->cookie) {
-		lock_object(file, object);
-		owner_unlock(file->data.cluster, object, file->cookie);
+	if (*file->lock.cookie) {
 		LIST_REMOVE(file, link);
+		owner_unlock(file->data.cluster, file->path, &file->lock);
 	}
 	free(file->path);
 	free(file);
@@ -125,19 +117,14 @@ static int op_size(struct env *env, struct env_file *file, uint64_t *bytes)
 static int op_lock(struct env *env, struct env_file *file)
 {
 	struct env_rados *er = to_rados(env);
-	struct rados_owner self = er->cluster->self;
-	char object[48], cookie[RADOS_OWNER_BYTES];
 	int ret;
 
-	if (*file->cookie)
+	if (*file->lock.cookie)
 		return 0;
-	env_host_random(env, &self.nonce, sizeof(self.nonce));
-	rados_owner_format(&self, cookie);
-	lock_object(file, object);
-	ret = owner_lock(er->cluster, object, file->path, cookie);
+	rados_piece_object(file->data.id, 0, file->lock.object);
+	ret = owner_lock(er->cluster, file->path, &file->lock);
 	if (ret)
 		return ret;
-	strcpy(file->cookie, cookie);
 	LIST_INSERT_HEAD(&er->locked, file, link);
 	dir_sweep(er->cluster, file->dir, GRACE_NS);
 	return 0;
@@ -344,7 +331,7 @@ static void takeover_one(void *arg, const char *name, const struct rados_entry *
 {
 	struct takeover *t = arg;
 	struct cluster *c = t->cluster;
-	char path[sizeof(c->location) + RADOS_PATH_BYTES + RADOS_NAME_BYTES], object[48];
+	char path[sizeof(c->location) + RADOS_PATH_BYTES + RADOS_NAME_BYTES], object[RADOS_PIECE_NAME_BYTES];
 	int ret = 0;
 
 	if (t->nr < 0)

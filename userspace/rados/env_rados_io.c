@@ -57,7 +57,7 @@ static int part_start(struct rados_io *rio, const void *buf, size_t bytes, uint6
 {
 	struct rados_file *f = &rio->io->file->data;
 	rados_completion_t completion;
-	char object[48];
+	char object[RADOS_PIECE_NAME_BYTES];
 	int ret = rados_aio_create_completion2(rio, part_done, &completion);
 
 	if (ret)

@@ -14,7 +14,7 @@ struct env_file {
 	struct rados_file data;
 	char *path;
 	char dir[RADOS_PATH_BYTES];
-	char cookie[RADOS_OWNER_BYTES];	/* of the lock; "": not locked */
+	struct owner_lock lock;
 	bool writable;
 	LIST_ENTRY(env_file) link;	/* of those that are locked */
 };

@@ -24,7 +24,7 @@ static int batch_start(struct rados_file *f, struct batch *b, unsigned int i, ui
 		       enum batch_op op)
 {
 	rados_ioctx_t io = f->cluster->io;
-	char object[48];
+	char object[RADOS_PIECE_NAME_BYTES];
 	int ret = rados_aio_create_completion2(NULL, NULL, &b->completions[i]);
 
 	if (ret)
@@ -66,7 +66,7 @@ static int batch_run(struct rados_file *f, struct batch *b, uint32_t first, unsi
 
 static int limit_read(struct rados_file *f)
 {
-	char object[48], buf[32];
+	char object[RADOS_PIECE_NAME_BYTES], buf[32];
 	uint32_t limit;
 	int ret;
 
@@ -88,7 +88,7 @@ static int limit_read(struct rados_file *f)
 static int limit_raise(struct rados_file *f, uint32_t piece)
 {
 	struct rados_pieces p;
-	char object[48];
+	char object[RADOS_PIECE_NAME_BYTES];
 	int ret = limit_read(f);
 
 	if (ret || piece < f->limit)
@@ -150,7 +150,7 @@ int64_t file_read(struct rados_file *f, void *buf, size_t bytes, uint64_t offset
 		uint64_t at = offset_bytes + done;
 		size_t part = part_bytes(at, bytes - done);
 		uint8_t *to = (uint8_t *)buf + done;
-		char object[48];
+		char object[RADOS_PIECE_NAME_BYTES];
 		int ret;
 
 		if (at / RADOS_PIECE_BYTES >= UINT32_MAX)
@@ -189,7 +189,7 @@ int file_write(struct rados_file *f, const void *buf, size_t bytes, uint64_t off
 	for (size_t done = 0; ret == 0 && done < bytes;) {
 		uint64_t at = offset_bytes + done;
 		size_t part = part_bytes(at, bytes - done);
-		char object[48];
+		char object[RADOS_PIECE_NAME_BYTES];
 
 		rados_piece_object(f->id, at / RADOS_PIECE_BYTES, object);
 		ret = CLUSTER_CALL(f->cluster, rados_write(f->cluster->io, object,
@@ -221,7 +221,7 @@ int file_truncate(struct rados_file *f, uint64_t bytes)
 {
 	uint32_t last = bytes ? (bytes - 1) / RADOS_PIECE_BYTES : 0;
 	rados_write_op_t op;
-	char object[48];
+	char object[RADOS_PIECE_NAME_BYTES];
 	int ret = file_admit(f, 0, bytes);
 
 	if (ret == 0)

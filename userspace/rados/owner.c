@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "../lib/env_host.h"
 #include "cluster.h"
 #include "process.h"
 
@@ -107,42 +108,102 @@ static int holder_evict(struct cluster *c, const char *object, const char *path,
 
 /* -- locks -- */
 
-static int lock_once(struct cluster *c, const char *object, const char *cookie)
+static int lock_once(struct cluster *c, const struct owner_lock *l)
 {
-	return CLUSTER_CALL(c, rados_lock_exclusive(c->io, object, LOCK_NAME, cookie, "", NULL, 0));
+	return CLUSTER_CALL(c, rados_lock_exclusive(c->io, l->object, LOCK_NAME, l->cookie, "",
+						    NULL, 0));
 }
 
-int owner_lock(struct cluster *c, const char *object, const char *path, const char *cookie)
+static int unlock(struct cluster *c, const char *object, const char *cookie)
+{
+	int ret = CLUSTER_CALL(c, rados_unlock(c->io, object, LOCK_NAME, cookie));
+
+	return ret == -ENOENT ? 0 : ret;
+}
+
+/* Before it is asked for: nobody takes it for one that was left behind. */
+static void held_add(struct cluster *c, struct owner_lock *l)
+{
+	struct rados_owner self = c->self;
+
+	env_host_random(NULL, &self.nonce, sizeof(self.nonce));
+	rados_owner_format(&self, l->cookie);
+	pthread_mutex_lock(&c->lock);
+	LIST_INSERT_HEAD(&c->held, l, link);
+	pthread_mutex_unlock(&c->lock);
+}
+
+static void held_remove(struct cluster *c, struct owner_lock *l)
+{
+	pthread_mutex_lock(&c->lock);
+	LIST_REMOVE(l, link);
+	pthread_mutex_unlock(&c->lock);
+	l->cookie[0] = 0;
+}
+
+/* Ours, and yet nobody has it: what we asked last was carried out, or not, but not answered. */
+static bool holder_is_leftover(struct cluster *c, const struct holder *h)
+{
+	const struct owner_lock *l;
+
+	if (!holder_is_us(c, h))
+		return false;
+	pthread_mutex_lock(&c->lock);
+	LIST_FOREACH(l, &c->held, link)
+		if (strcmp(l->cookie, h->cookie) == 0)
+			break;
+	pthread_mutex_unlock(&c->lock);
+	return !l;
+}
+
+/* Make who has it let go. Return: 0, it may be asked for again; -errno. */
+static int holder_dismiss(struct cluster *c, const struct owner_lock *l, const char *path)
 {
 	enum rados_fate fate;
 	struct holder h;
-	int ret = lock_once(c, object, cookie);
+	int ret = holder_get(c, l->object, &h);
 
-	for (int i = 0; ret == -EBUSY && i < LOCK_TRIES; i++) {
-		int held = holder_get(c, object, &h);
-
-		if (held < 0)
-			return held;
-		fate = held ? holder_fate(c, &h) : RADOS_GONE;
-		if (fate != RADOS_GONE) {
-			say_held(c, path, &h, fate);
-			return -EBUSY;
-		}
-		ret = held ? holder_evict(c, object, path, &h) : 0;
-		if (ret)
-			return ret;
-		if (held)
-			cluster_say(c, ENV_RADOS_INFO, "%s: its owner, %s, has ended without giving it back; fenced out and taken over",
-				    path, h.text);
-		ret = lock_once(c, object, cookie);
+	if (ret <= 0)
+		return ret;
+	if (holder_is_leftover(c, &h))
+		return unlock(c, l->object, h.cookie);
+	fate = holder_fate(c, &h);
+	if (fate != RADOS_GONE) {
+		say_held(c, path, &h, fate);
+		return -EBUSY;
 	}
+	ret = holder_evict(c, l->object, path, &h);
+	if (ret == 0)
+		cluster_say(c, ENV_RADOS_INFO, "%s: its owner, %s, has ended without giving it back; fenced out and taken over",
+			    path, h.text);
 	return ret;
 }
 
-void owner_unlock(struct cluster *c, const char *object, const char *cookie)
+int owner_lock(struct cluster *c, const char *path, struct owner_lock *l)
 {
-	/* Where it fails the lock stays, and our end is proof enough for the next one. */
-	CLUSTER_CALL(c, rados_unlock(c->io, object, LOCK_NAME, cookie));
+	int ret;
+
+	held_add(c, l);
+	ret = lock_once(c, l);
+	for (int i = 0; ret == -EBUSY && i < LOCK_TRIES; i++) {
+		ret = holder_dismiss(c, l, path);
+		if (ret)
+			break;
+		ret = lock_once(c, l);
+	}
+	if (ret)
+		held_remove(c, l);
+	return ret;
+}
+
+void owner_unlock(struct cluster *c, const char *path, struct owner_lock *l)
+{
+	int ret = unlock(c, l->object, l->cookie);
+
+	held_remove(c, l);
+	if (ret && ret != -ENOLINK)
+		cluster_say(c, ENV_RADOS_WARNING, "%s: giving back its lock: %s; this process can take it again, others when it has ended",
+			    path, strerror(-ret));
 }
 
 int owner_evict(struct cluster *c, const char *object, const char *path)

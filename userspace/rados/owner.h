@@ -10,19 +10,31 @@
 #ifndef BLKSHIP_OWNER_H
 #define BLKSHIP_OWNER_H
 
+#include <sys/queue.h>
+
 #include "rados_format.h"
 
 struct cluster;
 
+/* A lock, as who wants it keeps it. */
+struct owner_lock {
+	char object[RADOS_PIECE_NAME_BYTES];
+	char cookie[RADOS_OWNER_BYTES];	/* "": not held */
+	LIST_ENTRY(owner_lock) link;	/* of the cluster */
+};
+
 /**
  * owner_lock - take the lock of an object
  * @path: for messages
- * @cookie: of this lock, for owner_unlock()
- * An owner of whom it is proven that it has ended is fenced out and its lock is taken.
+ * @l: with the object; in use until owner_unlock() if this succeeds
+ * An owner of whom it is proven that it has ended is fenced out and its lock is taken. One
+ * that this process has by an unlock, or a lock, that was never answered is taken back.
  * Return: 0; -EBUSY, after saying who has it; -errno.
  */
-int owner_lock(struct cluster *c, const char *object, const char *path, const char *cookie);
-void owner_unlock(struct cluster *c, const char *object, const char *cookie);
+int owner_lock(struct cluster *c, const char *path, struct owner_lock *l);
+
+/** owner_unlock - give it back; where that fails it is told */
+void owner_unlock(struct cluster *c, const char *path, struct owner_lock *l);
 
 /**
  * owner_evict - fence out who holds the lock of an object and take it away

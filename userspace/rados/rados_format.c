@@ -66,12 +66,13 @@ void rados_id_text(const uint8_t id[RADOS_ID_BYTES], char text[33])
 		snprintf(text + 2 * i, 3, "%02x", id[i]);
 }
 
-void rados_piece_object(const uint8_t id[RADOS_ID_BYTES], uint32_t nr, char object[48])
+void rados_piece_object(const uint8_t id[RADOS_ID_BYTES], uint32_t nr,
+			char object[RADOS_PIECE_NAME_BYTES])
 {
 	char text[33];
 
 	rados_id_text(id, text);
-	snprintf(object, 48, "f.%s.%08" PRIx32, text, nr);
+	snprintf(object, RADOS_PIECE_NAME_BYTES, "f.%s.%08" PRIx32, text, nr);
 }
 
 /* -- values -- */

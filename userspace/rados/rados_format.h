@@ -17,6 +17,7 @@
 #define RADOS_PATH_BYTES	512		/* of a directory below the location */
 #define RADOS_OBJECT_BYTES	(RADOS_PATH_BYTES + RADOS_NAME_BYTES + 8)
 #define RADOS_ID_BYTES		16
+#define RADOS_PIECE_NAME_BYTES	48	/* of the object that is a piece of a file */
 #define RADOS_OWNER_BYTES	256
 
 #define RADOS_VERSION		1
@@ -69,7 +70,8 @@ int rados_location_parse(const char *text, struct rados_location *out);
 int rados_path_split(const char *path, char *dir, char *name);
 
 /** rados_piece_object - name of the object with piece @nr of a file */
-void rados_piece_object(const uint8_t id[RADOS_ID_BYTES], uint32_t nr, char object[48]);
+void rados_piece_object(const uint8_t id[RADOS_ID_BYTES], uint32_t nr,
+			char object[RADOS_PIECE_NAME_BYTES]);
 
 /** rados_id_text - 32 hexadecimal digits and a zero byte */
 void rados_id_text(const uint8_t id[RADOS_ID_BYTES], char text[33]);
