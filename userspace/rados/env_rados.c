@@ -13,7 +13,7 @@
 #include "../lib/env_host.h"
 #include "dir.h"
 #include "env_rados_private.h"
-#include "owner.h"
+#include "takeover.h"
 
 /* Readers of a file that was removed have so long to end, as there is no open in RADOS. */
 #define GRACE_NS	(900 * 1000000000ull)
@@ -316,50 +316,9 @@ err_free:
 	return ret;
 }
 
-/* -- taking over -- */
-
-struct takeover {
-	struct cluster *cluster;
-	char dir[RADOS_PATH_BYTES];
-	int nr;			/* or -errno */
-};
-
-static int takeover_dir(struct cluster *c, const char *dir);
-
-/* A lock, or a directory that may have some: branches are below their groups. */
-static void takeover_one(void *arg, const char *name, const struct rados_entry *e)
-{
-	struct takeover *t = arg;
-	struct cluster *c = t->cluster;
-	char path[sizeof(c->location) + RADOS_PATH_BYTES + RADOS_NAME_BYTES], object[RADOS_PIECE_NAME_BYTES];
-	int ret = 0;
-
-	if (t->nr < 0)
-		return;
-	if (e->kind == RADOS_KIND_DIRECTORY) {
-		snprintf(path, sizeof(path), "%s%s%s", t->dir, *t->dir ? "/" : "", name);
-		ret = strlen(path) < RADOS_PATH_BYTES ? takeover_dir(c, path) : -ENAMETOOLONG;
-	} else if (strcmp(name, "lock") == 0) {
-		rados_piece_object(e->id, 0, object);
-		snprintf(path, sizeof(path), "%s/%s", c->location, t->dir);
-		ret = owner_evict(c, object, path);
-	}
-	t->nr = ret < 0 ? ret : t->nr + ret;
-}
-
-static int takeover_dir(struct cluster *c, const char *dir)
-{
-	struct takeover t = { .cluster = c };
-	int ret;
-
-	snprintf(t.dir, sizeof(t.dir), "%s", dir);
-	ret = dir_list(c, dir, takeover_one, &t);
-	return ret < 0 && ret != -ENOENT ? ret : t.nr;
-}
-
 static int takeover(struct env *env)
 {
-	return takeover_dir(to_rados(env)->cluster, "");
+	return takeover_below(to_rados(env)->cluster);
 }
 
 static int env_fd(struct env *env)
