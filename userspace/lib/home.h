@@ -47,7 +47,7 @@ int home_prepare(struct home *p);
 
 /**
  * home_takeover - fence out whoever else writes there, on whatever machine it is
- * Return: how many groups were somebody else's; -EOPNOTSUPP in a directory, where nobody
+ * Return: how many locks were somebody else's; -EOPNOTSUPP in a directory, where nobody
  * can be fenced out; -errno.
  */
 int home_takeover(struct home *p);

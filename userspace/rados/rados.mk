@@ -8,8 +8,11 @@ RADOS_SRC := $(wildcard userspace/rados/*.c) userspace/lib/env_host.c
 $(RADOS): $(patsubst %.c,$(BUILD)/obj/pic/%.o,$(RADOS_SRC))
 	$(CC) -shared -Wl,-z,defs -Wl,-Bsymbolic -Wl,--as-needed -o $@ $^ -lrados -lpthread
 
-# With a stand-in for the cluster instead of librados.
+# With stand-ins for the cluster instead of librados.
 $(BUILD)/tests/test_rados_owner: $(call objs,tests/unit/test_rados_owner.c \
 		userspace/rados/owner.c userspace/rados/process.c) $(LIB)
+$(BUILD)/tests/test_rados_takeover: $(call objs,tests/unit/test_rados_takeover.c \
+		userspace/rados/takeover.c) $(LIB)
+$(BUILD)/tests/test_rados_owner $(BUILD)/tests/test_rados_takeover:
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LDLIBS)

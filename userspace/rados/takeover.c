@@ -16,6 +16,14 @@ struct takeover {
 
 static int takeover_dir(struct cluster *c, const char *dir);
 
+/* "lock" of a timeline, "branches.lock" of a group: files that are locked have such names. */
+static bool name_is_lock(const char *name)
+{
+	const char *dot = strrchr(name, '.');
+
+	return strcmp(dot ? dot + 1 : name, "lock") == 0;
+}
+
 /* A lock, or a directory that may have some: branches are below their groups. */
 static void takeover_one(void *arg, const char *name, const struct rados_entry *e)
 {
@@ -30,7 +38,7 @@ static void takeover_one(void *arg, const char *name, const struct rados_entry *
 	if (e->kind == RADOS_KIND_DIRECTORY) {
 		snprintf(path, sizeof(path), "%s%s%s", t->dir, *t->dir ? "/" : "", name);
 		ret = strlen(path) < RADOS_PATH_BYTES ? takeover_dir(c, path) : -ENAMETOOLONG;
-	} else if (strcmp(name, "lock") == 0) {
+	} else if (name_is_lock(name)) {
 		rados_piece_object(e->id, 0, object);
 		snprintf(path, sizeof(path), "%s/%s", c->location, t->dir);
 		ret = owner_evict(c, object, path);

@@ -6,7 +6,7 @@
 struct cluster;
 
 /**
- * takeover_below - of all directories
+ * takeover_below - of all directories: owners of timelines, and who works on branches
  * Locks of this process stay.
  * Return: how many locks were taken away; -errno, then some may still be there.
  */

@@ -319,7 +319,7 @@ static int daemon_home(const struct options *o, struct loop *loop, struct home *
 		return 0;
 	ret = home_takeover(*out);
 	if (ret >= 0) {
-		log_info("%s: %d groups taken over", home_groups(*out), ret);
+		log_info("%s: taken over; %d locks there were somebody else's", home_groups(*out), ret);
 		return 0;
 	}
 	log_error("%s: taking over: %s; nothing was started%s", home_groups(*out), strerror(-ret),
