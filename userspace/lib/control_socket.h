@@ -10,19 +10,15 @@
 
 #include <jansson.h>
 
-#include "loop.h"
+#include "local_socket.h"
 
-#define CONTROL_PATH_BYTES 108
 #define CONTROL_MAX_BYTES 4096	/* of a request, and of an answer */
 
 struct control_socket {
 	/* A new document; @request is borrowed. NULL: no answer is sent. */
 	json_t *(*answer)(void *arg, const json_t *request);
 	void *arg;
-	/* its own */
-	struct loop_poll poll;
-	char path[CONTROL_PATH_BYTES];
-	int fd;
+	struct local_socket local;	/* its own */
 };
 
 /** control_socket_start - listen at @path in place of what is there; 0 or -errno */

@@ -6,37 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #define SEND_BUFFER_BYTES (1 << 20)
-
-static int address_make(const char *path, struct sockaddr_un *address)
-{
-	*address = (struct sockaddr_un){ .sun_family = AF_UNIX };
-	if (strlen(path) >= sizeof(address->sun_path))
-		return -ENAMETOOLONG;
-	strcpy(address->sun_path, path);
-	return 0;
-}
-
-static int dial(const char *path)
-{
-	struct sockaddr_un address;
-	int fd, ret = address_make(path, &address);
-
-	if (ret)
-		return ret;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return -errno;
-	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
-		return fd;
-	ret = -errno;
-	close(fd);
-	return ret;
-}
 
 /*
  * One write into a buffer that is large enough for any document of ours: a client
@@ -59,8 +31,8 @@ static void tell(struct status_socket *s, int fd)
 
 static void on_connect(struct loop_poll *p, uint32_t events)
 {
-	struct status_socket *s = (void *)((char *)p - offsetof(struct status_socket, poll));
-	int fd = accept4(s->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	struct status_socket *s = (void *)((char *)p - offsetof(struct status_socket, local.poll));
+	int fd = accept4(s->local.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 	if (fd < 0)
 		return;
@@ -71,53 +43,25 @@ static void on_connect(struct loop_poll *p, uint32_t events)
 int status_socket_start(struct loop *loop, struct status_socket *s, const char *path,
 			json_t *(*make)(void *arg), void *arg)
 {
-	struct sockaddr_un address;
-	int ret = address_make(path, &address), fd;
-	mode_t mask;
+	int fd = local_socket_connect(path, SOCK_STREAM);
 
-	*s = (struct status_socket){ .make = make, .arg = arg, .fd = -1 };
-	if (ret)
-		return ret;
-	fd = dial(path);
+	*s = (struct status_socket){ .make = make, .arg = arg };
 	if (fd >= 0) {
 		close(fd);
 		return -EADDRINUSE;
 	}
-	unlink(path);
-	s->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (s->fd < 0)
-		return -errno;
-	mask = umask(0177);
-	ret = bind(s->fd, (struct sockaddr *)&address, sizeof(address));
-	if (ret)
-		ret = -errno;
-	umask(mask);
-	if (!ret && listen(s->fd, 8))
-		ret = -errno;
-	if (ret) {
-		close(s->fd);
-		s->fd = -1;
-		return ret;
-	}
-	strcpy(s->path, path);
-	loop_poll_start(loop, &s->poll, s->fd, POLLIN, on_connect);
-	return 0;
+	return local_socket_start(loop, &s->local, path, SOCK_STREAM, on_connect);
 }
 
 void status_socket_stop(struct status_socket *s)
 {
-	if (!s->path[0])
-		return;
-	loop_poll_stop(&s->poll);
-	close(s->fd);
-	unlink(s->path);
-	s->path[0] = '\0';
+	local_socket_stop(&s->local);
 }
 
 int status_socket_ask(const char *path, json_t **out)
 {
 	json_error_t error;
-	int fd = dial(path);
+	int fd = local_socket_connect(path, SOCK_STREAM);
 
 	if (fd < 0)
 		return fd;

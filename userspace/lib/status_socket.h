@@ -9,17 +9,12 @@
 
 #include <jansson.h>
 
-#include "loop.h"
-
-#define STATUS_PATH_BYTES 108
+#include "local_socket.h"
 
 struct status_socket {
 	json_t *(*make)(void *arg);	/* a new document; NULL: none to be had */
 	void *arg;
-	/* its own */
-	struct loop_poll poll;
-	char path[STATUS_PATH_BYTES];
-	int fd;
+	struct local_socket local;	/* its own */
 };
 
 /**

@@ -279,8 +279,8 @@ static int daemon_run(struct daemon *d, const struct options *o, uint16_t port)
 {
 	static const int signos[] = { SIGTERM, SIGINT };
 	struct daemon_signals signals = { .daemon = d };
-	struct status_socket status = { .fd = -1 };
-	struct control_socket control = { .fd = -1 };
+	struct status_socket status = { 0 };
+	struct control_socket control = { 0 };
 	int ret = loop_signals_start(d->loop, &signals.signals, signos, 2, on_signal);
 
 	if (ret < 0) {
