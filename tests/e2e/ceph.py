@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A real Ceph cluster of one monitor and one OSD, on loopback, below a test's directory."""
 
+import hashlib
 import os
 import re
 import shutil
@@ -86,7 +87,7 @@ class Cluster:
         self.run('monmaptool', '--create', '--add', 'a', f'127.0.0.1:{self.port}', '--fsid', self.fsid,
                  monmap)
         self.run('ceph-mon', '--mkfs', '-i', 'a', '--monmap', monmap)
-        self.t.start(['ceph-mon', '-f', '-i', 'a'])
+        self.mon = self.t.start(['ceph-mon', '-f', '-i', 'a'])
 
     def start_osd(self):
         """And wait until the cluster knows of it."""
@@ -104,6 +105,24 @@ class Cluster:
             if words and words[0] == 'osd.0':
                 return int(words[words.index('up_from') + 1])
         return 0
+
+    def fill(self, full):
+        """The OSD says that it is full, and the cluster believes it; or no longer."""
+        self.run('ceph', 'tell', 'osd.0', 'injectfull', *(('full', '-1') if full else ('none',)))
+        end = time.monotonic() + e2e.PATIENCE_S
+        while full != bool(re.search(f"^pool .* '{POOL}' .* flags [a-z,]*,full[, ]",
+                                     self.run('ceph', 'osd', 'dump'), re.M)):
+            if time.monotonic() > end:
+                raise AssertionError('the cluster does not notice')
+
+    def content(self):
+        """Of the pool: all objects with data, attributes and omaps."""
+        path = f'{self.dir}/export'
+        self.run('rados', '-p', POOL, 'export', path)
+        with open(path, 'rb') as f:
+            digest = hashlib.file_digest(f, 'sha256').hexdigest()
+        os.unlink(path)
+        return digest
 
     def objects(self, space):
         out = self.run('rados', '-p', POOL, '-N', space, 'ls')

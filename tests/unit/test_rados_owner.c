@@ -24,7 +24,7 @@
 /* The object, and what was asked of the cluster. */
 static struct {
 	char client[64], cookie[RADOS_OWNER_BYTES];	/* "": nobody has the lock */
-	char order[64];		/* b: blocklisted, m: map, x: lock broken */
+	char order[64];		/* f: fenced out, x: lock broken */
 	char said[1024];
 	int fence_error;
 	int unlock_error;	/* it does not get there */
@@ -88,20 +88,14 @@ ssize_t rados_list_lockers(rados_ioctx_t io, const char *object, const char *nam
 	return 1;
 }
 
-int rados_blocklist_add(rados_t cluster, char *address, uint32_t seconds)
+/* -- monitors.c, cluster.c -- */
+
+int monitors_fence(struct monitors *m, const char *address)
 {
 	assert_string_equal(address, ADDRESS);
-	strcat(fake.order, "b");
+	strcat(fake.order, "f");
 	return fake.fence_error;
 }
-
-int rados_wait_for_latest_osdmap(rados_t cluster)
-{
-	strcat(fake.order, "m");
-	return 0;
-}
-
-/* -- cluster.c -- */
 
 void cluster_begin(struct cluster *c, struct cluster_request *r)
 {
@@ -181,7 +175,7 @@ static void a_process_that_ended_is_fenced_before_its_lock_goes(void **state)
 	o.pid = pid;
 	hold(OTHER, &o);
 	assert_int_equal(take(c), 0);
-	assert_string_equal(fake.order, "bmx");
+	assert_string_equal(fake.order, "fx");
 	assert_non_null(strstr(fake.said, "has ended without giving it back"));
 	owner_unlock(c, "path", &taken);
 
@@ -189,7 +183,7 @@ static void a_process_that_ended_is_fenced_before_its_lock_goes(void **state)
 	fake.fence_error = -EPERM;
 	fake.order[0] = 0;
 	assert_int_equal(take(c), -EPERM);
-	assert_string_equal(fake.order, "b");
+	assert_string_equal(fake.order, "f");
 	assert_string_equal(fake.client, OTHER);
 }
 
@@ -282,11 +276,11 @@ static void takeover_fences_and_names(void **state)
 	assert_int_equal(owner_evict(c, "object", "path"), 0);
 	hold(OTHER, &o);
 	assert_int_equal(owner_evict(c, "object", "path"), 1);
-	assert_string_equal(fake.order, "bmx");
+	assert_string_equal(fake.order, "fx");
 	assert_string_equal(fake.cookie, "");
 	assert_int_equal(take(c), 0);
 	assert_int_equal(owner_evict(c, "object", "path"), 0);
-	assert_string_equal(fake.order, "bmx");
+	assert_string_equal(fake.order, "fx");
 	owner_unlock(c, "path", &taken);
 }
 

@@ -46,8 +46,14 @@ int cluster_end(struct cluster *c, struct cluster_request *r, int ret)
 {
 	pthread_mutex_lock(&c->lock);
 	TAILQ_REMOVE(&c->requests, r, link);
-	c->timed_out = c->timed_out || ret == -ETIMEDOUT;
 	pthread_mutex_unlock(&c->lock);
+	/*
+	 * librados asks for a new map only for requests that are older than ten seconds. Where
+	 * they may not grow so old it would look for an OSD that has moved at its old address
+	 * for ever.
+	 */
+	if (ret == -ETIMEDOUT)
+		monitors_refresh(&c->monitors);
 	/* EBLOCKLISTED has the number of ESHUTDOWN. */
 	if (ret != -ESHUTDOWN)
 		return ret;
@@ -64,11 +70,7 @@ static uint64_t oldest_begun_ns(struct cluster *c)
 	return r ? r->begun_ns : 0;
 }
 
-/*
- * Who waits says nothing: this does, once when it begins and once when it ends. And librados
- * asks for a new map only for requests that are older than ten seconds. Where they may not
- * grow so old it would look for an OSD that has moved at its old address for ever.
- */
+/* Who waits says nothing: this does, once when it begins and once when it ends. */
 static void *watch(void *arg)
 {
 	struct cluster *c = arg;
@@ -80,13 +82,6 @@ static void *watch(void *arg)
 		bool late = begun_ns && now_ns > begun_ns + ALARM_S * SECOND_NS;
 		struct timespec until;
 
-		if (c->timed_out) {
-			c->timed_out = false;
-			pthread_mutex_unlock(&c->lock);
-			rados_wait_for_latest_osdmap(c->rados);
-			pthread_mutex_lock(&c->lock);
-			continue;
-		}
 		if (late && !told_ns) {
 			told_ns = begun_ns;
 			pthread_mutex_unlock(&c->lock);
@@ -199,6 +194,27 @@ static int connect_pool(struct cluster *c, const struct rados_location *where, c
 	return 0;
 }
 
+/* How long the monitors may take, which librados itself does not heed everywhere. */
+static uint64_t monitors_patience_ns(rados_t rados)
+{
+	char seconds[64] = "";
+
+	rados_conf_get(rados, "rados_mon_op_timeout", seconds, sizeof(seconds));
+	return (strtod(seconds, NULL) ?: strtod(REQUEST_S, NULL)) * SECOND_NS;
+}
+
+static int threads_start(struct cluster *c)
+{
+	int ret = monitors_start(&c->monitors, c->rados, monitors_patience_ns(c->rados));
+
+	if (ret)
+		return ret;
+	ret = watchdog_start(c);
+	if (ret)
+		monitors_stop(&c->monitors);
+	return ret;
+}
+
 static void cluster_free(struct cluster *c)
 {
 	if (c->io)
@@ -238,7 +254,7 @@ static int cluster_create(const char *location, env_rados_say *say, struct clust
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	ret = connect_pool(c, &where, why);
 	if (ret == 0)
-		ret = watchdog_start(c);
+		ret = threads_start(c);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (ret < 0) {
 		cluster_free(c);
@@ -285,5 +301,7 @@ void cluster_put(struct cluster *c)
 	if (!last)
 		return;
 	watchdog_stop(c);
-	cluster_free(c);
+	/* A thread that hangs in librados has the connection until the process ends. */
+	if (monitors_stop(&c->monitors))
+		cluster_free(c);
 }

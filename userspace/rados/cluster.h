@@ -3,7 +3,7 @@
  * cluster - the connection to a location, shared by the envs of the process.
  *
  * It knows whether we were fenced out, and has a thread that speaks up when the cluster
- * does not answer.
+ * does not answer, and one that asks the monitors.
  */
 #ifndef BLKSHIP_CLUSTER_H
 #define BLKSHIP_CLUSTER_H
@@ -15,6 +15,7 @@
 #include <sys/queue.h>
 
 #include "env_rados.h"
+#include "monitors.h"
 #include "owner.h"
 
 /* A request that is under way. */
@@ -30,12 +31,12 @@ struct cluster {
 	env_rados_say *say;
 	struct rados_owner self;
 	atomic_bool fenced;
+	struct monitors monitors;
 
 	pthread_mutex_t lock;		/* of what follows */
 	pthread_cond_t wake;
 	TAILQ_HEAD(, cluster_request) requests;	/* the oldest first */
 	LIST_HEAD(, owner_lock) held;	/* or asked for; owner.c */
-	bool timed_out;			/* a request did: perhaps our map is old */
 	bool stop;
 	pthread_t watchdog;
 

@@ -10,8 +10,6 @@
 #include "process.h"
 
 #define LOCK_NAME	"blkship"
-/* Longer than anybody keeps a machine suspended; a lock is not taken away every day. */
-#define FENCED_S	(365u * 86400u)
 #define LOCK_TRIES	3
 #define ADDRESS_BYTES	256
 
@@ -93,12 +91,10 @@ static bool holder_is_us(const struct cluster *c, const struct holder *h)
 static int holder_evict(struct cluster *c, const char *object, const char *path,
 			struct holder *h)
 {
-	int ret = CLUSTER_CALL(c, rados_blocklist_add(c->rados, h->address, FENCED_S));
+	int ret = CLUSTER_CALL(c, monitors_fence(&c->monitors, h->address));
 
-	if (ret == 0)
-		ret = CLUSTER_CALL(c, rados_wait_for_latest_osdmap(c->rados));
 	if (ret < 0) {
-		cluster_say(c, ENV_RADOS_ERROR, "%s: fence out %s: %s; its lock was not touched; the key we use needs the right to \"osd blocklist\" (docs/RADOS.md)",
+		cluster_say(c, ENV_RADOS_ERROR, "%s: fence out %s: %s; its lock was not touched; see `ceph -s`; the key we use needs the right to \"osd blocklist\" (docs/RADOS.md)",
 			    path, h->text, strerror(-ret));
 		return ret;
 	}

@@ -13,6 +13,8 @@ $(BUILD)/tests/test_rados_owner: $(call objs,tests/unit/test_rados_owner.c \
 		userspace/rados/owner.c userspace/rados/process.c) $(LIB)
 $(BUILD)/tests/test_rados_takeover: $(call objs,tests/unit/test_rados_takeover.c \
 		userspace/rados/takeover.c) $(LIB)
-$(BUILD)/tests/test_rados_owner $(BUILD)/tests/test_rados_takeover:
+$(BUILD)/tests/test_rados_monitors: $(call objs,tests/unit/test_rados_monitors.c \
+		userspace/rados/monitors.c) $(LIB)
+$(patsubst %,$(BUILD)/tests/test_rados_%,owner takeover monitors):
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LDLIBS)
