@@ -42,6 +42,19 @@ void cluster_begin(struct cluster *c, struct cluster_request *r)
 	pthread_mutex_unlock(&c->lock);
 }
 
+/* As the map that we have says: nobody is asked. */
+static bool pool_is_gone(struct cluster *c)
+{
+	int aligned;
+
+	if (rados_ioctx_pool_requires_alignment2(c->io, &aligned) != -ENOENT)
+		return false;
+	if (!atomic_exchange(&c->pool_gone, true))
+		cluster_say(c, ENV_RADOS_ERROR, "ALARM: store %s: its pool was removed from the cluster, with all that was in it; nothing is acknowledged any more, sources keep or track what is new; make a pool and start this again",
+			    c->location);
+	return true;
+}
+
 int cluster_end(struct cluster *c, struct cluster_request *r, int ret)
 {
 	pthread_mutex_lock(&c->lock);
@@ -54,6 +67,8 @@ int cluster_end(struct cluster *c, struct cluster_request *r, int ret)
 	 */
 	if (ret == -ETIMEDOUT)
 		monitors_refresh(&c->monitors);
+	if (ret == -ENOENT && pool_is_gone(c))
+		return -ENODEV;
 	/* EBLOCKLISTED has the number of ESHUTDOWN. */
 	if (ret != -ESHUTDOWN)
 		return ret;

@@ -31,6 +31,7 @@ struct cluster {
 	env_rados_say *say;
 	struct rados_owner self;
 	atomic_bool fenced;
+	atomic_bool pool_gone;
 	struct monitors monitors;
 
 	pthread_mutex_t lock;		/* of what follows */
@@ -54,7 +55,8 @@ void cluster_begin(struct cluster *c, struct cluster_request *r);
 
 /**
  * cluster_end - it has answered
- * Return: @ret, what librados returned; where we are fenced out -ENOLINK, after an alarm.
+ * Return: @ret, what librados returned; after an alarm -ENOLINK where we are fenced out, -ENODEV
+ * where the pool was removed: librados then says of all objects that they are not there.
  */
 int cluster_end(struct cluster *c, struct cluster_request *r, int ret);
 
