@@ -38,6 +38,8 @@ static const struct doc_field fields[] = {
 	DOC_FIELD(pack_header, tables_crc),
 	DOC_FIELD(pack_header, key_id),
 	DOC_FIELD(pack_header, key_salt),
+	DOC_FIELD(pack_header, kept_bytes),
+	DOC_FIELD(pack_header, reserved),
 	DOC_FIELD(pack_block, crc),
 	DOC_FIELD(pack_block, number),
 	DOC_FIELD(pack_block, block),
@@ -187,9 +189,13 @@ static void make_parts(struct rig *r, size_t nr)
 
 static int write_pack(struct rig *r)
 {
+	const uint64_t cuts[] = { seq_pack(1, 2), seq_pack(1, 9) };
+	const struct thin_cuts kept = { cuts, ARRAY_SIZE(cuts), seq_pack(1, 300) };
 	struct pack_writer w;
 	int ret = pack_writer_begin(&w, r->env, "/t", &r->header, NULL, NULL);
 
+	if (!ret)
+		ret = pack_writer_kept(&w, &kept);
 	if (!ret)
 		ret = pack_writer_segment(&w, 41);
 	if (!ret)
@@ -249,6 +255,8 @@ static void what_goes_in_comes_out(void **state)
 		struct pack_tables t;
 		struct pack pack;
 		uint8_t data[UNIT_MAX_DATA_BYTES];
+		uint64_t *cuts;
+		size_t nr_cuts;
 
 		make_parts(r, numbers[n]);
 		assert_int_equal(write_pack(r), 0);
@@ -269,6 +277,11 @@ static void what_goes_in_comes_out(void **state)
 		assert_int_equal(pack_tables_load(&pack, &t), 0);
 		assert_int_equal(pack_tables_ordinal(&t, 3), 41);
 		assert_int_equal(pack_tables_ordinal(&t, 4), 44);
+		assert_int_equal(pack_tables_kept(&t, &cuts, &nr_cuts), 0);
+		assert_int_equal(nr_cuts, 3);
+		assert_int_equal(cuts[1], seq_pack(1, 9));
+		assert_int_equal(cuts[2], seq_pack(1, 300));
+		free(cuts);
 		free(t.bytes);
 		pack_close(&pack);
 		rig_destroy(r);
@@ -485,9 +498,9 @@ static void the_worked_example_is_what_the_code_writes(void **state)
 	assert_int_equal(write_pack(r), 0);
 	content = sim_env_content(r->sim, "/t/0000000000000009.pack", &bytes);
 	assert_int_equal(bytes, 16384);
-	expect_in_doc("header", content, 128);
+	expect_in_doc("header", content, 192);
 	expect_in_doc("directory", content + 8192, 88);
-	expect_in_doc("tables", content + 12288, 16);
+	expect_in_doc("tables", content + 12288, 32);
 	rig_destroy(r);
 }
 

@@ -73,6 +73,7 @@ static void header_swap(struct pack_header *h)
 	h->nr_units = le32toh(h->nr_units);
 	h->nr_commits = le32toh(h->nr_commits);
 	h->tables_crc = le32toh(h->tables_crc);
+	h->kept_bytes = le32toh(h->kept_bytes);
 }
 
 void pack_header_encode(const struct pack_header *header, void *block)
@@ -104,7 +105,8 @@ static bool header_valid(const struct pack_header *h)
 	if (h->data_end < PACK_BLOCK_BYTES || h->data_end % PACK_BLOCK_BYTES ||
 	    h->data_end / PACK_UNIT_ALIGN > UINT32_MAX)
 		return false;
-	return h->tables_bytes <= UINT32_MAX && h->tables_bytes >= nr_segments * sizeof(uint64_t) &&
+	return h->tables_bytes <= UINT32_MAX &&
+	       h->tables_bytes >= nr_segments * sizeof(uint64_t) + h->kept_bytes &&
 	       h->nr_extents <= (uint64_t)h->nr_blocks * PACK_BLOCK_EXTENTS &&
 	       h->nr_blocks == (h->nr_extents + PACK_BLOCK_EXTENTS - 1) / PACK_BLOCK_EXTENTS;
 }

@@ -410,6 +410,8 @@ int pack_build(const struct pack_job *job, struct manifest_pack *out)
 	if (!ret && (!b->window || !b->data || !b->clear))
 		ret = -ENOMEM;
 	if (!ret)
+		ret = pack_writer_kept(&b->w, job->cuts);
+	if (!ret)
 		ret = sources_put(b);
 	if (!ret)
 		ret = pack_writer_finish(&b->w, out);

@@ -41,8 +41,10 @@ struct pack_header {		/* block 0, the rest zero */
 	uint32_t tables_crc;
 	uint8_t  key_id[FILE_KEY_ID_BYTES];	/* encrypted: which key, else 0 */
 	uint8_t  key_salt[FILE_KEY_SALT_BYTES];	/* encrypted: random, else 0 */
+	uint32_t kept_bytes;	/* of the tables, the last of them */
+	uint32_t reserved;
 };
-static_assert(sizeof(struct pack_header) == 176, "on disk");
+static_assert(sizeof(struct pack_header) == 184, "on disk");
 
 struct pack_block {		/* begins every block of the directory */
 	uint32_t crc;		/* of the 4096 bytes, this as 0 */
@@ -76,6 +78,9 @@ static_assert(sizeof(struct pack_extent) == 72, "on disk");
 	((PACK_BLOCK_BYTES - sizeof(struct pack_block)) / sizeof(struct pack_extent))
 static_assert(PACK_BLOCK_EXTENTS == 56, "on disk");
 
-/* Tables: for each segment a u64, the ordinal of its last batch; then commit records. */
+/*
+ * Tables: for each segment a u64, the ordinal of its last batch; then commit records; then the
+ * cuts that were kept (pack_kept.h).
+ */
 
 #endif

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "../lib/crc32c.h"
+#include "pack_kept.h"
 
 #define PATH_BYTES	4096
 
@@ -223,7 +224,8 @@ int pack_tables_load(const struct pack *pack, struct pack_tables *out)
 	uint64_t offset = h->data_end + (uint64_t)h->nr_blocks * PACK_BLOCK_BYTES;
 	int64_t got;
 
-	*out = (struct pack_tables){ .nr_bytes = h->tables_bytes, .first_segment = h->first_segment,
+	*out = (struct pack_tables){ .nr_bytes = h->tables_bytes, .kept_bytes = h->kept_bytes,
+				     .first_segment = h->first_segment,
 				     .nr_segments = h->last_segment - h->first_segment + 1 };
 	out->bytes = aligned_alloc(FORMAT_ALIGN_BYTES, (h->tables_bytes / 8 + 1) * 8);
 	if (!out->bytes)
@@ -247,13 +249,13 @@ uint64_t pack_tables_ordinal(const struct pack_tables *t, uint64_t segment)
 int pack_tables_commits(const struct pack_tables *t, const struct pack_header *pack,
 			int (*each)(void *arg, const struct commit_view *commit), void *arg)
 {
-	size_t at = t->nr_segments * sizeof(uint64_t);
+	size_t at = t->nr_segments * sizeof(uint64_t), end = t->nr_bytes - t->kept_bytes;
 	uint64_t ordinal = pack->first_ordinal - 1;
 	uint32_t nr = 0;
 
-	while (at < t->nr_bytes) {
+	while (at < end) {
 		struct commit_view commit;
-		int ret = commit_decode(t->bytes + at, t->nr_bytes - at, &commit);
+		int ret = commit_decode(t->bytes + at, end - at, &commit);
 
 		if (ret || commit.header.ordinal <= ordinal ||
 		    commit.header.ordinal > pack->last_ordinal)
@@ -266,4 +268,9 @@ int pack_tables_commits(const struct pack_tables *t, const struct pack_header *p
 		nr++;
 	}
 	return nr == pack->nr_commits ? 0 : -EBADMSG;
+}
+
+int pack_tables_kept(const struct pack_tables *t, uint64_t **cuts, size_t *nr)
+{
+	return pack_kept_decode(t->bytes + t->nr_bytes - t->kept_bytes, t->kept_bytes, cuts, nr);
 }

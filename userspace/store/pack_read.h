@@ -73,8 +73,8 @@ void pack_stream_end(struct pack_stream *s);
 /* -- tables -- */
 
 struct pack_tables {
-	uint8_t *bytes;		/* the ordinals of the segments, little-endian; then commits */
-	size_t nr_bytes;
+	uint8_t *bytes;		/* the ordinals of the segments, little-endian; commits; kept cuts */
+	size_t nr_bytes, kept_bytes;
 	uint64_t nr_segments;
 	uint64_t first_segment;
 };
@@ -91,5 +91,8 @@ uint64_t pack_tables_ordinal(const struct pack_tables *t, uint64_t segment);
  */
 int pack_tables_commits(const struct pack_tables *t, const struct pack_header *pack,
 			int (*each)(void *arg, const struct commit_view *commit), void *arg);
+
+/** pack_tables_kept - the cuts that were kept when it was made, as pack_kept_decode() */
+int pack_tables_kept(const struct pack_tables *t, uint64_t **cuts, size_t *nr);
 
 #endif

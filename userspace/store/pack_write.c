@@ -75,6 +75,11 @@ int pack_writer_commit(struct pack_writer *w, const struct commit_view *commit)
 	return 0;
 }
 
+int pack_writer_kept(struct pack_writer *w, const struct thin_cuts *cuts)
+{
+	return pack_kept_encode(cuts, &w->kept);
+}
+
 /* -- units -- */
 
 /* The unit in w->out as it is to lie at @offset, and how long it is; -errno. */
@@ -218,9 +223,15 @@ static int put_tables(struct pack_writer *w)
 
 	if (w->nr_ordinals != w->header.last_segment - w->header.first_segment + 1)
 		return -EBADMSG;
-	w->header.tables_bytes = ordinals_bytes + w->commits_bytes;
-	w->header.tables_crc = crc32c_extend(crc, w->commits, w->commits_bytes);
-	return ret ? ret : new_file_put(&w->file, w->commits, w->commits_bytes);
+	if (!ret)
+		ret = new_file_put(&w->file, w->commits, w->commits_bytes);
+	if (!ret)
+		ret = new_file_put(&w->file, w->kept.bytes, w->kept.nr_bytes);
+	crc = crc32c_extend(crc, w->commits, w->commits_bytes);
+	w->header.tables_crc = crc32c_extend(crc, w->kept.bytes, w->kept.nr_bytes);
+	w->header.kept_bytes = w->kept.nr_bytes;
+	w->header.tables_bytes = ordinals_bytes + w->commits_bytes + w->kept.nr_bytes;
+	return ret;
 }
 
 static void writer_free(struct pack_writer *w)
@@ -228,6 +239,7 @@ static void writer_free(struct pack_writer *w)
 	free(w->extents);
 	free(w->ordinals);
 	free(w->commits);
+	free(w->kept.bytes);
 	free(w->data);
 	free(w->out);
 	free(w->scratch);
@@ -235,6 +247,7 @@ static void writer_free(struct pack_writer *w)
 	w->cipher = NULL;
 	w->extents = NULL;
 	w->ordinals = NULL;
+	w->kept.bytes = NULL;
 	w->commits = w->data = w->out = w->scratch = NULL;
 }
 

@@ -13,6 +13,7 @@
 #include "manifest_format.h"
 #include "new_file.h"
 #include "pack.h"
+#include "pack_kept.h"
 
 struct pack_writer {
 	const char *dir;
@@ -25,6 +26,7 @@ struct pack_writer {
 	size_t nr_ordinals, max_ordinals;
 	uint8_t *commits;
 	size_t commits_bytes, max_commits_bytes;
+	struct pack_kept kept;
 	struct unit_builder unit;
 	uint8_t *data;			/* of it */
 	uint8_t *out, *scratch;
@@ -47,6 +49,9 @@ int pack_writer_segment(struct pack_writer *w, uint64_t last_ordinal);
 
 /** pack_writer_commit - a commit record to keep, as it is; by ordinal; 0 or -ENOMEM */
 int pack_writer_commit(struct pack_writer *w, const struct commit_view *commit);
+
+/** pack_writer_kept - once: which cuts it was made for; 0 or -ENOMEM */
+int pack_writer_kept(struct pack_writer *w, const struct thin_cuts *cuts);
 
 /**
  * pack_writer_add - the next live part of an extent
