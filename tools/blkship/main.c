@@ -137,7 +137,8 @@ static const struct command commands[] = {
 	{ "store check", cmd_store_check, "[GROUP]... [--store DIR] [--rebuild]",
 	  "read and check all that a store holds, mark points that need what is damaged",
 	  STORE_OPTION KEY_OPTIONS
-	  "  --rebuild          first make the index anew from the segments; not beside the daemon\n" },
+	  "  --rebuild          first make the index anew from the segments, and a points file that is\n"
+	  "                     lost; not beside the daemon\n" },
 	{ "store scrub", cmd_store_scrub, "[GROUP]... [--store DIR] [--rate-mib N] [--for TIME]",
 	  "the same at a limited rate, going on where the last scrub ended",
 	  STORE_OPTION KEY_OPTIONS

@@ -48,6 +48,8 @@ struct scrub {
 	struct progress progress;
 	double saved_s;
 	bool unsaved_told;
+	bool points_rebuilt;	/* the points file was lost */
+	uint64_t nr_points_back; /* that had been dropped */
 };
 
 static volatile sig_atomic_t told_to_end;
@@ -79,12 +81,12 @@ static int make_runs(struct env *env, struct timeline *tl)
 }
 
 /* As the one writer there can be: all runs anew, from the segments. */
-static int index_rebuild(const char *store, const char *group)
+static int index_rebuild(struct scrub *s, const char *group)
 {
 	char dir[CLI_PATH_BYTES * 2], why[TIMELINE_TEXT_BYTES] = "", reason[HOME_TEXT_BYTES];
 	struct timeline *tl = NULL;
 	struct home *home;
-	int ret = home_open(store, NULL, &home, reason);
+	int ret = home_open(s->store, NULL, &home, reason);
 
 	if (ret < 0)
 		return cli_fail(cli_exit_of(ret), "%s", reason);
@@ -92,7 +94,9 @@ static int index_rebuild(const char *store, const char *group)
 	if (!name_valid(group))
 		ret = -ENOENT;
 	if (ret == 0)
-		ret = timeline_open(home_env(home), dir, 0, NULL, &tl, why);
+		ret = timeline_open(home_env(home), dir, TIMELINE_REBUILD, NULL, &tl, why);
+	if (ret == 0)
+		s->points_rebuilt = timeline_rebuilt(tl, &s->nr_points_back);
 	if (ret == 0)
 		ret = make_runs(home_env(home), tl);
 	if (tl)
@@ -102,7 +106,7 @@ static int index_rebuild(const char *store, const char *group)
 		return cli_fail(CLI_REFUSED, "group %s: blkship-targetd has it open; nothing was changed; stop it to rebuild the index",
 				group);
 	if (ret < 0)
-		return cli_fail(cli_exit_of(ret), "group %s: its index was not rebuilt: %s; nothing is lost, points open more slowly",
+		return cli_fail(cli_exit_of(ret), "group %s: its index was not rebuilt: %s; no data were changed",
 				group, *why ? why : strerror(-ret));
 	return CLI_DONE;
 }
@@ -271,13 +275,14 @@ static void report_json(struct scrub *s)
 
 	for (size_t i = 0; i < state->nr_found; i++)
 		json_array_append_new(damage, damage_json(s, &state->found[i].damage));
-	json_array_append_new(s->groups, json_pack("{s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:b, s:I, s:s?, s:o}",
+	json_array_append_new(s->groups, json_pack("{s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:b, s:b, s:I, s:I, s:s?, s:o}",
 		"group", s->group, "complete", !state->next_segment && !s->check.nr_unread, "next_segment",
 		(json_int_t)state->next_segment, "read_bytes", (json_int_t)s->check.read_bytes,
 		"units", (json_int_t)s->check.nr_units, "footers_damaged",
 		(json_int_t)s->check.nr_footers_damaged, "runs_damaged",
 		(json_int_t)s->check.nr_runs_damaged, "points_file_damaged",
-		s->check.points_damaged, "units_unread",
+		s->check.points_damaged, "points_file_rebuilt", s->points_rebuilt, "points_back",
+		(json_int_t)s->nr_points_back, "units_unread",
 		(json_int_t)s->check.nr_unread, "history", timeline_damage(s->list.tl),
 		"damage", damage));
 }
@@ -289,6 +294,9 @@ static void report(struct scrub *s)
 	double seconds = progress_seconds(&s->progress);
 	char size[16];
 
+	if (s->points_rebuilt)
+		printf("%s: its points file was lost and is made again; %llu points that had been dropped are back, as their data are whole; all count as new, so the policy keeps them for longer\n",
+		       s->group, (unsigned long long)s->nr_points_back);
 	if (history)
 		printf("%s: its history ends early: %s\n", s->group, history);
 	for (size_t i = 0; i < state->nr_found; i++)
@@ -321,9 +329,10 @@ static void group_run(struct scrub *s, const char *group)
 	int ret;
 
 	s->group = group;
-	s->unsaved_told = false;
+	s->unsaved_told = s->points_rebuilt = false;
+	s->nr_points_back = 0;
 	memset(&s->check, 0, sizeof(s->check));
-	ret = s->rebuild ? index_rebuild(s->store, group) : CLI_DONE;
+	ret = s->rebuild ? index_rebuild(s, group) : CLI_DONE;
 	if (ret == CLI_DONE)
 		ret = point_open(s->store, group, &s->list);
 	if (ret != CLI_DONE) {		/* and has complained */

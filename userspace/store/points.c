@@ -349,24 +349,38 @@ static int add_members(struct points *p, const struct commit_view *commit)
 	return 0;
 }
 
-/* Who has data, and who is a member now. */
-static int add_volumes(struct points *p, const struct commit_view *commit,
-		       const struct footer_extent *extents, size_t nr_extents)
+static bool volumes_reserve(struct points *p, size_t nr)
+{
+	if (!array_reserve(&p->volumes, &p->max_volumes, nr))
+		return false;
+	while (p->nr_volumes < nr)
+		p->volumes[p->nr_volumes++] = (struct points_volume){ .log_no = 0 };
+	return true;
+}
+
+static int add_data(struct points *p, const struct footer_extent *extents, size_t nr_extents)
 {
 	size_t nr = p->nr_volumes;
 
 	for (size_t i = 0; i < nr_extents; i++)
 		if (extents[i].extent.volume >= nr)
 			nr = extents[i].extent.volume + 1;
+	if (!volumes_reserve(p, nr))
+		return -ENOMEM;
+	for (size_t i = 0; i < nr_extents; i++)
+		p->volumes[extents[i].extent.volume].has_data = true;
+	return 0;
+}
+
+static int add_members_now(struct points *p, const struct commit_view *commit)
+{
+	size_t nr = p->nr_volumes;
+
 	for (uint32_t i = 0; i < commit->header.nr_volumes; i++)
 		if (le16toh(commit->volumes[i].volume) >= nr)
 			nr = le16toh(commit->volumes[i].volume) + 1;
-	if (!array_reserve(&p->volumes, &p->max_volumes, nr))
+	if (!volumes_reserve(p, nr))
 		return -ENOMEM;
-	while (p->nr_volumes < nr)
-		p->volumes[p->nr_volumes++] = (struct points_volume){ .log_no = 0 };
-	for (size_t i = 0; i < nr_extents; i++)
-		p->volumes[extents[i].extent.volume].has_data = true;
 	for (size_t i = 0; i < nr; i++) {
 		p->volumes[i].member = false;
 		p->volumes[i].log_no = 0;
@@ -427,6 +441,13 @@ uint64_t points_cut_at(const struct points *p, uint64_t ordinal)
 
 /* -- */
 
+int points_add_batch(struct points *p, const struct footer_extent *extents, size_t nr_extents)
+{
+	int ret = add_bad(p, extents, nr_extents);
+
+	return ret ? ret : add_data(p, extents, nr_extents);
+}
+
 int points_add(struct points *p, const struct commit_view *commit,
 	       const struct footer_extent *extents, size_t nr_extents)
 {
@@ -438,11 +459,11 @@ int points_add(struct points *p, const struct commit_view *commit,
 
 	if (!array_reserve(&p->commits, &p->max_commits, p->nr_commits + 1))
 		return -ENOMEM;
-	ret = add_bad(p, extents, nr_extents);
+	ret = points_add_batch(p, extents, nr_extents);
 	if (!ret)
 		ret = add_members(p, commit);
 	if (!ret)
-		ret = add_volumes(p, commit, extents, nr_extents);
+		ret = add_members_now(p, commit);
 	if (!ret)
 		ret = add_facts(p, commit, &rejudge);
 	if (ret)
@@ -532,6 +553,17 @@ void points_forget(struct points *p, uint64_t ordinal)
 		return;
 	p->nr_commits -= nr;
 	memmove(p->commits, p->commits + nr, p->nr_commits * sizeof(*p->commits));
+	p->people_gaps_valid = false;
+}
+
+void points_keep(struct points *p, const struct thin_cuts *cuts)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < p->nr_commits; i++)
+		if (thin_cut_is_kept(cuts, p->commits[i].cut_seq))
+			p->commits[kept++] = p->commits[i];
+	p->nr_commits = kept;
 	p->people_gaps_valid = false;
 }
 

@@ -19,6 +19,7 @@
 #include <stdint.h>
 
 #include "../lib/segment_format.h"
+#include "thin.h"
 #include "timeline.h"
 
 #define POINTS_MAX_BAD 4096	/* past it everything counts as degraded, for good */
@@ -102,6 +103,9 @@ void points_fini(struct points *p);
 int points_add(struct points *p, const struct commit_view *commit,
 	       const struct footer_extent *extents, size_t nr_extents);
 
+/** points_add_batch - of a durable commit nobody asks for any more, its extents; 0 or -ENOMEM */
+int points_add_batch(struct points *p, const struct footer_extent *extents, size_t nr_extents);
+
 /**
  * points_renew - after everything but what is derived was filled in: derive it
  * Of holds max_end_seq, the open ones, and which commits are listed.
@@ -117,6 +121,9 @@ void points_adopt(struct points *p, const struct points *stored);
 
 /** points_forget - commits up to @ordinal do not exist any more; all else stays known */
 void points_forget(struct points *p, uint64_t ordinal);
+
+/** points_keep - commits with other cuts than these do not exist any more, as points_forget() */
+void points_keep(struct points *p, const struct thin_cuts *cuts);
 
 /**
  * points_find - the first commit with this cut

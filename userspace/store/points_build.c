@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "branches.h"
+#include "points_packed.h"
 #include "segment_scan.h"
 #include "segment_write.h"
 
@@ -62,6 +63,7 @@ static int take_segment(struct points_build *b, uint64_t number)
 	};
 	int ret;
 
+	b->at_segment = number;
 	for (size_t i = 0; i < b->nr_ends; i++)
 		if (b->ends[i].number == number)
 			scan.end_limit = b->ends[i].end_offset;
@@ -71,6 +73,38 @@ static int take_segment(struct points_build *b, uint64_t number)
 	if (!ret && b->pace)
 		ret = b->pace->fn(b->pace->arg, segment_footer_bytes(&scan.index));
 	segment_index_fini(&scan.index);
+	return ret;
+}
+
+static struct points_packed packed_of(const struct points_build *b)
+{
+	return (struct points_packed){ b->env, b->dir, b->timeline, b->nr_volumes };
+}
+
+/* *@number: of the segment; out, the last one that was taken */
+static int take_next(struct points_build *b, uint64_t *number)
+{
+	const struct points_packed from = packed_of(b);
+
+	for (size_t i = 0; i < b->nr_packs; i++) {
+		if (b->packs[i].first_segment != *number)
+			continue;
+		b->at_segment = *number;
+		*number = b->packs[i].last_segment;
+		return points_packed_add(&from, &b->packs[i], &b->points);
+	}
+	return take_segment(b, *number);
+}
+
+static int take_all(struct points_build *b)
+{
+	const struct points_packed from = packed_of(b);
+	int ret = 0;
+
+	for (uint64_t n = b->before.last_segment + 1; n <= b->last_segment && !ret; n++)
+		ret = take_next(b, &n);
+	if (!ret && b->nr_packs)
+		ret = points_packed_keep(&from, b->packs, b->nr_packs, &b->points);
 	return ret;
 }
 
@@ -150,8 +184,8 @@ int points_build_run(struct points_build *b)
 		b->now_ns = b->points.aged_ns;
 	if (b->now_ns < before_ns)
 		b->now_ns = before_ns;
-	for (uint64_t n = b->before.last_segment + 1; n <= b->last_segment && !ret; n++)
-		ret = take_segment(b, n);
+	if (!ret)
+		ret = take_all(b);
 	if (ret)
 		return ret;
 	points_settle(b, from_ordinal, before_ns);

@@ -21,6 +21,8 @@ struct points_build {
 	uint64_t last_segment;
 	const struct manifest_segment_end *ends; /* of segments given up; borrowed */
 	size_t nr_ends;
+	const struct manifest_pack *packs;	/* only where all begins anew; borrowed */
+	size_t nr_packs;
 	size_t nr_volumes;		/* that the manifest knows */
 	uint64_t created_ns;		/* the timeline; nothing came before */
 	uint64_t now_ns;		/* the clock of retention ... */
@@ -31,6 +33,7 @@ struct points_build {
 	/* answered */
 	struct manifest_points named;	/* for the manifest */
 	struct points points;		/* what is in it; the caller's to points_fini() */
+	uint64_t at_segment;		/* the last that it looked into */
 	size_t nr_left_out;		/* that were in the one before, or came since */
 	int branches_error;		/* what branches need is not known: none was left out */
 	bool before_bad;		/* the file before is missing or does not check */

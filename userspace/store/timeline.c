@@ -131,6 +131,7 @@ static int open_once(struct env *env, const char *dir, unsigned int flags, const
 	if (!ret) {
 		tl->env = env;
 		tl->read_only = flags & TIMELINE_READ_ONLY;
+		tl->rebuild = flags & TIMELINE_REBUILD && !tl->read_only;
 		tl->dir = strdup(dir);
 		ret = tl->dir ? 0 : -ENOMEM;
 	}
@@ -220,6 +221,12 @@ bool timeline_parent(const struct timeline *tl, struct timeline_parent *parent)
 	parent->cut_seq = p->cut_seq;
 	parent->time_ns = p->time_ns;
 	return true;
+}
+
+bool timeline_rebuilt(const struct timeline *tl, uint64_t *nr_back)
+{
+	*nr_back = tl->nr_back;
+	return tl->rebuilt;
 }
 
 const char *timeline_damage(const struct timeline *tl)

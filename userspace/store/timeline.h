@@ -85,6 +85,7 @@ struct timeline_commit {
 
 #define TIMELINE_READ_ONLY	(1u << 0)
 #define TIMELINE_CREATE		(1u << 1)	/* make it when it is not there */
+#define TIMELINE_REBUILD	(1u << 2)	/* for a writer: make a lost points file again */
 
 /**
  * timeline_open - open, and after a crash recover, a timeline
@@ -101,6 +102,10 @@ struct timeline_commit {
  * a writer cuts off what no valid commit closes. A missing or damaged segment
  * in the middle refuses a writer (-EUCLEAN): nothing is appended to a history
  * with a hole. A reader gets it with damage noted (timeline_damage).
+ *
+ * A points file of which both copies are lost, and that left points out, refuses a writer, too;
+ * with TIMELINE_REBUILD it is made again, with all points whose data are there for sure
+ * (docs/STORE.md, "A points file that is lost").
  *
  * Return: 0; -ENOENT; -EBUSY another writer has it; -EUCLEAN; -EBADMSG manifest
  * damaged; other -errno.
@@ -127,6 +132,12 @@ struct timeline_parent {
 
 /** timeline_parent - whether it is a branch (docs/BRANCH.md), and of what */
 bool timeline_parent(const struct timeline *tl, struct timeline_parent *parent);
+
+/**
+ * timeline_rebuilt - whether TIMELINE_REBUILD has made a points file again
+ * @nr_back: out, how many points that had been dropped there are again
+ */
+bool timeline_rebuilt(const struct timeline *tl, uint64_t *nr_back);
 
 /** timeline_damage - NULL, or what recovery found damaged (a reader's view) */
 const char *timeline_damage(const struct timeline *tl);

@@ -72,6 +72,9 @@ struct timeline {
 	size_t nr_bad_runs, max_bad_runs;
 	struct points_settled settled;	/* what of the points is in the points file */
 	bool points_bad;	/* the points file is of no use */
+	bool rebuild;		/* TIMELINE_REBUILD ... */
+	bool rebuilt;		/* ... and it was needed */
+	uint64_t nr_back;	/* of the commits, that had been dropped */
 	uint64_t age_base_ns;	/* the clock of retention stood there ... */
 	uint64_t age_base_mono_ns; /* ... at that monotonic time */
 	uint64_t retained_ns;	/* monotonic: when retention was last applied ... */
@@ -128,6 +131,10 @@ int timeline_retain_get(const struct timeline *tl, struct points_retain *out,
 /* Whether retention is due, only if there is a policy; it was applied now. */
 bool timeline_retain_due(const struct timeline *tl);
 void timeline_retained(struct timeline *tl);
+
+/* points_rebuild.c: name a new points file in the place of one that is lost; @now_ns: where the
+ * clock of retention begins. 0; -EUCLEAN and timeline_damage(); -errno. */
+int timeline_points_rebuild(struct timeline *tl, uint64_t now_ns);
 
 /* timeline_recover.c: fill points, and for a writer prepare the writer. */
 int timeline_recover(struct timeline *tl, char *why);

@@ -300,12 +300,33 @@ static bool numbers_dense(const struct timeline *tl, const struct numbers *n, ui
 	return true;
 }
 
+/*
+ * Where the clock of retention begins when no points file says where it stood. Commits have
+ * stamps of a clock that may have jumped; the first policy was set by the clock of retention.
+ */
+static uint64_t age_begin(const struct timeline *tl)
+{
+	const struct manifest *m = &tl->manifest;
+	uint64_t ns = m->nr_policies ? m->policies[0].since_ns : tl->points.last_since_ns;
+
+	return ns > m->identity.created_ns ? ns : m->identity.created_ns;
+}
+
+static int points_again(struct timeline *tl, struct points_file *file)
+{
+	const struct manifest *m = &tl->manifest;
+	int ret = timeline_points_rebuild(tl, age_begin(tl));
+
+	return ret ? ret : points_file_read(tl->env, tl->dir, m->identity.timeline, &m->points,
+					    file, NULL);
+}
+
 /* Which commits there still are nothing else says. */
 static int points_lost(struct timeline *tl)
 {
 	const struct manifest_points *named = &tl->manifest.points;
 
-	snprintf(tl->damage, sizeof(tl->damage), "%.100s/%016llx.points: missing or damaged: which points up to commit %llu were not dropped is not known; put it back from a copy",
+	snprintf(tl->damage, sizeof(tl->damage), "%.80s/%016llx.points: missing or damaged: which points up to commit %llu were not dropped is not known; put it back from a copy, or run `blkship store check --rebuild GROUP`",
 		 tl->dir, (unsigned long long)named->number,
 		 (unsigned long long)named->last_ordinal);
 	tl->damaged = true;
@@ -336,6 +357,8 @@ static int recover_points(struct timeline *tl, struct numbers *n, char *why)
 	}
 	if (listed)
 		return listed;
+	if (tl->rebuild && left_out && (ret == -ENOENT || ret == -EBADMSG || ret == -EIO))
+		ret = points_again(tl, &file);
 	if (!ret) {
 		tl->points = file.points;
 		tl->nr_segments = file.last_segment;
@@ -387,18 +410,6 @@ static int recover_segments(struct timeline *tl, const struct numbers *n)
 		ret = tl->env->ops->sync_dir(tl->env, tl->dir);
 	segment_writer_start(&tl->writer, known + 1, tl->points.last_ordinal + 1);
 	return ret;
-}
-
-/*
- * Where the clock of retention begins when no points file says where it stood. Commits have
- * stamps of a clock that may have jumped; the first policy was set by the clock of retention.
- */
-static uint64_t age_begin(const struct timeline *tl)
-{
-	const struct manifest *m = &tl->manifest;
-	uint64_t ns = m->nr_policies ? m->policies[0].since_ns : tl->points.last_since_ns;
-
-	return ns > m->identity.created_ns ? ns : m->identity.created_ns;
 }
 
 int timeline_recover(struct timeline *tl, char *why)

@@ -159,8 +159,8 @@ static void take(struct indexer *ix)
 
 	strcpy(what, index_job_text(job));
 	if (index_job_lost(job) && !group_index_retry(g))
-		log_error("group %s: both copies of %s are missing or damaged, and only it says which points were not dropped; the daemon still knows, but the group would not open again: do not restart it before what is needed is restored, or the file is put back from a copy",
-			  group_name(g), index_job_lost(job));
+		log_error("group %s: both copies of %s are missing or damaged, and only it says which points were not dropped; the daemon still knows, but the group would not open again: stop it, then run `blkship store check --rebuild %s`",
+			  group_name(g), index_job_lost(job), group_name(g));
 	ret = timeline_index_take(group_timeline(g), job);
 	if (ret && !group_index_retry(g))
 		failure_tell(g, what, ret);
