@@ -185,6 +185,7 @@ class Guest:
     channels   names; /dev/virtio-ports/NAME there, channel(NAME) here
     out_dir    gets what the script leaves in /out
     network    10.0.2.2 there is this machine's loopback
+    devices    more of QEMU's arguments: controllers and disks of other kinds
     icount     one virtual nanosecond per instruction (one CPU, no KVM)
     accel      "auto", "kvm", "tcg", "tcg-single", "auto-single". For guests that patch
                code which is running (a probe put on a busy disk, unloading) take the
@@ -196,7 +197,7 @@ class Guest:
     def __init__(self, script, kernel='6.12', *, programs=(), files=None,
                  modules=(), disks=(), slots=0, channels=(), out_dir=None, network=False,
                  smp=2, mem_mib=1024, icount=False, accel='auto', append='',
-                 on_line=None):
+                 devices=(), on_line=None):
         self._tmp = tempfile.TemporaryDirectory(prefix='blkship-guest-')
         self._sockets = {}
         self._threads = []
@@ -220,7 +221,7 @@ class Guest:
                     ('nokaslr ' if icount else '') + append,
                     '-serial', self._chardev('console'),
                     '-serial', self._chardev('status'),
-                    *self._disk_args(disks)]
+                    *self._disk_args(disks), *devices]
             if network:
                 args += ['-netdev', 'user,id=net', '-device',
                          'virtio-net-pci,netdev=net,romfile=']
