@@ -2,11 +2,11 @@
 /*
  * The tap: a front end for disks that are in use and stay as they are.
  *
- * Fed by four tracepoints of the block layer, feeds stage [1 capture] by
+ * Fed by three tracepoints of the block layer, feeds stage [1 capture] by
  * observe.c:
  *   block_bio_queue	once for every bio, before it is split
- *   block_rq_issue	the auditor: every request, by whatever road it came
- *   block_rq_complete	before its bios advance
+ *   block_rq_complete	before its bios advance: every request, by whatever road
+ *			it came, so the auditor is here, too
  *   block_bio_complete	what ends without a request
  *
  * The probes run with preemption off, in any context, and find a disk's taps in
@@ -142,33 +142,6 @@ tap_find(const struct blkship_tap *tap, const struct bio *bio, u32 bytes,
 	return blkship_observed_whole(tap->front.vol, bio, *span);
 }
 
-static void tap_issue_bio(struct blkship_tap *tap, const struct bio *bio)
-{
-	struct blkship_span span;
-	struct blkship_observed *o = tap_find(tap, bio, bio->bi_iter.bi_size,
-					      &span);
-
-	if (likely(o))
-		blkship_observed_issue(o);
-	else if (bio_span(tap, bio, bio->bi_iter.bi_size, &span) &&
-		 !blkship_observe_issue(tap->front.vol, bio, span))
-		blkship_tap_alarm(tap);
-}
-
-static void tap_issue(struct blkship_tap *tap, struct request *rq)
-{
-	const struct bio *bio;
-
-	if (unlikely(blk_rq_is_passthrough(rq))) {
-		if (blkship_raw_command_changes(rq, tap->scsi) &&
-		    blkship_observe_raw(tap->front.vol))
-			blkship_tap_alarm(tap);
-		return;
-	}
-	for (bio = rq->bio; bio; bio = bio->bi_next)
-		tap_issue_bio(tap, bio);
-}
-
 static void tap_complete_bio(struct blkship_tap *tap, const struct bio *bio,
 			     u32 bytes, bool failed)
 {
@@ -177,16 +150,29 @@ static void tap_complete_bio(struct blkship_tap *tap, const struct bio *bio,
 
 	if (likely(o))
 		blkship_observed_progress(o, tap->front.vol, bio, span, failed);
-	else if (bio_span(tap, bio, bytes, &span))
-		blkship_observe_progress(tap->front.vol, bio, span, failed);
+	else if (bio_span(tap, bio, bytes, &span) &&
+		 !blkship_observe_progress(tap->front.vol, bio, span, failed))
+		blkship_tap_alarm(tap);
 }
 
-static void tap_complete(struct blkship_tap *tap, const struct request *rq,
+/* What it changed, if it did, nobody was told of yet. */
+static void tap_complete_raw(struct blkship_tap *tap, struct request *rq)
+{
+	if (blkship_raw_command_changes(rq, tap->scsi) &&
+	    blkship_observe_raw(tap->front.vol))
+		blkship_tap_alarm(tap);
+}
+
+static void tap_complete(struct blkship_tap *tap, struct request *rq,
 			 bool failed, u32 bytes)
 {
 	const struct bio *bio;
 	u32 part;
 
+	if (unlikely(blk_rq_is_passthrough(rq))) {
+		tap_complete_raw(tap, rq);
+		return;
+	}
 	for (bio = rq->bio; bio && bytes; bio = bio->bi_next) {
 		part = min(bytes, bio->bi_iter.bi_size);
 		bytes -= part;
@@ -252,37 +238,16 @@ tap_find_only(const struct blkship_tap *tap, const struct request *rq,
 	return tap_find(tap, bio, bytes, span);
 }
 
-static noinline void taps_issue_odd(struct blkship_tap *tap, struct request *rq)
-{
-	for_each_tap_of(tap, rq->q->disk)
-		tap_issue(tap, rq);
-}
-
-static noinline void taps_issue(struct blkship_tap *tap, struct request *rq)
-{
-	struct blkship_span span;
-	struct blkship_observed *o = tap_find_only(tap, rq, blk_rq_bytes(rq),
-						   &span);
-
-	if (likely(o))
-		blkship_observed_issue(o);
-	else
-		taps_issue_odd(tap, rq);
-}
-
 static noinline void taps_complete_odd(struct blkship_tap *tap,
-				       const struct request *rq, bool failed,
+				       struct request *rq, bool failed,
 				       u32 bytes)
 {
-	if (blk_rq_is_passthrough((struct request *)rq))
-		return;
 	for_each_tap_of(tap, rq->q->disk)
 		tap_complete(tap, rq, failed, bytes);
 }
 
-static noinline void taps_complete(struct blkship_tap *tap,
-				   const struct request *rq, bool failed,
-				   u32 bytes)
+static noinline void taps_complete(struct blkship_tap *tap, struct request *rq,
+				   bool failed, u32 bytes)
 {
 	struct blkship_span span;
 	struct blkship_observed *o = tap_find_only(tap, rq, bytes, &span);
@@ -327,23 +292,12 @@ static notrace void probe_bio_queue(void *data, struct bio *bio)
 		taps_submit(tap, bio);
 }
 
-static notrace void probe_rq_issue(void *data, struct request *rq)
-{
-	struct blkship_tap *tap;
-
-	if (!may_be_tapped(rq->q) || !op_matters(req_op(rq)))
-		return;
-	tap = first_tap(rq->q->disk);
-	if (tap)
-		taps_issue(tap, rq);
-}
-
 static notrace void probe_rq_complete(void *data, struct request *rq,
 				      blk_status_t error, unsigned int bytes)
 {
 	struct blkship_tap *tap;
 
-	if (!may_be_tapped(rq->q) || !op_is_write(req_op(rq)))
+	if (!may_be_tapped(rq->q) || !op_matters(req_op(rq)))
 		return;
 	tap = first_tap(rq->q->disk);
 	if (tap)
@@ -372,7 +326,6 @@ static struct {
 	/* Ends first: nothing may be followed whose end would be missed. */
 	{ "block_bio_complete", probe_bio_complete },
 	{ "block_rq_complete", probe_rq_complete },
-	{ "block_rq_issue", probe_rq_issue },
 	{ "block_bio_queue", probe_bio_queue },
 };
 
@@ -415,7 +368,6 @@ int blkship_tap_find_probes(void)
 
 	/* A changed prototype breaks the build, not the kernel. */
 	check_trace_callback_type_block_bio_queue(probe_bio_queue);
-	check_trace_callback_type_block_rq_issue(probe_rq_issue);
 	check_trace_callback_type_block_rq_complete(probe_rq_complete);
 	check_trace_callback_type_block_bio_complete(probe_bio_complete);
 	for_each_kernel_tracepoint(tracepoint_note, NULL);

@@ -188,14 +188,13 @@ static void loose_explain(struct blkship_volume *vol)
 			       (u64)READ_ONCE(blkship_io_timeout_s) * HZ;
 }
 
-/* Something nobody knows of: whether that is news. */
-static bool loose_found(struct blkship_volume *vol, u64 first, u64 last)
+/* It was marked, and nobody knew of it: whether there is an explanation. */
+static bool loose_explained(struct blkship_volume *vol)
 {
-	loose_mark(vol, first, last);
 	if (!vol->seen || get_jiffies_64() <= vol->explained_until)
-		return false;
+		return true;
 	vol->unseen++;
-	return true;
+	return false;
 }
 
 /* -- submission -- */
@@ -301,7 +300,6 @@ static __always_inline void observed_begin(struct blkship_observed *o,
 	o->bio_first = what->span.first;
 	o->bio_last = what->span.last;
 	o->left_bytes = (what->last - what->first + 1) << SECTOR_SHIFT;
-	o->issued = false;
 	o->failed = false;
 	o->bio = what->bio;
 	WRITE_ONCE(obs->hints[hash_ptr(what->bio, BLKSHIP_HINT_BITS)], o);
@@ -479,31 +477,7 @@ void blkship_observe_pass(struct blkship_volume *vol, struct blkship_span span)
 	raw_spin_unlock_irqrestore(&grp->lock, flags);
 }
 
-/* -- issue and end -- */
-
-bool blkship_observe_issue(struct blkship_volume *vol, const struct bio *bio,
-			   struct blkship_span span)
-{
-	struct blkship_group *grp = vol->grp;
-	struct blkship_flight *f;
-	bool expected = true;
-	unsigned long flags;
-	u64 at, next;
-
-	raw_spin_lock_irqsave(&grp->lock, flags);
-	for (at = span.first; at <= span.last; at = next) {
-		f = observed_find(vol, bio, at, &next);
-		if (likely(f)) {
-			WRITE_ONCE(observed_of(f)->issued, true);
-			next = f->last + 1;
-			continue;
-		}
-		next = min(next, span.last + 1);
-		expected &= !loose_found(vol, at, next - 1);
-	}
-	raw_spin_unlock_irqrestore(&grp->lock, flags);
-	return expected;
-}
+/* -- end -- */
 
 /* The same, for what was not captured or went wrong. */
 static noinline void observed_end_odd(struct blkship_observed *o, u8 state)
@@ -558,11 +532,15 @@ static __always_inline void observed_add(struct blkship_observed *o, u64 bytes,
 		o->left_bytes -= bytes;
 }
 
-/* Under the lock: so much of what these sectors belong to has ended. */
-static void span_progress(struct blkship_volume *vol, const struct bio *bio,
+/*
+ * Under the lock: so much of what these sectors belong to has ended. Whether all
+ * of it had an entry; what had none is dirty.
+ */
+static bool span_progress(struct blkship_volume *vol, const struct bio *bio,
 			  struct blkship_span span, bool failed)
 {
 	struct blkship_flight *f;
+	bool known = true;
 	u64 at, next;
 
 	for (at = span.first; at <= span.last; at = next) {
@@ -573,10 +551,11 @@ static void span_progress(struct blkship_volume *vol, const struct bio *bio,
 				     (next - at) << SECTOR_SHIFT, failed);
 			continue;
 		}
-		/* The auditor has said what there was to say. */
 		next = min(next, span.last + 1);
 		loose_mark(vol, at, next - 1);
+		known = false;
 	}
+	return known;
 }
 
 void blkship_observed_progress(struct blkship_observed *o,
@@ -596,14 +575,24 @@ void blkship_observed_progress(struct blkship_observed *o,
 	raw_spin_unlock_irqrestore(&grp->lock, flags);
 }
 
-void blkship_observe_progress(struct blkship_volume *vol, const struct bio *bio,
+bool blkship_observe_progress(struct blkship_volume *vol, const struct bio *bio,
 			      struct blkship_span span, bool failed)
 {
 	unsigned long flags;
+	bool expected;
 
 	raw_spin_lock_irqsave(&vol->grp->lock, flags);
-	span_progress(vol, bio, span, failed);
+	expected = span_progress(vol, bio, span, failed) ||
+		   loose_explained(vol);
 	raw_spin_unlock_irqrestore(&vol->grp->lock, flags);
+	return expected;
+}
+
+/* No request that had a part of it has ended; it has none in flight any more. */
+static bool never_issued(const struct blkship_observed *o)
+{
+	return o->left_bytes ==
+	       (o->flight.last - o->flight.first + 1) << SECTOR_SHIFT;
 }
 
 /*
@@ -616,8 +605,8 @@ static u8 end_state(const struct blkship_observed *o, bool failed,
 {
 	if (!by_request)
 		return failed ? BLKSHIP_STATE_FAILED : BLKSHIP_STATE_DONE;
-	return failed && !o->issued ? BLKSHIP_STATE_ABORTED :
-				      BLKSHIP_STATE_FAILED;
+	return failed && never_issued(o) ? BLKSHIP_STATE_ABORTED :
+					   BLKSHIP_STATE_FAILED;
 }
 
 /* All that this bio has, of which f is a part. */
@@ -655,8 +644,8 @@ bool blkship_observe_end(struct blkship_volume *vol, const struct bio *bio,
 		span_progress(vol, bio, span, true);
 	} else if (!f) {
 		/* Where it began is not known any more. */
-		expected = !loose_found(vol, 0, (vol->size_bytes >>
-						 SECTOR_SHIFT) - 1);
+		loose_mark(vol, 0, (vol->size_bytes >> SECTOR_SHIFT) - 1);
+		expected = loose_explained(vol);
 	}
 	raw_spin_unlock_irqrestore(&grp->lock, flags);
 	return expected;
@@ -681,7 +670,6 @@ void blkship_observe_time_out(struct blkship_flight *f)
 	o = uncaptured_begin(what);
 	if (o) {
 		o->left_bytes = was.left_bytes;	/* the rest may have ended */
-		o->issued = was.issued;
 		o->failed = was.failed;
 	}
 }

@@ -30,7 +30,6 @@ struct blkship_observed {
 	u64 bio_first;			/* all that the bio has on this volume */
 	u64 bio_last;
 	u32 left_bytes;			/* not ended yet */
-	bool issued;			/* some of it */
 	bool failed;			/* some of it */
 	bool spare;			/* not the twin of a descriptor */
 	bool near;			/* in a table, not in the volume's tree */
@@ -105,24 +104,17 @@ blkship_observed_whole(const struct blkship_volume *vol, const struct bio *bio,
 	return NULL;
 }
 
-/* No lock: it is being issued. It is in flight and stays so; no more is set. */
-static inline void blkship_observed_issue(struct blkship_observed *o)
-{
-	WRITE_ONCE(o->issued, true);
-}
-
 /* So much of a bio ended, for which this was found. */
 void blkship_observed_progress(struct blkship_observed *o,
 			       struct blkship_volume *vol,
 			       const struct bio *bio, struct blkship_span span,
 			       bool failed);
 
-/* It is being issued: whether its every sector was expected. What was not is dirty. */
-bool blkship_observe_issue(struct blkship_volume *vol, const struct bio *bio,
-			   struct blkship_span span);
-
-/* So much of a request ended. */
-void blkship_observe_progress(struct blkship_volume *vol, const struct bio *bio,
+/*
+ * The same by its blocks; whether its every sector was expected. What was not is dirty,
+ * with a seq that comes before that of anything that depends on it.
+ */
+bool blkship_observe_progress(struct blkship_volume *vol, const struct bio *bio,
 			      struct blkship_span span, bool failed);
 
 /*

@@ -413,10 +413,11 @@ static int tap_again(struct blkship_tap *tap, const struct blkship_place *place,
 		*why = "its size has changed: detach it first";
 		return -EBUSY;
 	}
-	blkship_observe_raw_forget(tap->front.vol);
 	ret = tap_drain(tap, why);
 	if (ret)
 		return ret;
+	/* What ended before is read back. */
+	blkship_observe_raw_forget(tap->front.vol);
 	blkship_front_restart(&tap->front);
 	return 0;
 }
