@@ -183,18 +183,22 @@ static void tap_complete(struct blkship_tap *tap, struct request *rq,
 
 /*
  * The probes are short, because every request of every disk passes them, and
- * leave to others what is to be done where somebody may be tapped.
+ * leave to others what is to be done where somebody may be tapped. A bucket may
+ * have taps of several disks.
  */
-static struct blkship_tap *first_tap(const struct gendisk *disk)
+static __always_inline struct blkship_tap *first_tap(const struct gendisk *disk)
 {
-	return hlist_entry_safe(rcu_dereference_sched(
-				hlist_first_rcu(bucket_of(disk))),
-				struct blkship_tap, node);
+	struct blkship_tap *tap;
+
+	hlist_for_each_entry_rcu(tap, bucket_of(disk), node)
+		if (likely(tap->disk == disk))
+			return tap;
+	return NULL;
 }
 
+/* From the first one on. */
 #define for_each_tap_of(tap, disk_)					\
-	for (; tap; tap = hlist_entry_safe(rcu_dereference_sched(	\
-			hlist_next_rcu(&tap->node)), struct blkship_tap, node)) \
+	hlist_for_each_entry_from_rcu(tap, node)			\
 		if (tap->disk == (disk_))
 
 /*
@@ -216,22 +220,20 @@ static noinline void taps_submit_odd(struct blkship_tap *tap, struct bio *bio)
 
 static noinline void taps_submit(struct blkship_tap *tap, struct bio *bio)
 {
-	if (likely(tap->disk == bio->bi_bdev->bd_disk) &&
-	    likely(bio_is_plain(tap, bio)))
+	if (likely(bio_is_plain(tap, bio)))
 		tap_submit(tap, bio);
 	else
 		taps_submit_odd(tap, bio);
 }
 
-/* A write that is one bio: of this disk, and with one record for all of these bytes. */
+/* A write that is one bio, and has one record for all of these bytes. */
 static __always_inline struct blkship_observed *
 tap_find_only(const struct blkship_tap *tap, const struct request *rq,
 	      u32 bytes, struct blkship_span *span)
 {
 	const struct bio *bio = rq->bio;
 
-	if (unlikely(tap->disk != rq->q->disk) ||
-	    unlikely(req_op(rq) != REQ_OP_WRITE) || unlikely(!bio) ||
+	if (unlikely(req_op(rq) != REQ_OP_WRITE) || unlikely(!bio) ||
 	    unlikely(bio->bi_next) || unlikely(bytes > bio->bi_iter.bi_size) ||
 	    unlikely(!bytes))
 		return NULL;
