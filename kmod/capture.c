@@ -144,47 +144,52 @@ void blkship_group_wake_wanted(struct blkship_group *grp, u64 pos, u64 payload)
 	irq_work_queue(&grp->wake_work);
 }
 
-/* In pieces of pages, whatever they are in. */
-static noinline void copy_odd(u8 *to, const u8 *from, u32 bytes)
-{
-	for (; bytes >= PAGE_SIZE; bytes -= PAGE_SIZE) {
-		memcpy(to, from, PAGE_SIZE);
-		to += PAGE_SIZE;
-		from += PAGE_SIZE;
-	}
-	memcpy(to, from, bytes);
-}
-
 /*
  * The compiler makes one string instruction of the copy of a page to an aligned
  * place, where memcpy() of many a processor is a loop.
  */
-static __always_inline void copy_piece(u8 *to, const u8 *from, u32 bytes)
+static __always_inline u8 *aligned(u8 *to)
 {
-	if (likely(bytes == PAGE_SIZE) &&
-	    likely(IS_ALIGNED((unsigned long)to, sizeof(u64))))
-		memcpy(PTR_ALIGN_DOWN(to, sizeof(u64)), from, PAGE_SIZE);
-	else
-		copy_odd(to, from, bytes);
+	return PTR_ALIGN_DOWN(to, sizeof(u64));
 }
 
-/* All that @from has left. */
+/* Whatever the pieces are: of several pages, of parts of some, at odd places. */
+static noinline void copy_odd(u8 *to, const u8 *end, struct bio_vec *bv,
+			      u32 skip)
+{
+	const u8 *from;
+	u32 left;
+
+	for (; to < end; bv++, skip = 0) {
+		from = bvec_virt(bv) + skip;
+		left = min_t(u32, bv->bv_len - skip, end - to);
+		for (; left >= PAGE_SIZE && to == aligned(to); left -= PAGE_SIZE) {
+			memcpy(aligned(to), from, PAGE_SIZE);
+			to += PAGE_SIZE;
+			from += PAGE_SIZE;
+		}
+		memcpy(to, from, left);
+		to += left;
+	}
+}
+
+/*
+ * All that @from has left. Mostly that is pages that lie apart, up to hundreds: no
+ * more is done for each than to find it.
+ */
 static __always_inline void copy_payload(u8 *to, const struct bio *bio,
 					 const struct bvec_iter *from)
 {
 	struct bio_vec *bv = &bio->bi_io_vec[from->bi_idx];
-	const u8 *at = bvec_virt(bv) + from->bi_bvec_done;
-	u32 piece = bv->bv_len - from->bi_bvec_done, left = from->bi_size;
+	const u8 *end = to + from->bi_size, *last_page = end - PAGE_SIZE;
+	u32 skip = from->bi_bvec_done;
 
-	while (unlikely(piece < left)) {
-		copy_piece(to, at, piece);
-		to += piece;
-		left -= piece;
-		bv++;
-		at = bvec_virt(bv);
-		piece = bv->bv_len;
-	}
-	copy_piece(to, at, left);
+	if (likely(!skip) && likely(to == aligned(to)))
+		for (to = aligned(to); to <= last_page &&
+		     likely(bv->bv_len == PAGE_SIZE); to += PAGE_SIZE, bv++)
+			memcpy(to, bvec_virt(bv), PAGE_SIZE);
+	if (unlikely(to < end))
+		copy_odd(to, end, bv, skip);
 }
 
 void blkship_payload_copy(struct blkship_ring *ring, u64 pos,
