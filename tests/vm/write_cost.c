@@ -21,6 +21,7 @@
 
 #define SPAN_BYTES (8ULL << 20)
 #define HUGE_BYTES (2U << 20)
+#define PAGE_BYTES 4096U
 
 struct run {
 	struct io_uring uring;
@@ -39,16 +40,24 @@ static uint64_t raw_ns(void)
 	return now.tv_sec * 1000000000ULL + now.tv_nsec;
 }
 
-/* A large one in huge pages: then a bio can hold all of it in a few segments. */
+/*
+ * A large one in huge pages: then a bio can hold all of it in a few segments. Any
+ * other in pages that lie apart: no two neighbours are given out one after the
+ * other, or else it would be luck in how many pieces it is.
+ */
 static void *buffer_alloc(unsigned int bytes)
 {
 	bool huge = bytes >= HUGE_BYTES;
-	void *buffer = aligned_alloc(huge ? HUGE_BYTES : 4096, bytes);
+	char *buffer = aligned_alloc(huge ? HUGE_BYTES : PAGE_BYTES, bytes);
+	unsigned int half = bytes / 2, i;
 
-	if (buffer && huge)
+	if (!buffer)
+		return NULL;
+	if (huge)
 		madvise(buffer, bytes, MADV_HUGEPAGE);
-	if (buffer)
-		memset(buffer, 0x5a, bytes);
+	for (i = 0; !huge && i + PAGE_BYTES <= half; i += PAGE_BYTES)
+		buffer[i] = buffer[half + i] = 0x5a;
+	memset(buffer, 0x5a, bytes);
 	return buffer;
 }
 
