@@ -24,6 +24,14 @@ static void expect(const struct retention_conf *conf, const char *group, const c
 	assert_int_equal(r.immutable_ns, immutable_ns);
 }
 
+static void expect_packing(const struct retention_conf *conf, const char *group, bool packing)
+{
+	struct groups_retention r;
+
+	retention_conf_get(conf, group, &r);
+	assert_int_equal(r.packing, packing);
+}
+
 static void a_group_overrides_what_is_for_all(void **state)
 {
 	struct retention_conf conf;
@@ -38,6 +46,11 @@ static void a_group_overrides_what_is_for_all(void **state)
 	expect(&conf, "erp", "all:2d", 48 * HOUR);
 	expect(&conf, "web", "all:1h", 0);
 	expect(&conf, "other", "all:1h", 48 * HOUR);
+	expect_packing(&conf, "erp", strcmp(RETENTION_CONF_PACKING, "yes") == 0);
+	assert_int_equal(retention_conf_line(&conf, "target", "packing", "yes", why), 0);
+	assert_int_equal(retention_conf_line(&conf, "group web", "packing", "no", why), 0);
+	expect_packing(&conf, "erp", true);
+	expect_packing(&conf, "web", false);
 	retention_conf_fini(&conf);
 }
 
@@ -55,6 +68,8 @@ static void what_it_cannot_mean_is_refused(void **state)
 	assert_int_equal(retention_conf_line(&conf, "group ../x", "immutable", "1h", why),
 			 -EINVAL);
 	assert_non_null(strstr(why, "../x"));
+	assert_int_equal(retention_conf_line(&conf, "target", "packing", "maybe", why), -EINVAL);
+	assert_non_null(strstr(why, "maybe"));
 	expect(&conf, "erp", RETENTION_DEFAULT, 7 * 24 * HOUR);
 	retention_conf_fini(&conf);
 }

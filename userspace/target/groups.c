@@ -10,6 +10,7 @@
 #include "../lib/keyring.h"
 #include "../lib/log.h"
 #include "../lib/name.h"
+#include "../store/index.h"
 
 struct group {
 	struct groups *gs;
@@ -103,6 +104,7 @@ static void group_set_retention(struct groups *gs, struct group *g)
 	if (!gs->retention)
 		return;
 	gs->retention(gs->retention_arg, g->name, &r);
+	timeline_set_packing(g->tl, r.packing);
 	ret = timeline_set_retention(g->tl, &r.policy, r.immutable_ns);
 	if (ret)
 		log_warning("group %s: its retention policy was not written: %s; the one before stays in force until the group is opened again; check the disk and its free space",

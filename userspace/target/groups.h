@@ -24,6 +24,7 @@ struct group;
 struct groups_retention {
 	struct retention_policy policy;
 	uint64_t immutable_ns;
+	bool packing;		/* the space of what goes is given back: docs/PACK.md */
 };
 
 struct groups_params {

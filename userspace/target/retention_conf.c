@@ -13,6 +13,16 @@
 
 #define GROUP_PREFIX "group "
 
+static int packing_parse(const char *value, bool *packing, char *why)
+{
+	if (strcmp(value, "yes") && strcmp(value, "no")) {
+		snprintf(why, RETENTION_TEXT_BYTES, "'%.60s' is not yes or no", value);
+		return -EINVAL;
+	}
+	*packing = *value == 'y';
+	return 0;
+}
+
 void retention_conf_init(struct retention_conf *conf)
 {
 	char why[RETENTION_TEXT_BYTES];
@@ -21,6 +31,7 @@ void retention_conf_init(struct retention_conf *conf)
 	retention_parse(RETENTION_DEFAULT, &conf->all.policy, why);
 	when_duration(RETENTION_CONF_IMMUTABLE, &conf->all.immutable_ns);
 	conf->all.immutable_ns *= WHEN_NS;
+	packing_parse(RETENTION_CONF_PACKING, &conf->all.packing, why);
 }
 
 void retention_conf_fini(struct retention_conf *conf)
@@ -76,11 +87,12 @@ int retention_conf_line(struct retention_conf *conf, const char *section, const 
 			const char *value, char *why)
 {
 	bool policy = strcmp(name, "retention") == 0, immutable = strcmp(name, "immutable") == 0;
+	bool packing = strcmp(name, "packing") == 0;
 	struct groups_retention *to = &conf->all;
 	struct retention_conf_group *g = NULL;
 	int ret;
 
-	if (!policy && !immutable)
+	if (!policy && !immutable && !packing)
 		return -ENOENT;
 	if (strncmp(section, GROUP_PREFIX, strlen(GROUP_PREFIX)) == 0) {
 		ret = group_get(conf, section + strlen(GROUP_PREFIX), &g, why);
@@ -90,11 +102,15 @@ int retention_conf_line(struct retention_conf *conf, const char *section, const 
 	} else if (strcmp(section, "target")) {
 		return -ENOENT;
 	}
-	ret = policy ? retention_parse(value, &to->policy, why) :
-		       immutable_parse(value, &to->immutable_ns, why);
+	if (policy)
+		ret = retention_parse(value, &to->policy, why);
+	else
+		ret = immutable ? immutable_parse(value, &to->immutable_ns, why) :
+				  packing_parse(value, &to->packing, why);
 	if (!ret && g) {
 		g->has_policy |= policy;
 		g->has_immutable |= immutable;
+		g->has_packing |= packing;
 	}
 	return ret;
 }
@@ -109,4 +125,6 @@ void retention_conf_get(const struct retention_conf *conf, const char *group,
 		out->policy = g->retention.policy;
 	if (g && g->has_immutable)
 		out->immutable_ns = g->retention.immutable_ns;
+	if (g && g->has_packing)
+		out->packing = g->retention.packing;
 }

@@ -5,6 +5,7 @@
  *	[target]
  *	retention = all:24h,5m:7d,1h:30d
  *	immutable = 7d
+ *	packing = yes
  *	[group erp]
  *	retention = all:48h,1h:365d
  *
@@ -17,10 +18,11 @@
 #include "groups.h"
 
 #define RETENTION_CONF_IMMUTABLE "7d"
+#define RETENTION_CONF_PACKING "no"
 
 struct retention_conf_group {
 	char name[TIMELINE_NAME_BYTES];
-	bool has_policy, has_immutable;
+	bool has_policy, has_immutable, has_packing;
 	struct groups_retention retention;
 };
 
