@@ -43,6 +43,21 @@ static int place_open(const struct command *cmd, const char *store, const char *
 	return CLI_DONE;
 }
 
+/* Of a command with one argument: the store, and whether JSON is wanted. */
+static const char *options(const struct command *cmd, int argc, char **argv, bool *json)
+{
+	static const struct option longs[] = {
+		{ "store", required_argument, NULL, 's' },
+		CLI_COMMON_OPTIONS
+	};
+	const char *store = CLI_STORE_DEFAULT;
+
+	while (cli_getopt(cmd, argc, argv, longs, json) != -1)
+		store = optarg;
+	cli_check_args(cmd, argc, 1, 1);
+	return store;
+}
+
 /* What was dropped before, and could not be removed then. */
 static void sweep(struct env *env, const char *dir, const char *group)
 {
@@ -144,21 +159,15 @@ static int print_infos(const char *group, const struct branch_info *infos, size_
 
 int cmd_branch_list(const struct command *cmd, int argc, char **argv)
 {
-	static const struct option longs[] = {
-		{ "store", required_argument, NULL, 's' },
-		CLI_COMMON_OPTIONS
-	};
-	const char *store = CLI_STORE_DEFAULT, *group;
+	const char *store, *group;
 	struct branch_info *infos = NULL;
 	struct point_list list;
 	char dir[CLI_PATH_BYTES * 2];
 	bool json = false;
 	size_t nr = 0;
-	int c, ret;
+	int ret;
 
-	while ((c = cli_getopt(cmd, argc, argv, longs, &json)) != -1)
-		store = optarg;
-	cli_check_args(cmd, argc, 1, 1);
+	store = options(cmd, argc, argv, &json);
 	group = argv[optind];
 	ret = point_open(store, group, &list);
 	if (ret != CLI_DONE)
@@ -269,20 +278,14 @@ static int print_changes(const struct branch_place *place, struct timeline *tl, 
 
 int cmd_branch_changes(const struct command *cmd, int argc, char **argv)
 {
-	static const struct option longs[] = {
-		{ "store", required_argument, NULL, 's' },
-		CLI_COMMON_OPTIONS
-	};
 	char dir[CLI_PATH_BYTES * 3], why[TIMELINE_TEXT_BYTES] = "";
-	const char *store = CLI_STORE_DEFAULT;
+	const char *store;
 	struct timeline *tl = NULL;
 	struct branch_place place;
 	bool json = false;
-	int c, ret;
+	int ret;
 
-	while ((c = cli_getopt(cmd, argc, argv, longs, &json)) != -1)
-		store = optarg;
-	cli_check_args(cmd, argc, 1, 1);
+	store = options(cmd, argc, argv, &json);
 	ret = place_open(cmd, store, argv[optind], &place);
 	if (ret != CLI_DONE)
 		return ret;
@@ -305,19 +308,13 @@ int cmd_branch_changes(const struct command *cmd, int argc, char **argv)
 
 int cmd_branch_drop(const struct command *cmd, int argc, char **argv)
 {
-	static const struct option longs[] = {
-		{ "store", required_argument, NULL, 's' },
-		CLI_COMMON_OPTIONS
-	};
-	const char *store = CLI_STORE_DEFAULT;
 	char why[TIMELINE_TEXT_BYTES];
+	const char *store;
 	struct branch_place place;
 	bool json = false;
-	int c, ret;
+	int ret;
 
-	while ((c = cli_getopt(cmd, argc, argv, longs, &json)) != -1)
-		store = optarg;
-	cli_check_args(cmd, argc, 1, 1);
+	store = options(cmd, argc, argv, &json);
 	ret = place_open(cmd, store, argv[optind], &place);
 	if (ret != CLI_DONE)
 		return ret;
