@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "../lib/crc32c.h"
+#include "block.h"
 
 /* -- order -- */
 
@@ -28,23 +28,6 @@ int pack_origin_compare(const struct pack_origin *a, const struct pack_origin *b
 }
 
 /* -- blocks -- */
-
-/* The CRC of a block, with the u32 at @crc_at as 0. */
-static uint32_t block_crc(const uint8_t *block, size_t crc_at)
-{
-	static const uint8_t zero[4];
-	uint32_t crc = crc32c(block, crc_at);
-
-	crc = crc32c_extend(crc, zero, sizeof(zero));
-	return crc32c_extend(crc, block + crc_at + 4, PACK_BLOCK_BYTES - crc_at - 4);
-}
-
-static void block_put_crc(uint8_t *block, size_t crc_at)
-{
-	uint32_t crc = htole32(block_crc(block, crc_at));
-
-	memcpy(block + crc_at, &crc, sizeof(crc));
-}
 
 static uint64_t block_round(uint64_t bytes)
 {
@@ -87,7 +70,7 @@ void pack_header_encode(const struct pack_header *header, void *block)
 	header_swap(&h);
 	memset(block, 0, PACK_BLOCK_BYTES);
 	memcpy(block, &h, sizeof(h));
-	block_put_crc(block, offsetof(struct pack_header, crc));
+	block_seal(block, offsetof(struct pack_header, crc));
 }
 
 /* What could make a reader leave the file, or count without end. */
@@ -136,7 +119,7 @@ void pack_block_seal(void *block, uint64_t number, uint32_t at, uint16_t nr)
 	};
 
 	memcpy(block, &head, sizeof(head));
-	block_put_crc(block, offsetof(struct pack_block, crc));
+	block_seal(block, offsetof(struct pack_block, crc));
 }
 
 int pack_block_check(const void *block, uint64_t number, uint32_t at)

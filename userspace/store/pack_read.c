@@ -8,54 +8,43 @@
 #include <string.h>
 
 #include "../lib/crc32c.h"
+#include "block.h"
 #include "pack_kept.h"
 
 #define PATH_BYTES	4096
 
 /* -- opening -- */
 
-static int header_check(struct pack *pack, const uint8_t *timeline,
-			const struct manifest_pack *want)
+static bool header_fits(const struct pack_header *h, const uint8_t *timeline,
+			const struct manifest_pack *want, uint64_t file_bytes)
 {
-	const struct pack_header *h = &pack->header;
-	uint8_t block[PACK_BLOCK_BYTES];
-	uint64_t bytes;
-	int64_t got;
-	int ret = pack->env->ops->size(pack->env, pack->file, &bytes);
-
-	if (ret)
-		return ret;
-	got = pack->env->ops->read(pack->env, pack->file, block, sizeof(block), 0);
-	if (got < 0)
-		return got;
-	if (got < PACK_BLOCK_BYTES || pack_header_decode(block, &pack->header))
-		return -EBADMSG;
-	if (memcmp(h->timeline, timeline, sizeof(h->timeline)) != 0 ||
-	    h->number != want->number || h->first_segment != want->first_segment ||
-	    h->last_segment != want->last_segment || h->last_ordinal != want->last_ordinal ||
-	    h->points_no != want->points_no || h->nr_extents != want->nr_extents ||
-	    h->live_bytes != want->live_bytes || pack_header_file_bytes(h) != want->file_bytes || bytes != want->file_bytes)
-		return -EBADMSG;
-	return 0;
+	return memcmp(h->timeline, timeline, sizeof(h->timeline)) == 0 &&
+	       h->number == want->number && h->first_segment == want->first_segment &&
+	       h->last_segment == want->last_segment && h->last_ordinal == want->last_ordinal &&
+	       h->points_no == want->points_no && h->nr_extents == want->nr_extents &&
+	       h->live_bytes == want->live_bytes && file_bytes == want->file_bytes &&
+	       pack_header_file_bytes(h) == file_bytes;
 }
 
 int pack_open(struct env *env, const char *dir, const uint8_t *timeline,
 	      const struct manifest_pack *want, struct pack *out)
 {
+	uint8_t block[PACK_BLOCK_BYTES];
 	char path[PATH_BYTES];
+	uint64_t bytes;
 	int ret;
 
 	*out = (struct pack){ .env = env };
 	pack_path(path, sizeof(path), dir, want->number, 0);
-	ret = env->ops->open(env, path, ENV_READ, &out->file);
-	if (ret) {
-		out->file = NULL;
-		return ret;
-	}
-	ret = header_check(out, timeline, want);
+	ret = block_open(env, path, &out->file, block, &bytes);
 	if (ret)
+		return ret;
+	if (pack_header_decode(block, &out->header) ||
+	    !header_fits(&out->header, timeline, want, bytes)) {
 		pack_close(out);
-	return ret;
+		return -EBADMSG;
+	}
+	return 0;
 }
 
 void pack_close(struct pack *pack)

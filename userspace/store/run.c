@@ -7,8 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "../lib/crc32c.h"
 #include "../lib/segment_format.h"
+#include "block.h"
 
 /* -- order -- */
 
@@ -54,23 +54,6 @@ int run_entry_compare(const struct run_entry *a, const struct run_entry *b)
 
 /* -- header -- */
 
-/* The CRC of a block, with the u32 at @crc_at as 0. */
-static uint32_t block_crc(const uint8_t *block, size_t crc_at)
-{
-	static const uint8_t zero[4];
-	uint32_t crc = crc32c(block, crc_at);
-
-	crc = crc32c_extend(crc, zero, sizeof(zero));
-	return crc32c_extend(crc, block + crc_at + 4, RUN_BLOCK_BYTES - crc_at - 4);
-}
-
-static void block_put_crc(uint8_t *block, size_t crc_at)
-{
-	uint32_t crc = htole32(block_crc(block, crc_at));
-
-	memcpy(block + crc_at, &crc, sizeof(crc));
-}
-
 void run_header_encode(const struct run_header *header, void *block)
 {
 	struct run_header h = {
@@ -87,7 +70,7 @@ void run_header_encode(const struct run_header *header, void *block)
 	memcpy(h.timeline, header->timeline, sizeof(h.timeline));
 	memset(block, 0, RUN_BLOCK_BYTES);
 	memcpy(block, &h, sizeof(h));
-	block_put_crc(block, offsetof(struct run_header, crc));
+	block_seal(block, offsetof(struct run_header, crc));
 }
 
 int run_header_decode(const void *block, struct run_header *header)
@@ -124,7 +107,7 @@ void run_block_seal(void *block, uint64_t number, uint32_t at, uint16_t nr, uint
 	};
 
 	memcpy(block, &head, sizeof(head));
-	block_put_crc(block, offsetof(struct run_block, crc));
+	block_seal(block, offsetof(struct run_block, crc));
 }
 
 int run_block_check(const void *block, uint64_t number, uint32_t at, struct run_block *head)

@@ -6,52 +6,42 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "block.h"
+
 #define PATH_BYTES	4096
 #define STREAM_BLOCKS	64	/* 256 KiB */
 
 /* -- opening -- */
 
-static int header_check(struct run *run, const uint8_t *timeline, const struct manifest_run *want)
+static bool header_fits(const struct run_header *h, const uint8_t *timeline,
+			const struct manifest_run *want, uint64_t file_bytes)
 {
-	const struct run_header *h = &run->header;
-	uint8_t block[RUN_BLOCK_BYTES];
-	uint64_t bytes;
-	int64_t got;
-	int ret = run->env->ops->size(run->env, run->file, &bytes);
-
-	if (ret)
-		return ret;
-	got = run->env->ops->read(run->env, run->file, block, sizeof(block), 0);
-	if (got < 0)
-		return got;
-	if (got < RUN_BLOCK_BYTES || run_header_decode(block, &run->header))
-		return -EBADMSG;
-	if (memcmp(h->timeline, timeline, sizeof(h->timeline)) != 0 ||
-	    h->number != want->number || h->first_segment != want->first_segment ||
-	    h->last_segment != want->last_segment || h->last_ordinal != want->last_ordinal ||
-	    h->nr_entries != want->nr_entries || h->nr_blocks != want->nr_blocks ||
-	    h->level != want->level || bytes != (uint64_t)h->nr_blocks * RUN_BLOCK_BYTES)
-		return -EBADMSG;
-	return 0;
+	return memcmp(h->timeline, timeline, sizeof(h->timeline)) == 0 &&
+	       h->number == want->number && h->first_segment == want->first_segment &&
+	       h->last_segment == want->last_segment && h->last_ordinal == want->last_ordinal &&
+	       h->nr_entries == want->nr_entries && h->nr_blocks == want->nr_blocks &&
+	       h->level == want->level && file_bytes == (uint64_t)h->nr_blocks * RUN_BLOCK_BYTES;
 }
 
 int run_open(struct env *env, const char *dir, const uint8_t *timeline,
 	     const struct manifest_run *want, struct run *out)
 {
+	uint8_t block[RUN_BLOCK_BYTES];
 	char path[PATH_BYTES];
+	uint64_t bytes;
 	int ret;
 
 	*out = (struct run){ .env = env };
 	run_path(path, sizeof(path), dir, want->number, 0);
-	ret = env->ops->open(env, path, ENV_READ, &out->file);
-	if (ret) {
-		out->file = NULL;
-		return ret;
-	}
-	ret = header_check(out, timeline, want);
+	ret = block_open(env, path, &out->file, block, &bytes);
 	if (ret)
+		return ret;
+	if (run_header_decode(block, &out->header) ||
+	    !header_fits(&out->header, timeline, want, bytes)) {
 		run_close(out);
-	return ret;
+		return -EBADMSG;
+	}
+	return 0;
 }
 
 void run_close(struct run *run)

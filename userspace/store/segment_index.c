@@ -10,6 +10,7 @@
 
 #include "../lib/crc32c.h"
 #include "array.h"
+#include "block.h"
 
 #define FOOTER_CHUNK 64		/* entries encoded at a time */
 
@@ -216,23 +217,6 @@ int segment_footer_decode(const void *buf, size_t bytes, uint64_t data_end,
 }
 
 /* -- header and trailer -- */
-
-/* The CRC of a 4096-byte block, with the u32 at @crc_at as 0. */
-static uint32_t block_crc(const uint8_t *block, size_t crc_at)
-{
-	static const uint8_t zero[4];
-	uint32_t crc = crc32c(block, crc_at);
-
-	crc = crc32c_extend(crc, zero, sizeof(zero));
-	return crc32c_extend(crc, block + crc_at + 4, BLOCK_BYTES - crc_at - 4);
-}
-
-static void block_seal(uint8_t *block, size_t crc_at)
-{
-	uint32_t crc = htole32(block_crc(block, crc_at));
-
-	memcpy(block + crc_at, &crc, sizeof(crc));
-}
 
 void segment_header_encode(const struct segment_header *header, void *block)
 {
