@@ -351,6 +351,23 @@ static void test_lock(void)
 	env->ops->close(env, f);
 }
 
+/* Who opened it before it was removed must not believe to have what others lock by its name. */
+static void test_lock_removed(void)
+{
+	struct env_file *f = opened("lock", ENV_WRITE | ENV_CREATE), *g = opened("lock", ENV_WRITE), *h;
+
+	CHECK_EQ(env->ops->unlink(env, in("lock")), 0);
+	h = opened("lock", ENV_WRITE | ENV_CREATE);
+	if (f && g && h) {
+		CHECK_EQ(env->ops->lock(env, f), -ENOENT);
+		CHECK_EQ(env->ops->lock(env, h), 0);
+		CHECK_EQ(env->ops->lock(env, g), -ENOENT);
+		env->ops->close(env, f);
+		env->ops->close(env, g);
+		env->ops->close(env, h);
+	}
+}
+
 /* Another process: its lock ends with it, however it ends. */
 static void test_lock_process(void)
 {
@@ -506,6 +523,7 @@ static const struct test {
 	{ "large files with holes", test_large },
 	{ "truncate", test_truncate },
 	{ "one lock", test_lock },
+	{ "a lock of a file that was removed", test_lock_removed },
 	{ "a lock of a process that is killed", test_lock_process },
 	{ "submitted operations", test_submit },
 	{ "a submitted write that is refused", test_submit_error },

@@ -61,8 +61,8 @@ struct env_ops {
 	int (*datasync)(struct env *env, struct env_file *file);
 	int (*truncate)(struct env *env, struct env_file *file, uint64_t bytes);
 	int (*size)(struct env *env, struct env_file *file, uint64_t *bytes);
-	/* For one writer at a time: -EBUSY when another open file has it; ends with
-	 * close or the process. */
+	/* For one writer at a time: -EBUSY when another open file has it, -ENOENT when
+	 * it was removed since it was opened; ends with close or the process. */
 	int (*lock)(struct env *env, struct env_file *file);
 
 	int (*rename)(struct env *env, const char *from, const char *to);

@@ -145,9 +145,14 @@ static int posix_size(struct env *env, struct env_file *file, uint64_t *bytes)
 
 static int posix_lock(struct env *env, struct env_file *file)
 {
-	if (flock(file->fd, LOCK_EX | LOCK_NB) == 0)
+	struct stat st;
+
+	if (flock(file->fd, LOCK_EX | LOCK_NB) < 0)
+		return errno == EWOULDBLOCK ? -EBUSY : -errno;
+	if (fstat(file->fd, &st) == 0 && st.st_nlink)
 		return 0;
-	return errno == EWOULDBLOCK ? -EBUSY : -errno;
+	flock(file->fd, LOCK_UN);
+	return -ENOENT;
 }
 
 static int posix_rename(struct env *env, const char *from, const char *to)

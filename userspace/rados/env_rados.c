@@ -51,7 +51,6 @@ static int op_open(struct env *env, const char *path, unsigned int flags, struct
 {
 	struct env_rados *er = to_rados(env);
 	struct env_file *f = calloc(1, sizeof(*f));
-	char name[RADOS_NAME_BYTES];
 	struct rados_entry e;
 	int ret = -ENOMEM;
 
@@ -59,9 +58,9 @@ static int op_open(struct env *env, const char *path, unsigned int flags, struct
 		return ret;
 	f->path = strdup(path);
 	if (f->path)
-		ret = path_parse(er, path, f->dir, name);
+		ret = path_parse(er, path, f->dir, f->name);
 	if (ret == 0)
-		ret = *name ? file_enter(er, f->dir, name, flags, &e) : -EISDIR;
+		ret = *f->name ? file_enter(er, f->dir, f->name, flags, &e) : -EISDIR;
 	if (ret) {
 		free(f->path);
 		free(f);
@@ -114,6 +113,15 @@ static int op_size(struct env *env, struct env_file *file, uint64_t *bytes)
 	return file_size(&file->data, bytes);
 }
 
+/* 0; -ENOENT: its name is gone, or of another file. */
+static int named_check(struct env_rados *er, const struct env_file *file)
+{
+	struct rados_entry e;
+	int ret = dir_find(er->cluster, file->dir, file->name, &e);
+
+	return ret ? ret : memcmp(e.id, file->data.id, sizeof(e.id)) == 0 ? 0 : -ENOENT;
+}
+
 static int op_lock(struct env *env, struct env_file *file)
 {
 	struct env_rados *er = to_rados(env);
@@ -125,6 +133,14 @@ static int op_lock(struct env *env, struct env_file *file)
 	ret = owner_lock(er->cluster, file->path, &file->lock);
 	if (ret)
 		return ret;
+	ret = named_check(er, file);
+	if (ret) {
+		owner_unlock(er->cluster, file->path, &file->lock);
+		/* What is locked has no content; by locking it we made its piece anew. */
+		if (ret == -ENOENT)
+			file_destroy(er->cluster, file->data.id);
+		return ret;
+	}
 	LIST_INSERT_HEAD(&er->locked, file, link);
 	dir_sweep(er->cluster, file->dir, GRACE_NS);
 	return 0;

@@ -13,7 +13,7 @@ struct rados_io;
 struct env_file {
 	struct rados_file data;
 	char *path;
-	char dir[RADOS_PATH_BYTES];
+	char dir[RADOS_PATH_BYTES], name[RADOS_NAME_BYTES];
 	struct owner_lock lock;
 	bool writable;
 	LIST_ENTRY(env_file) link;	/* of those that are locked */
