@@ -203,6 +203,24 @@ static void dropping_costs_the_same_however_large_and_leaves_nothing(void **stat
 	rig_end(&r);
 }
 
+/* A directory without its lock is only there while nobody can make a branch. */
+static void a_directory_goes_when_no_branch_is_made(void **state)
+{
+	struct env_file *lock;
+	struct rig r;
+
+	rig_begin(&r, 1);
+	assert_int_equal(create(&r, "test", 20), 0);
+	assert_int_equal(branch_drop(r.env, "/tl", "test", why), 0);
+	assert_int_equal(branches_lock(r.env, "/tl", &lock), 0);
+	assert_int_equal(branch_sweep(r.env, "/tl"), 0);
+	assert_int_equal(files(&r, "/tl/branches/test"), 1);
+	r.env->ops->close(r.env, lock);
+	assert_int_equal(branch_sweep(r.env, "/tl"), 0);
+	assert_int_equal(files(&r, "/tl/branches"), 0);
+	rig_end(&r);
+}
+
 /* Whoever removes points asks which ones are needed, and none comes in between. */
 static void points_of_branches_are_known(void **state)
 {
@@ -335,6 +353,7 @@ int main(void)
 		cmocka_unit_test(a_branch_needs_the_keys_of_its_parent),
 		cmocka_unit_test(what_cannot_be_a_branch_is_refused),
 		cmocka_unit_test(dropping_costs_the_same_however_large_and_leaves_nothing),
+		cmocka_unit_test(a_directory_goes_when_no_branch_is_made),
 		cmocka_unit_test(points_of_branches_are_known),
 		cmocka_unit_test(segments_without_a_manifest_are_kept),
 		cmocka_unit_test(a_crash_leaves_a_whole_branch_or_none),

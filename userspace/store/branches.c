@@ -321,7 +321,25 @@ int branch_drop(struct env *env, const char *group_dir, const char *name, char *
 	return ret;
 }
 
-static int sweep_one(struct env *env, const char *all, const char *name)
+/*
+ * An empty directory and the lock of it that we hold. Without that it is nobody's until it
+ * is gone: nobody may make a branch in it meanwhile, however long we are stopped just there.
+ */
+static int place_remove(struct env *env, const char *group_dir, const char *dir)
+{
+	struct env_file *lock;
+	int ret = branches_lock(env, group_dir, &lock);
+
+	if (ret)
+		return ret == -EBUSY ? 0 : ret;
+	ret = unlink_in(env, dir, "lock");
+	if (!ret)
+		ret = env->ops->unlink(env, dir);
+	env->ops->close(env, lock);
+	return ret;
+}
+
+static int sweep_one(struct env *env, const char *group_dir, const char *all, const char *name)
 {
 	struct env_file *lock;
 	char dir[PATH_BYTES];
@@ -340,9 +358,7 @@ static int sweep_one(struct env *env, const char *all, const char *name)
 	if (!ret && (place == PLACE_EMPTY || place == PLACE_DROPPED)) {
 		ret = place_clear(env, dir);
 		if (!ret)
-			ret = unlink_in(env, dir, "lock");
-		if (!ret)
-			ret = env->ops->unlink(env, dir);
+			ret = place_remove(env, group_dir, dir);
 	}
 	env->ops->close(env, lock);
 	return ret;
@@ -357,7 +373,7 @@ int branch_sweep(struct env *env, const char *group_dir)
 	if (!ret)
 		ret = names_read(env, all, &n);
 	for (size_t i = 0; i < n.nr; i++) {
-		int one = name_valid(n.items[i]) ? sweep_one(env, all, n.items[i]) : 0;
+		int one = name_valid(n.items[i]) ? sweep_one(env, group_dir, all, n.items[i]) : 0;
 
 		failed = failed ? failed : one;
 	}
