@@ -509,6 +509,14 @@ static void test_clocks(void)
 	CHECK(memcmp(a, b, sizeof(a)) != 0);
 }
 
+static void test_free(void)
+{
+	uint64_t bytes = 0;
+	int ret = env->ops->free_bytes(env, base, &bytes);
+
+	CHECK(ret == -EOPNOTSUPP || (ret == 0 && bytes > 0));
+}
+
 static const struct test {
 	const char *name;
 	void (*fn)(void);
@@ -528,6 +536,7 @@ static const struct test {
 	{ "submitted operations", test_submit },
 	{ "a submitted write that is refused", test_submit_error },
 	{ "clocks and chance", test_clocks },
+	{ "room", test_free },
 };
 
 static bool begin(bool with_loop, size_t nr)

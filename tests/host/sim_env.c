@@ -418,6 +418,16 @@ static void op_submit(struct env *env, struct env_io *io)
 	sim->queue[sim->nr_queue++] = io;
 }
 
+static int op_free_bytes(struct env *env, const char *path, uint64_t *bytes)
+{
+	const struct sim_disk *disk = &sim_of(env)->disk;
+
+	if (!disk->limit_bytes)
+		return -EOPNOTSUPP;
+	*bytes = disk->limit_bytes > disk->used_bytes ? disk->limit_bytes - disk->used_bytes : 0;
+	return 0;
+}
+
 static const struct env_ops sim_ops = {
 	.realtime_ns = op_realtime_ns,
 	.monotonic_ns = op_monotonic_ns,
@@ -435,6 +445,7 @@ static const struct env_ops sim_ops = {
 	.sync_dir = op_sync_dir,
 	.lock = op_lock,
 	.list = op_list,
+	.free_bytes = op_free_bytes,
 	.submit = op_submit,
 };
 

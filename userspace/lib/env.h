@@ -75,6 +75,9 @@ struct env_ops {
 	int (*list)(struct env *env, const char *path,
 		    void (*each)(void *arg, const char *name), void *arg);
 
+	/* What there is room for in a directory; -EOPNOTSUPP: it cannot be said. */
+	int (*free_bytes)(struct env *env, const char *path, uint64_t *bytes);
+
 	void (*submit)(struct env *env, struct env_io *io);
 };
 

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "container_of.h"
@@ -321,6 +322,16 @@ size_t env_posix_pump(struct env *env)
 	return nr;
 }
 
+static int posix_free_bytes(struct env *env, const char *path, uint64_t *bytes)
+{
+	struct statvfs fs;
+
+	if (statvfs(path, &fs) < 0)
+		return -errno;
+	*bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
+	return 0;
+}
+
 static const struct env_ops posix_ops = {
 	.realtime_ns = env_host_realtime_ns,
 	.monotonic_ns = env_host_monotonic_ns,
@@ -338,6 +349,7 @@ static const struct env_ops posix_ops = {
 	.mkdir = posix_mkdir,
 	.sync_dir = posix_sync_dir,
 	.list = posix_list,
+	.free_bytes = posix_free_bytes,
 	.submit = posix_submit,
 };
 

@@ -242,6 +242,12 @@ static int op_list(struct env *env, const char *path, void (*each)(void *arg, co
 	return dir_list(er->cluster, whole, list_one, &l);
 }
 
+/* It depends on which objects come to lie where. */
+static int op_free_bytes(struct env *env, const char *path, uint64_t *bytes)
+{
+	return -EOPNOTSUPP;
+}
+
 static const struct env_ops rados_ops = {
 	.realtime_ns = env_host_realtime_ns,
 	.monotonic_ns = env_host_monotonic_ns,
@@ -259,6 +265,7 @@ static const struct env_ops rados_ops = {
 	.mkdir = op_mkdir,
 	.sync_dir = op_sync_dir,
 	.list = op_list,
+	.free_bytes = op_free_bytes,
 	.submit = env_rados_submit,
 };
 
