@@ -124,7 +124,7 @@ static double space_factor(struct env *env, struct timeline *tl, const char *dir
 	const struct manifest *m = &tl->manifest;
 	struct thin_file all = { .first_segment = 1, .last_segment = tl->settled.last_segment };
 	struct timeline_kept kept;
-	uint64_t bytes = 0;
+	uint64_t bytes = 0, bad;
 	char path[4096];
 	int ret = timeline_kept_cuts(tl, &kept);
 
@@ -133,7 +133,7 @@ static double space_factor(struct env *env, struct timeline *tl, const char *dir
 		const struct pack_index index = { env, dir, timeline_id(tl), m->runs, m->nr_runs,
 						  &cuts, NULL };
 
-		ret = pack_plan_count(&index, &all, 1);
+		ret = pack_plan_count(&index, &all, 1, &bad);
 		free(kept.cuts);
 	}
 	if (ret)

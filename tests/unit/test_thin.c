@@ -22,6 +22,8 @@
 #define MAX_FILES 400
 
 static char why[TIMELINE_TEXT_BYTES];
+static uint64_t bad_run;
+static size_t bad;
 
 /* -- the rule -- */
 
@@ -107,27 +109,29 @@ static void what_is_dead_is_what_the_rule_says(void **state)
 	assert_true(nr_dead > 1000 && nr_live > 1000);
 }
 
+static const struct thin_limits no_limits = { SIZE_MAX, SIZE_MAX, UINT64_MAX };
+
 static void files_that_are_worth_it_are_chosen_side_by_side(void **state)
 {
 	const uint64_t mib = 1 << 20;
 	struct thin_file files[] = {
-		{ 1, 1, false, 32 * mib, 30 * mib },	/* little is dead */
-		{ 2, 2, false, 32 * mib, 16 * mib },
-		{ 3, 9, true, 30 * mib, 10 * mib },
-		{ 10, 10, false, 32 * mib, 8 * mib },	/* 34 MiB: one too many */
-		{ 11, 11, false, 32 * mib, 24 * mib },
-		{ 13, 13, false, 32 * mib, 0 },		/* no neighbour of 11 */
-		{ 14, 14, false, 32 * mib, 32 * mib },
+		{ 1, 1, false, 32 * mib, 30 * mib, 0, 0, false },	/* little is dead */
+		{ 2, 2, false, 32 * mib, 16 * mib, 0, 0, false },
+		{ 3, 9, true, 30 * mib, 10 * mib, 0, 0, false },
+		{ 10, 10, false, 32 * mib, 8 * mib, 0, 0, false },	/* 34 MiB: one too many */
+		{ 11, 11, false, 32 * mib, 24 * mib, 0, 0, false },
+		{ 13, 13, false, 32 * mib, 0, 0, 0, false },		/* no neighbour of 11 */
+		{ 14, 14, false, 32 * mib, 32 * mib, 0, 0, false },
 	};
 	size_t from = 0, first;
 
-	assert_int_equal(thin_choose(files, ARRAY_SIZE(files), &from, &first), 2);
+	assert_int_equal(thin_choose(files, ARRAY_SIZE(files), &no_limits, &from, &first), 2);
 	assert_int_equal(first, 1);
-	assert_int_equal(thin_choose(files, ARRAY_SIZE(files), &from, &first), 2);
+	assert_int_equal(thin_choose(files, ARRAY_SIZE(files), &no_limits, &from, &first), 2);
 	assert_int_equal(first, 3);
-	assert_int_equal(thin_choose(files, ARRAY_SIZE(files), &from, &first), 1);
+	assert_int_equal(thin_choose(files, ARRAY_SIZE(files), &no_limits, &from, &first), 1);
 	assert_int_equal(first, 5);
-	assert_int_equal(thin_choose(files, ARRAY_SIZE(files), &from, &first), 0);
+	assert_int_equal(thin_choose(files, ARRAY_SIZE(files), &no_limits, &from, &first), 0);
 }
 
 /* Small packs without anything dead: left alone until there are enough of them. */
@@ -137,10 +141,41 @@ static void small_files_become_one_when_there_are_enough(void **state)
 	size_t from = 0, first;
 
 	for (size_t i = 0; i < ARRAY_SIZE(files); i++)
-		files[i] = (struct thin_file){ i + 1, i + 1, true, 1000, 1000 };
-	assert_int_equal(thin_choose(files, ARRAY_SIZE(files) - 1, &from, &first), 0);
+		files[i] = (struct thin_file){ i + 1, i + 1, true, 1000, 1000, 0, 0, false };
+	assert_int_equal(thin_choose(files, ARRAY_SIZE(files) - 1, &no_limits, &from, &first), 0);
 	from = 0;
-	assert_int_equal(thin_choose(files, ARRAY_SIZE(files), &from, &first), ARRAY_SIZE(files));
+	assert_int_equal(thin_choose(files, ARRAY_SIZE(files), &no_limits, &from, &first), ARRAY_SIZE(files));
+}
+
+/* Limits are those of all together; a file that is over them by itself, or bad, parts the others. */
+static void a_pack_stays_within_its_limits(void **state)
+{
+	static const struct {
+		struct thin_limits limits;
+		size_t aside, want[4];
+	} cases[] = {
+		{ { SIZE_MAX, SIZE_MAX, UINT64_MAX }, 9, { 6 } },
+		{ { 4, SIZE_MAX, UINT64_MAX }, 9, { 4, 2 } },
+		{ { SIZE_MAX, 200, UINT64_MAX }, 9, { 2, 2, 1 } },
+		{ { SIZE_MAX, SIZE_MAX, 3000 }, 9, { 3, 1, 1, 1 } },
+		{ { SIZE_MAX, SIZE_MAX, UINT64_MAX }, 2, { 2, 3 } },
+	};
+
+	for (size_t c = 0; c < ARRAY_SIZE(cases); c++) {
+		struct thin_file files[6];
+		size_t from = 0, first;
+
+		for (size_t i = 0; i < ARRAY_SIZE(files); i++)
+			files[i] = (struct thin_file){
+				.first_segment = i + 1, .last_segment = i + 1, .data_bytes = 8192,
+				.live_bytes = 4096, .need_bytes = i == 4 ? 3000 : 1000,
+				.nr_live = i == 5 ? 201 : 100, .aside = i == cases[c].aside };
+		for (size_t i = 0; i < ARRAY_SIZE(cases[c].want) && cases[c].want[i]; i++)
+			assert_int_equal(thin_choose(files, ARRAY_SIZE(files), &cases[c].limits, &from,
+						     &first), cases[c].want[i]);
+		assert_int_equal(thin_choose(files, ARRAY_SIZE(files), &cases[c].limits, &from,
+					     &first), 0);
+	}
 }
 
 /* -- a store -- */
@@ -295,9 +330,9 @@ static void pack_some(struct rig *r, const struct pack_source *sources, size_t n
 	struct manifest_pack out;
 	struct pack_live *live;
 
-	assert_int_equal(pack_plan_live(&index, &range, 1, SIZE_MAX, &live, &job.nr_live), 0);
+	assert_int_equal(pack_plan_live(&index, &range, 1, SIZE_MAX, &live, &job.nr_live, &bad_run), 0);
 	job.live = live;
-	assert_int_equal(pack_build(&job, &out), 0);
+	assert_int_equal(pack_build(&job, &out, &bad), 0);
 	free(live);
 	assert_int_equal(out.first_segment, first);
 	assert_int_equal(out.last_segment, last);
@@ -420,7 +455,7 @@ static void what_is_dead_gives_its_space_back(void **state)
 	for (uint64_t n = 1; n <= file.last_segment; n++)
 		before += file_bytes(&r, n);
 	index = whole_index(&r);
-	assert_int_equal(pack_plan_count(&index, &file, 1), 0);
+	assert_int_equal(pack_plan_count(&index, &file, 1, &bad_run), 0);
 	assert_true(file.live_bytes * 4 < file.data_bytes);
 	pack_some(&r, sources, all_sources(&r, sources));
 	assert_int_equal(r.tl->manifest.packs[0].live_bytes, file.live_bytes);
@@ -453,11 +488,11 @@ static void a_damaged_source_is_not_packed(void **state)
 		segment_path(path, sizeof(path), "/tl", 1 + below(&r, 3));
 		sim_env_content(r.sim, path, &bytes);
 		assert_int_equal(pack_plan_live(&index, &(struct pack_range){ 1, 3 }, 1, SIZE_MAX,
-						 &live, &job.nr_live), 0);
+						 &live, &job.nr_live, &bad_run), 0);
 		job.live = live;
 		bytes = below(&r, bytes);
 		sim_env_flip(r.sim, path, bytes, i % 8);
-		if (pack_build(&job, &out)) {
+		if (pack_build(&job, &out, &bad)) {
 			refused++;
 			assert_null(sim_env_content(r.sim, "/tl/0000000000000001.pack", &bytes));
 		} else {
@@ -498,7 +533,7 @@ static void a_live_piece_that_is_not_found_stops_the_pack(void **state)
 			.cuts = &r.cuts, .sources = sources, .nr_sources = 2 };
 
 		assert_int_equal(pack_plan_live(&index, &(struct pack_range){ 1, 2 }, 1, SIZE_MAX,
-						 &live, &job.nr_live), 0);
+						 &live, &job.nr_live, &bad_run), 0);
 		job.live = live;
 		switch (what) {
 		case 0: live[job.nr_live / 2].unit_at++; break;
@@ -506,7 +541,7 @@ static void a_live_piece_that_is_not_found_stops_the_pack(void **state)
 		case 2: live[job.nr_live - 1].segment = 3; break;
 		default: live[0].segment = 0;
 		}
-		assert_int_equal(pack_build(&job, &out), -EBADMSG);
+		assert_int_equal(pack_build(&job, &out, &bad), -EBADMSG);
 		assert_null(sim_env_content(r.sim, "/tl/0000000000000001.pack", &bytes));
 		free(live);
 	}
@@ -519,6 +554,7 @@ int main(void)
 		cmocka_unit_test(what_is_dead_is_what_the_rule_says),
 		cmocka_unit_test(files_that_are_worth_it_are_chosen_side_by_side),
 		cmocka_unit_test(small_files_become_one_when_there_are_enough),
+		cmocka_unit_test(a_pack_stays_within_its_limits),
 		cmocka_unit_test(points_that_are_kept_stay_what_they_are),
 		cmocka_unit_test(an_open_view_goes_on),
 		cmocka_unit_test(what_is_dead_gives_its_space_back),

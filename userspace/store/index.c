@@ -10,6 +10,7 @@
 #include "array.h"
 #include "branches.h"
 #include "index_pack.h"
+#include "pack_aside.h"
 #include "pack_read.h"
 #include "points_build.h"
 #include "run_build.h"
@@ -34,6 +35,7 @@ struct index_job {
 	struct manifest_run inputs[RUN_FAN_IN];	/* INDEX_MERGE: of these */
 	struct points_build points;		/* INDEX_POINTS */
 	struct index_pack pack;			/* INDEX_PACK */
+	struct timeline_unneeded unneeded;	/* INDEX_REMOVE */
 	struct manifest_segment_end *ends;	/* its own; so the next two */
 	struct retention_past *past;
 	uint64_t *pinned;
@@ -44,6 +46,7 @@ struct index_job {
 	bool done;
 	int error;
 	uint64_t bad;			/* the input that was damaged */
+	bool source_bad;		/* INDEX_SEGMENT: what was read is to blame */
 	struct manifest_run run;	/* what was made */
 };
 
@@ -214,36 +217,53 @@ static const struct manifest_run *plan_merge(const struct timeline *tl)
 	return found;
 }
 
-/* The lowest segment that is finished and has no run. */
+/* A run that is of use and has a segment, or NULL. */
+static const struct manifest_run *run_of(const struct timeline *tl, uint64_t segment)
+{
+	const struct manifest *m = &tl->manifest;
+
+	for (size_t i = 0; i < m->nr_runs; i++)
+		if (m->runs[i].first_segment <= segment && segment <= m->runs[i].last_segment &&
+		    !timeline_run_is_bad(tl, m->runs[i].number))
+			return &m->runs[i];
+	return NULL;
+}
+
+/* The lowest segment that is finished and has no run, and can have one as far as is known. */
 static bool plan_segment(const struct timeline *tl, struct run_segment *out,
 			 struct manifest_pack *packed)
 {
 	const struct manifest *m = &tl->manifest;
-	const struct manifest_segment_end *end;
-	const struct manifest_pack *pack;
-	uint64_t segment = 1, ordinal = 0;
+	const uint64_t finished = segment_writer_finished(&tl->writer);
+	const uint64_t now_ns = tl->env->ops->monotonic_ns(tl->env);
+	uint64_t segment = 1, ordinal = 1;	/* 0: its header says it */
 
-	for (size_t i = 0; i < m->nr_runs && m->runs[i].first_segment == segment &&
-			   !timeline_run_is_bad(tl, m->runs[i].number); i++) {
-		segment = m->runs[i].last_segment + 1;
-		ordinal = m->runs[i].last_ordinal;
+	while (segment <= finished) {
+		const struct manifest_run *run = run_of(tl, segment);
+		const struct manifest_pack *pack = manifest_pack(m, segment);
+		const struct manifest_segment_end *end = manifest_end(m, segment);
+
+		if (!run && !pack_aside_find(&tl->packing.asides,
+					     pack ? pack->first_segment : segment,
+					     pack ? pack->number : 0, true, now_ns)) {
+			*out = (struct run_segment){ segment, ordinal, end ? end->end_offset : 0 };
+			*packed = pack ? *pack : (struct manifest_pack){ .number = 0 };
+			return true;
+		}
+		segment = run ? run->last_segment + 1 : pack ? pack->last_segment + 1 : segment + 1;
+		ordinal = run ? run->last_ordinal + 1 : pack ? pack->last_ordinal + 1 :
+			  end ? end->last_ordinal + 1 : 0;
 	}
-	if (segment > segment_writer_finished(&tl->writer))
-		return false;
-	end = manifest_end(m, segment);
-	*out = (struct run_segment){ segment, ordinal + 1, end ? end->end_offset : 0 };
-	pack = manifest_pack(m, segment);
-	*packed = pack ? *pack : (struct manifest_pack){ .number = 0 };
-	return true;
+	return false;
 }
 
-/* Whether the points file is so far behind that a new one is due. */
+/* Whether the points file is so far behind that a new one is due, or has lost a copy. */
 static bool plan_points(const struct timeline *tl)
 {
 	uint64_t finished = segment_writer_finished(&tl->writer);
 	uint64_t behind = finished - (tl->points_bad ? 0 : tl->manifest.points.last_segment);
 
-	if (finished && timeline_retain_due(tl))
+	if (finished && (timeline_retain_due(tl) || tl->points_mend))
 		return true;
 	return finished && behind >= POINTS_BEHIND + tl->points.nr_commits / POINTS_PER_SEGMENT;
 }
@@ -273,12 +293,18 @@ static int job_points(const struct timeline *tl, struct index_job *job)
 }
 
 /* Whether there is something of this kind to do; then the job says what. */
-static bool plan_kind(const struct timeline *tl, enum index_kind kind, struct index_job *job)
+static bool plan_kind(struct timeline *tl, enum index_kind kind, struct index_job *job)
 {
 	const struct manifest_run *inputs;
 
 	job->kind = kind;
 	switch (kind) {
+	case INDEX_REMOVE:
+		job->unneeded = tl->unneeded;
+		tl->unneeded = (struct timeline_unneeded){ 0 };
+		snprintf(job->text, sizeof(job->text), "removing %zu files",
+			 job->unneeded.nr);
+		return job->unneeded.nr;
 	case INDEX_MERGE:
 		inputs = plan_merge(tl);
 		if (!inputs)
@@ -303,7 +329,7 @@ static bool plan_kind(const struct timeline *tl, enum index_kind kind, struct in
 }
 
 /* What failed, for want of space perhaps, must not keep the others waiting. */
-static bool plan_any(const struct timeline *tl, struct index_job *job)
+static bool plan_any(struct timeline *tl, struct index_job *job)
 {
 	for (int failed = 0; failed < 2; failed++)
 		for (int kind = 0; kind < INDEX_NR_KINDS; kind++)
@@ -316,6 +342,7 @@ static void job_free(struct index_job *job)
 {
 	points_fini(&job->points.points);
 	index_pack_free(&job->pack);
+	free(job->unneeded.names);
 	free(job->ends);
 	free(job->past);
 	free(job->pinned);
@@ -369,14 +396,41 @@ static int segment_make(struct index_job *job, struct env *env, const struct run
 {
 	if (job->packed.number)
 		return run_build_pack(env, job->dir, job->timeline, job->number, &job->packed, pace,
-				      &job->run);
+				      &job->run, &job->source_bad);
 	return run_build_segment(env, job->dir, job->timeline, job->number, &job->segment, pace,
-				 &job->run);
+				 &job->run, &job->source_bad);
+}
+
+/* Here, as freeing what is large takes a while. What stays goes when the timeline is opened. */
+static int files_remove(const struct index_job *job, struct env *env, const struct run_pace *pace)
+{
+	char path[PATH_BYTES];
+	int ret = 0;
+
+	for (size_t i = 0; i < job->unneeded.nr && !ret; i++) {
+		snprintf(path, sizeof(path), "%s/%s", job->dir, job->unneeded.names[i]);
+		env->ops->unlink(env, path);
+		ret = pace ? pace->fn(pace->arg, 0) : 0;
+	}
+	return ret;
+}
+
+static int pack_make(struct index_job *job, struct env *env, const struct run_pace *pace)
+{
+	int ret = index_pack_run(&job->pack, env, job->dir, job->timeline, pace);
+
+	if (job->pack.points_bad == 2 && job->pack.alone)
+		snprintf(job->lost, sizeof(job->lost), "%016llx.points",
+			 (unsigned long long)job->pack.points.number);
+	return ret;
 }
 
 int index_job_run(struct index_job *job, struct env *env, const struct run_pace *pace)
 {
 	switch (job->kind) {
+	case INDEX_REMOVE:
+		job->error = files_remove(job, env, pace);
+		break;
 	case INDEX_MERGE:
 		job->error = run_build_merge(env, job->dir, job->timeline, job->number, job->inputs,
 					     RUN_FAN_IN, pace, &job->run, &job->bad);
@@ -388,7 +442,7 @@ int index_job_run(struct index_job *job, struct env *env, const struct run_pace 
 		job->error = points_make(job, env, pace);
 		break;
 	default:
-		job->error = index_pack_run(&job->pack, env, job->dir, job->timeline, pace);
+		job->error = pack_make(job, env, pace);
 	}
 	job->done = true;
 	return job->error;
@@ -402,6 +456,17 @@ const char *index_job_text(const struct index_job *job)
 const char *index_job_lost(const struct index_job *job)
 {
 	return job->lost[0] ? job->lost : NULL;
+}
+
+/* -- files that are not needed any more -- */
+
+void timeline_remove(struct timeline *tl, const char *name)
+{
+	struct timeline_unneeded *u = &tl->unneeded;
+
+	/* Without memory for its name it stays until the next opening. */
+	if (array_reserve(&u->names, &u->max, u->nr + 1))
+		snprintf(u->names[u->nr++], sizeof(u->names[0]), "%s", name);
 }
 
 static bool overlap(const struct manifest_run *a, const struct manifest_run *b)
@@ -425,10 +490,13 @@ static int run_name(struct timeline *tl, const struct manifest_run *run)
 			old[nr++] = m->runs[i].number;
 	ret = manifest_add_run(m, run);
 	for (size_t i = 0; i < nr && !ret; i++) {
-		/* What stays behind is removed when the timeline is opened. */
-		run_path(path, sizeof(path), tl->dir, old[i], 0);
-		tl->env->ops->unlink(tl->env, path);
+		run_path(path, sizeof(path), "", old[i], 0);
+		timeline_remove(tl, path + 1);
 	}
+	/* Now it is known what lives there. */
+	if (!ret && pack_aside_drop(&tl->packing.asides, run->first_segment, run->last_segment,
+				    true))
+		tl->packing.looked.more = true;
 	bad_runs_renew(tl);
 	free(old);
 	return ret;
@@ -498,7 +566,7 @@ static int points_name(struct timeline *tl, const struct points_build *b)
 		ret = manifest_add_points(&tl->manifest, &b->named);
 		if (!ret) {
 			points_taken(tl, b);
-			tl->points_bad = false;
+			tl->points_bad = tl->points_mend = false;
 			if (old)
 				points_unlink(tl, old);
 		}
@@ -517,7 +585,21 @@ static int points_take(struct timeline *tl, const struct points_build *b)
 		ret = points_name(tl, b);
 	else
 		points_taken(tl, b);
+	if (b->same)
+		tl->points_mend = false;
 	return ret ? ret : b->branches_error;
+}
+
+/* What is beside it gets its runs; without one it is read through each time. */
+static void segment_set_aside(struct timeline *tl, const struct index_job *job)
+{
+	const struct manifest_pack *pack = &job->packed;
+	const struct pack_aside add = {
+		.segment = pack->number ? pack->first_segment : job->segment.number,
+		.pack = pack->number, .error = job->error, .run = true,
+		.until_ns = tl->env->ops->monotonic_ns(tl->env) + PACK_ASIDE_NS };
+
+	pack_aside_add(&tl->packing.asides, &add);
 }
 
 int timeline_index_take(struct timeline *tl, struct index_job *job)
@@ -532,13 +614,15 @@ int timeline_index_take(struct timeline *tl, struct index_job *job)
 		tl->points_bad = true;
 	/* What it has made before it failed is as good as any. */
 	if (job->kind == INDEX_PACK && job->done) {
-		int taken = index_pack_take(tl, &job->pack);
-
-		ret = ret ? ret : taken;
+		ret = index_pack_take(tl, &job->pack, ret);
+	} else if (job->kind == INDEX_REMOVE) {
+		ret = 0;
 	} else if (!ret) {
 		ret = job->kind == INDEX_POINTS ? points_take(tl, &job->points) :
 						  run_name(tl, &job->run);
 	}
+	if (ret && job->kind == INDEX_SEGMENT && job->source_bad)
+		segment_set_aside(tl, job);
 	tl->job_failed[job->kind] = ret;
 	job_free(job);
 	return ret;
@@ -546,7 +630,25 @@ int timeline_index_take(struct timeline *tl, struct index_job *job)
 
 void timeline_set_packing(struct timeline *tl, bool packing)
 {
-	tl->packing = packing;
+	tl->packing.on = packing;
+}
+
+void timeline_pack_state(const struct timeline *tl, struct timeline_pack_state *out)
+{
+	const struct timeline_packing *p = &tl->packing;
+	const struct pack_aside *last = p->asides.items + p->asides.nr - 1;
+	char path[sizeof(out->aside)];
+
+	*out = (struct timeline_pack_state){ .need_bytes = p->need_bytes,
+					     .nr_aside = p->asides.nr };
+	if (!p->asides.nr)
+		return;
+	if (last->pack)
+		pack_path(path, sizeof(path), "", last->pack, 0);
+	else
+		segment_path(path, sizeof(path), "", last->segment);
+	snprintf(out->aside, sizeof(out->aside), "%s", path + 1);
+	out->error = last->error;
 }
 
 void timeline_index_state(const struct timeline *tl, uint64_t *nr_runs, uint64_t *nr_waiting)

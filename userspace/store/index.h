@@ -58,6 +58,20 @@ int timeline_index_take(struct timeline *tl, struct index_job *job);
  */
 void timeline_set_packing(struct timeline *tl, bool packing);
 
+struct timeline_pack_state {
+	size_t nr_aside;	/* files that are left as they are, as they cannot be read */
+	char aside[32];		/* name of the last that became one; "": none */
+	int error;		/* -errno: why that one is */
+	uint64_t need_bytes;	/* a pack waits for so much room; 0: none waits */
+};
+
+/**
+ * timeline_pack_state - what keeps jobs from giving space back, for people
+ * A file is tried again after hours, or when keys were set; room is waited for. Everything
+ * beside them goes on.
+ */
+void timeline_pack_state(const struct timeline *tl, struct timeline_pack_state *out);
+
 /**
  * timeline_index_forget - remove all runs; what is planned next makes them anew
  * Not while a job is under way. Views go through the history until then.

@@ -6,12 +6,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "pack_aside.h"
 #include "pack_plan.h"
 #include "points_file.h"
 #include "timeline_internal.h"
 
-#define PATH_BYTES	4096
+#define PACK_NAME_BYTES	32
 #define MAX_PACKS	16		/* of one job */
+#define MAX_FILES	256		/* in one pack */
 #define MAX_LIVE	(4u << 20)	/* pieces in memory: 48 MiB, twice while they are found */
 
 /*
@@ -22,21 +24,19 @@
 #define LOOK_PART	8
 #define LOOK_DROPPED	64
 
+#define S_NS		UINT64_C(1000000000)
+#define RETRY_NS	(300 * S_NS)		/* what failed, or had no room */
+
+/* What comes in while a pack is made and named: more than a second of it. */
+#define RESERVE_BYTES	(UINT64_C(256) << 20)
+#define SOURCE_BYTES	(16u << 10)	/* of a pack, for each source: header, padding, tables */
+#define LAST_PART	16		/* of less than that, packs may take this part */
+
 /* -- planning -- */
 
-/* Runs for all that is settled, none of which is of no use. */
-static bool runs_cover(const struct timeline *tl, uint64_t last_segment)
+static uint64_t now_ns(const struct timeline *tl)
 {
-	const struct manifest *m = &tl->manifest;
-	uint64_t covered = 0;
-
-	for (size_t i = 0; i < m->nr_runs; i++) {
-		if (m->runs[i].first_segment != covered + 1 ||
-		    timeline_run_is_bad(tl, m->runs[i].number))
-			return false;
-		covered = m->runs[i].last_segment;
-	}
-	return covered >= last_segment;
+	return tl->env->ops->monotonic_ns(tl->env);
 }
 
 static uint64_t nr_dropped(const struct timeline *tl)
@@ -58,16 +58,57 @@ static size_t nr_files(const struct timeline *tl)
 
 static bool look_is_due(const struct timeline *tl)
 {
-	uint64_t segments = tl->settled.last_segment - tl->looked.segment;
-	uint64_t dropped = nr_dropped(tl) - tl->looked.nr_dropped;
+	const struct timeline_packing *p = &tl->packing;
+	uint64_t segments = tl->settled.last_segment - p->looked.segment;
+	uint64_t dropped = nr_dropped(tl) - p->looked.nr_dropped;
 
-	return tl->looked.more || segments >= LOOK_SEGMENTS + nr_files(tl) / LOOK_PART ||
+	for (size_t i = 0; i < p->asides.nr; i++)
+		if (!p->asides.items[i].run && now_ns(tl) >= p->asides.items[i].until_ns)
+			return true;
+	return p->looked.more || segments >= LOOK_SEGMENTS + nr_files(tl) / LOOK_PART ||
 	       dropped >= LOOK_DROPPED + tl->manifest.points.nr_commits / LOOK_PART;
 }
 
-static void sources_fill(const struct timeline *tl, struct index_pack *job)
+static void runs_fill(const struct timeline *tl, struct index_pack *job)
 {
 	const struct manifest *m = &tl->manifest;
+
+	for (size_t i = 0; i < m->nr_runs; i++)
+		if (!timeline_run_is_bad(tl, m->runs[i].number))
+			job->runs[job->nr_runs++] = m->runs[i];
+}
+
+static bool runs_have(const struct index_pack *job, uint64_t segment)
+{
+	for (size_t i = 0; i < job->nr_runs; i++)
+		if (job->runs[i].first_segment <= segment && segment <= job->runs[i].last_segment)
+			return true;
+	return false;
+}
+
+/*
+ * Why a file is left as it is; 0: it need not be. What lives in one of which there is no run is
+ * not known. Of the others it is: a version that is not seen makes nothing dead.
+ */
+static int source_error(const struct timeline *tl, const struct index_pack *job,
+			const struct pack_source *s)
+{
+	const uint64_t last = s->pack.number ? s->pack.last_segment : s->segment;
+	const struct pack_aside *a;
+
+	for (uint64_t n = s->segment; n <= last; n++)
+		if (!runs_have(job, n))
+			return -ENODATA;
+	a = pack_aside_find(&tl->packing.asides, s->segment, s->pack.number, false,
+			    job->planned_ns);
+	return a ? a->error : 0;
+}
+
+/* Whether all has a run that can have one. */
+static bool sources_fill(const struct timeline *tl, struct index_pack *job)
+{
+	const struct manifest *m = &tl->manifest;
+	bool wait = false;
 
 	for (uint64_t n = 1; n <= job->settled_segment; n++) {
 		const struct manifest_segment_end *end = manifest_end(m, n);
@@ -79,34 +120,42 @@ static void sources_fill(const struct timeline *tl, struct index_pack *job)
 			s->pack = *pack;
 			n = pack->last_segment;
 		}
+		s->error = source_error(tl, job, s);
+		wait |= s->error == -ENODATA &&
+			!pack_aside_find(&tl->packing.asides, s->segment, s->pack.number, true,
+					 job->planned_ns);
 	}
+	return !wait;
 }
 
 bool index_pack_plan(const struct timeline *tl, struct index_pack *job)
 {
+	const struct timeline_packing *p = &tl->packing;
 	const struct manifest *m = &tl->manifest;
+	const bool due = look_is_due(tl);
 
 	memset(job, 0, sizeof(*job));
-	if (!tl->packing || tl->points_bad || !tl->settled.last_segment || !look_is_due(tl) ||
-	    !runs_cover(tl, tl->settled.last_segment))
+	job->planned_ns = now_ns(tl);
+	if (!p->on || tl->points_bad || tl->points_mend || !tl->settled.last_segment ||
+	    job->planned_ns < p->retry_ns || (!due && !p->need_bytes))
 		return false;
 	job->settled_segment = tl->settled.last_segment;
+	job->wanted_bytes = due ? 0 : p->need_bytes;
 	job->nr_dropped = nr_dropped(tl);
 	job->points = m->points;
 	job->alone = m->points.flags & MANIFEST_POINTS_LEFT_OUT || m->nr_packs;
 	job->number = manifest_next_pack(m);
 	job->keys = tl->keys;
-	job->nr_runs = m->nr_runs;
-	job->runs = malloc(m->nr_runs * sizeof(*job->runs));
+	job->runs = malloc((m->nr_runs + 1) * sizeof(*job->runs));
 	job->sources = malloc(nr_files(tl) * sizeof(*job->sources));
 	job->made = malloc(MAX_PACKS * sizeof(*job->made));
-	if (!job->runs || !job->sources || !job->made || timeline_kept_cuts(tl, &job->kept)) {
-		index_pack_free(job);
-		return false;
+	if (job->runs && job->sources && job->made && !timeline_kept_cuts(tl, &job->kept)) {
+		runs_fill(tl, job);
+		if (sources_fill(tl, job))
+			return true;
 	}
-	memcpy(job->runs, m->runs, m->nr_runs * sizeof(*job->runs));
-	sources_fill(tl, job);
-	return true;
+	index_pack_free(job);
+	return false;
 }
 
 void index_pack_free(struct index_pack *job)
@@ -118,10 +167,31 @@ void index_pack_free(struct index_pack *job)
 	memset(job, 0, sizeof(*job));
 }
 
+/* -- room -- */
+
+uint64_t index_pack_room(uint64_t free_bytes)
+{
+	const uint64_t least = free_bytes / LAST_PART;
+	const uint64_t rest = free_bytes > RESERVE_BYTES ? free_bytes - RESERVE_BYTES : 0;
+
+	return rest > least ? rest : least;
+}
+
+/* Where nobody can say, a write that finds none says so. */
+static uint64_t room_now(struct env *env, const char *dir)
+{
+	uint64_t free_bytes;
+
+	if (env->ops->free_bytes(env, dir, &free_bytes))
+		return UINT64_MAX;
+	return index_pack_room(free_bytes);
+}
+
 /* -- doing -- */
 
 struct choice {
 	size_t first, nr;	/* sources */
+	uint64_t need_bytes;
 };
 
 static struct pack_range choice_range(const struct index_pack *job, const struct choice *c)
@@ -132,50 +202,116 @@ static struct pack_range choice_range(const struct index_pack *job, const struct
 				    last->pack.number ? last->pack.last_segment : last->segment };
 }
 
-/* Which sources, side by side, become one pack each. */
-static int choose(struct index_pack *job, const struct pack_index *index, struct choice *choices,
-		  size_t *nr)
+static void files_fill(const struct index_pack *job, struct thin_file *files)
 {
-	struct thin_file *files = calloc(job->nr_sources + 1, sizeof(*files));
+	for (size_t i = 0; i < job->nr_sources; i++) {
+		const struct choice one = { i, 1, 0 };
+		const struct pack_range range = choice_range(job, &one);
+		const struct pack_source *s = &job->sources[i];
+
+		files[i] = (struct thin_file){
+			.first_segment = range.first, .last_segment = range.last,
+			.is_pack = s->pack.number, .aside = s->error,
+			.data_bytes = s->pack.live_bytes, .need_bytes = SOURCE_BYTES };
+	}
+}
+
+/* A single file of more pieces than there is memory for stays as it is. */
+static void set_large_aside(struct index_pack *job, struct thin_file *files)
+{
+	for (size_t i = 0; i < job->nr_sources; i++) {
+		if (files[i].aside || files[i].nr_live <= MAX_LIVE)
+			continue;
+		job->sources[i].error = -E2BIG;
+		job->sources[i].failed = true;
+		files[i].aside = true;
+	}
+}
+
+/* Of what is worth it and was not chosen: there is no room for it, or it comes the next time. */
+static void see_rest(struct index_pack *job, const struct thin_file *files, uint64_t room)
+{
+	for (size_t i = 0; i < job->nr_sources; i++) {
+		const struct thin_file *f = &files[i];
+
+		if (f->aside || !thin_file_is_worth_it(f))
+			continue;
+		if (f->need_bytes <= room)
+			job->more = true;
+		else if (!job->need_bytes || f->need_bytes < job->need_bytes)
+			job->need_bytes = f->need_bytes;
+	}
+}
+
+static void choose(struct index_pack *job, struct thin_file *files, uint64_t room,
+		   struct choice *choices, size_t *nr)
+{
+	struct thin_limits limits = { MAX_FILES, MAX_LIVE, room };
 	size_t from = 0;
+
+	set_large_aside(job, files);
+	for (*nr = 0; *nr < MAX_PACKS; ++*nr) {
+		struct choice *c = &choices[*nr];
+
+		*c = (struct choice){ 0 };
+		c->nr = thin_choose(files, job->nr_sources, &limits, &from, &c->first);
+		if (!c->nr)
+			break;
+		for (size_t i = c->first; i < c->first + c->nr; i++) {
+			c->need_bytes += files[i].need_bytes;
+			limits.nr_live -= files[i].nr_live;
+			limits.need_bytes -= files[i].need_bytes;
+			files[i].aside = true;
+		}
+	}
+	see_rest(job, files, room);
+}
+
+/* Which sources, side by side, become one pack each; and what lives in them. */
+static int find_work(struct index_pack *job, const struct pack_index *index,
+		     struct choice *choices, size_t *nr, struct pack_live **live, size_t *nr_live)
+{
+	const uint64_t room = room_now(index->env, index->dir);
+	struct thin_file *files = calloc(job->nr_sources + 1, sizeof(*files));
+	struct pack_range ranges[MAX_PACKS];
 	int ret;
 
 	if (!files)
 		return -ENOMEM;
-	for (size_t i = 0; i < job->nr_sources; i++) {
-		const struct choice one = { i, 1 };
-		const struct pack_range range = choice_range(job, &one);
-
-		files[i] = (struct thin_file){
-			.first_segment = range.first, .last_segment = range.last,
-			.is_pack = job->sources[i].pack.number,
-			.data_bytes = job->sources[i].pack.live_bytes };
-	}
-	ret = pack_plan_count(index, files, job->nr_sources);
-	*nr = 0;
-	while (!ret && *nr < MAX_PACKS &&
-	       (choices[*nr].nr = thin_choose(files, job->nr_sources, &from,
-					      &choices[*nr].first)))
-		++*nr;
-	job->more = *nr == MAX_PACKS;
+	files_fill(job, files);
+	ret = pack_plan_count(index, files, job->nr_sources, &job->bad_run);
+	if (!ret)
+		choose(job, files, room, choices, nr);
+	job->looked = !ret;
 	free(files);
+	for (size_t i = 0; i < *nr; i++)
+		ranges[i] = choice_range(job, &choices[i]);
+	if (!ret && *nr)
+		ret = pack_plan_live(index, ranges, *nr, MAX_LIVE, live, nr_live, &job->bad_run);
 	return ret;
 }
 
-/* What lives in as many of them as there is memory for. */
-static int find_live(struct index_pack *job, const struct pack_index *index,
-		     const struct choice *choices, size_t *nr, struct pack_live **live,
-		     size_t *nr_live)
+/*
+ * What cannot be read stays as it is, and what is beside it comes the next time. That ends: one
+ * more is set aside each time.
+ */
+static int build_one(struct index_pack *job, struct pack_job *pack, const struct choice *choice)
 {
-	struct pack_range ranges[MAX_PACKS];
+	struct pack_source *sources = &job->sources[choice->first];
+	size_t bad;
 	int ret;
 
-	for (size_t i = 0; i < *nr; i++)
-		ranges[i] = choice_range(job, &choices[i]);
-	while ((ret = pack_plan_live(index, ranges, *nr, MAX_LIVE, live, nr_live)) == -E2BIG &&
-	       *nr > 1) {
-		*nr /= 2;
+	pack->number = job->number + job->nr_made;
+	pack->sources = sources;
+	pack->nr_sources = choice->nr;
+	ret = pack_build(pack, &job->made[job->nr_made], &bad);
+	if (!ret) {
+		job->nr_made++;
+	} else if (bad < choice->nr && pack_aside_is_due(ret)) {
+		sources[bad].error = ret;
+		sources[bad].failed = true;
 		job->more = true;
+		ret = 0;
 	}
 	return ret;
 }
@@ -188,28 +324,24 @@ static int build(struct index_pack *job, struct pack_job *pack, const struct cho
 	for (size_t i = 0; i < nr && !ret; i++) {
 		const struct pack_range range = choice_range(job, &choices[i]);
 
-		pack->number = job->number + job->nr_made;
-		pack->sources = &job->sources[choices[i].first];
-		pack->nr_sources = choices[i].nr;
 		while (nr_live && live->segment < range.first)
 			live++, nr_live--;
 		pack->live = live;
 		pack->nr_live = 0;
 		while (pack->nr_live < nr_live && live[pack->nr_live].segment <= range.last)
 			pack->nr_live++;
-		ret = pack_build(pack, &job->made[job->nr_made]);
-		if (!ret)
-			job->nr_made++;
-		/* What is damaged stays as it is; a check tells of it. */
-		if (ret == -EBADMSG || ret == -EIO)
-			ret = 0;
+		/* Those before it are on disk, and have given nothing back yet. */
+		ret = choices[i].need_bytes <= room_now(pack->env, pack->dir) ?
+		      build_one(job, pack, &choices[i]) : -ENOSPC;
+		if (ret == -ENOSPC)
+			job->need_bytes = choices[i].need_bytes;
 	}
 	return ret;
 }
 
 /*
- * Of what is packed only the points file knows the commits: as long as it can be made anew
- * both its copies must be good before that begins.
+ * Of what is packed only the points file knows the commits: both its copies must be good before
+ * that begins, and before more depends on it.
  */
 static int points_check(struct index_pack *job, struct env *env, const char *dir,
 			const uint8_t *timeline)
@@ -220,9 +352,10 @@ static int points_check(struct index_pack *job, struct env *env, const char *dir
 
 	if (!ret)
 		points_fini(&file.points);
-	if (!ret && nr_bad && !job->alone)
+	if (!ret && nr_bad)
 		ret = -EBADMSG;
-	job->points_bad = ret == -ENOENT || ret == -EBADMSG;
+	if (ret == -ENOENT || ret == -EBADMSG)
+		job->points_bad = nr_bad;
 	return ret;
 }
 
@@ -237,13 +370,16 @@ int index_pack_run(struct index_pack *job, struct env *env, const char *dir,
 	struct choice choices[MAX_PACKS];
 	struct pack_live *live = NULL;
 	size_t nr = 0, nr_live = 0;
-	int ret = points_check(job, env, dir, timeline);
+	int ret;
 
+	job->need_bytes = job->wanted_bytes;
+	if (job->wanted_bytes > room_now(env, dir))
+		return 0;
+	job->need_bytes = 0;
+	ret = points_check(job, env, dir, timeline);
 	if (!ret)
-		ret = choose(job, &index, choices, &nr);
-	if (!ret && nr)
-		ret = find_live(job, &index, choices, &nr, &live, &nr_live);
-	if (!ret && nr)
+		ret = find_work(job, &index, choices, &nr, &live, &nr_live);
+	if (!ret)
 		ret = build(job, &pack, choices, nr, live, nr_live);
 	free(live);
 	return ret;
@@ -253,39 +389,80 @@ int index_pack_run(struct index_pack *job, struct env *env, const char *dir,
 
 static void source_remove(struct timeline *tl, const struct pack_source *s)
 {
-	char path[PATH_BYTES];
+	char path[PACK_NAME_BYTES];
 
-	/* What stays behind is removed when the timeline is opened. */
 	if (s->pack.number)
-		pack_path(path, sizeof(path), tl->dir, s->pack.number, 0);
+		pack_path(path, sizeof(path), "", s->pack.number, 0);
 	else
-		segment_path(path, sizeof(path), tl->dir, s->segment);
-	tl->env->ops->unlink(tl->env, path);
+		segment_path(path, sizeof(path), "", s->segment);
+	timeline_remove(tl, path + 1);
 }
 
-int index_pack_take(struct timeline *tl, const struct index_pack *job)
+/* Name it; then, and only then, those it stands for can go. */
+static int pack_name(struct timeline *tl, const struct index_pack *job,
+		     const struct manifest_pack *made)
 {
-	char path[PATH_BYTES];
+	int ret = manifest_add_pack(&tl->manifest, made);
+
+	if (ret)
+		return ret;
+	for (size_t i = 0; i < job->nr_sources; i++)
+		if (job->sources[i].segment >= made->first_segment &&
+		    job->sources[i].segment <= made->last_segment)
+			source_remove(tl, &job->sources[i]);
+	pack_aside_drop(&tl->packing.asides, made->first_segment, made->last_segment, false);
+	return 0;
+}
+
+/* One that could have been tried again and is not worth it stays there: it is still bad. */
+static void asides_take(struct timeline *tl, const struct index_pack *job)
+{
+	struct pack_asides *list = &tl->packing.asides;
+	const uint64_t until_ns = now_ns(tl) + PACK_ASIDE_NS;
+
+	if (job->looked)
+		pack_aside_renew(list, job->planned_ns, until_ns);
+	for (size_t i = 0; i < job->nr_sources; i++) {
+		const struct pack_source *s = &job->sources[i];
+		const struct pack_aside add = { s->segment, s->pack.number, s->error, false,
+						until_ns };
+
+		/* Without memory for it, it fails again. */
+		if (s->failed)
+			pack_aside_add(list, &add);
+	}
+}
+
+int index_pack_take(struct timeline *tl, const struct index_pack *job, int error)
+{
+	struct timeline_packing *p = &tl->packing;
+	char path[PACK_NAME_BYTES];
 	int ret = 0;
 
 	/* Unless it alone knows, it can be made again from the segments. */
 	if (job->points_bad && !job->alone)
 		tl->points_bad = true;
-	tl->looked = (struct pack_looked){ job->settled_segment, job->nr_dropped, job->more };
+	else if (job->points_bad == 1)
+		tl->points_mend = true;
+	if (job->bad_run)
+		timeline_run_bad(tl, job->bad_run);
+	asides_take(tl, job);
 	for (size_t i = 0; i < job->nr_made; i++) {
-		const struct manifest_pack *made = &job->made[i];
-
 		/* Not named, and none with this number will be: the next has a higher one. */
 		if (ret) {
-			pack_path(path, sizeof(path), tl->dir, made->number, 0);
-			tl->env->ops->unlink(tl->env, path);
+			pack_path(path, sizeof(path), "", job->made[i].number, 0);
+			timeline_remove(tl, path + 1);
 			continue;
 		}
-		ret = manifest_add_pack(&tl->manifest, made);
-		for (size_t k = 0; k < job->nr_sources && !ret; k++)
-			if (job->sources[k].segment >= made->first_segment &&
-			    job->sources[k].segment <= made->last_segment)
-				source_remove(tl, &job->sources[k]);
+		ret = pack_name(tl, job, &job->made[i]);
 	}
-	return ret;
+	if (job->looked)
+		p->looked = (struct pack_looked){ job->settled_segment, job->nr_dropped,
+						  job->more || error || ret };
+	p->need_bytes = job->need_bytes;
+	/* Nothing was done; it is tried again when there are two. */
+	if (tl->points_mend)
+		error = 0;
+	p->retry_ns = ret || error || (p->need_bytes && !job->nr_made) ? now_ns(tl) + RETRY_NS : 0;
+	return ret ? ret : error == -ENOSPC ? 0 : error;
 }

@@ -38,19 +38,19 @@ int new_file_begin(struct new_file *f, struct env *env, const char *path,
 static int buffer_write(struct new_file *f)
 {
 	size_t bytes = f->buffered_bytes;
-	int ret = f->env->ops->write(f->env, f->file, f->buffer, bytes, f->buffer_offset);
 
-	if (ret)
-		return ret;
+	f->error = f->env->ops->write(f->env, f->file, f->buffer, bytes, f->buffer_offset);
+	if (f->error)
+		return f->error;
 	f->buffer_offset += bytes;
 	f->buffered_bytes = 0;
 	if (f->buffer_offset - f->synced_offset >= SYNC_BYTES) {
-		ret = f->env->ops->datasync(f->env, f->file);
+		f->error = f->env->ops->datasync(f->env, f->file);
 		f->synced_offset = f->buffer_offset;
 	}
-	if (!ret && f->pace)
-		ret = f->pace->fn(f->pace->arg, bytes);
-	return ret;
+	if (!f->error && f->pace)
+		f->error = f->pace->fn(f->pace->arg, bytes);
+	return f->error;
 }
 
 int new_file_put(struct new_file *f, const void *data, size_t bytes)

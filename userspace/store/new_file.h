@@ -33,6 +33,7 @@ struct new_file {
 	size_t buffered_bytes;
 	uint64_t buffer_offset;	/* in the file */
 	uint64_t synced_offset;
+	int error;		/* of what was written so far, or what the pace returned */
 };
 
 /**

@@ -319,6 +319,15 @@ static int pack_put(struct build *b)
 	return ret;
 }
 
+static const struct pack_source *source_of(const struct pack_job *job, uint64_t segment)
+{
+	size_t i = job->nr_sources - 1;
+
+	while (i > 0 && job->sources[i].segment > segment)
+		i--;
+	return &job->sources[i];
+}
+
 static int sources_put(struct build *b)
 {
 	int ret = 0;
@@ -332,21 +341,21 @@ static int sources_put(struct build *b)
 		b->cipher = NULL;
 	}
 	b->w.header.last_ordinal = b->last_ordinal;
-	/* Whatever lives and was not found would be lost with them. */
-	return !ret && b->next_live != b->job->nr_live ? -EBADMSG : ret;
+	if (ret)
+		return ret;
+	b->source = NULL;
+	if (b->next_live == b->job->nr_live)
+		return 0;
+	/* What lives and was not found would be lost with them. */
+	b->source = source_of(b->job, b->job->live[b->next_live].segment);
+	return -EBADMSG;
 }
 
 /* Of the first source: what came before it is none of ours. */
-static int first_ordinal_read(struct build *b, uint64_t *out)
+static int first_ordinal_read(const struct pack_job *job, uint64_t *out)
 {
-	const struct pack_job *job = b->job;
 	const struct pack_source *first = &job->sources[0];
-	uint8_t block[SEGMENT_HEADER_BYTES];
-	struct segment_header header;
-	char path[PATH_BYTES];
-	struct env_file *file;
 	struct pack pack;
-	int64_t got;
 	int ret;
 
 	if (first->pack.number) {
@@ -356,18 +365,7 @@ static int first_ordinal_read(struct build *b, uint64_t *out)
 		pack_close(&pack);
 		return ret;
 	}
-	segment_path(path, sizeof(path), job->dir, first->segment);
-	ret = job->env->ops->open(job->env, path, ENV_READ, &file);
-	if (ret)
-		return ret;
-	got = job->env->ops->read(job->env, file, block, sizeof(block), 0);
-	job->env->ops->close(job->env, file);
-	if (got < 0)
-		return got;
-	if (got < (int64_t)sizeof(block) || segment_header_decode(block, &header))
-		return -EBADMSG;
-	*out = header.first_ordinal;
-	return 0;
+	return segment_first_ordinal(job->env, job->dir, job->timeline, first->segment, out);
 }
 
 static struct pack_header header_of(const struct pack_job *job, uint64_t first_ordinal)
@@ -386,18 +384,28 @@ static struct pack_header header_of(const struct pack_job *job, uint64_t first_o
 	return h;
 }
 
-int pack_build(const struct pack_job *job, struct manifest_pack *out)
+/* No fault of a source: memory, and whatever ends the writing. */
+static size_t bad_source(const struct build *b, int error)
+{
+	if (!b->source || b->w.file.error || error == -ENOMEM)
+		return b->job->nr_sources;
+	return b->source - b->job->sources;
+}
+
+int pack_build(const struct pack_job *job, struct manifest_pack *out, size_t *bad)
 {
 	struct build *b = calloc(1, sizeof(*b));
 	struct pack_header header;
 	uint64_t first_ordinal;
 	int ret;
 
+	*bad = job->nr_sources;
 	if (!b)
 		return -ENOMEM;
 	b->job = job;
-	ret = first_ordinal_read(b, &first_ordinal);
+	ret = first_ordinal_read(job, &first_ordinal);
 	if (ret) {
+		*bad = 0;
 		free(b);
 		return ret;
 	}
@@ -415,8 +423,10 @@ int pack_build(const struct pack_job *job, struct manifest_pack *out)
 		ret = sources_put(b);
 	if (!ret)
 		ret = pack_writer_finish(&b->w, out);
-	if (ret)
+	if (ret) {
+		*bad = bad_source(b, ret);
 		pack_writer_abort(&b->w);
+	}
 	free(b->window);
 	free(b->data);
 	free(b->clear);

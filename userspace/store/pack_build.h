@@ -33,6 +33,9 @@ struct pack_source {
 	uint64_t segment;		/* number; without a pack */
 	uint64_t end_limit;		/* it was given up there; 0: sealed */
 	struct manifest_pack pack;	/* number 0: none */
+	/* index_pack.c's: */
+	int error;			/* why it is not to be packed, -errno; 0: it can be */
+	bool failed;			/* that came out just now */
 };
 
 struct pack_job {
@@ -52,9 +55,10 @@ struct pack_job {
 
 /**
  * pack_build - write it, durably
+ * @bad: out, on failure: the source whose fault it is; nr_sources: nobody's
  * Return: 0; -EBADMSG a source is damaged, or does not have what is said to live in it;
  * -ENOKEY; -EFBIG; -errno; what the pace returned. Then nothing is left.
  */
-int pack_build(const struct pack_job *job, struct manifest_pack *out);
+int pack_build(const struct pack_job *job, struct manifest_pack *out, size_t *bad);
 
 #endif

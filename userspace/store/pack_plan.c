@@ -36,7 +36,7 @@ static int pass_entries(const struct pack_index *index, struct run_merge *m, ent
 	return ret == -ENOENT ? 0 : ret;
 }
 
-static int pass(const struct pack_index *index, entry_fn *fn, void *arg)
+static int pass(const struct pack_index *index, entry_fn *fn, void *arg, uint64_t *bad)
 {
 	struct run_merge m;
 	int ret = run_merge_begin(&m, index->env, index->dir, index->timeline, index->runs,
@@ -46,6 +46,8 @@ static int pass(const struct pack_index *index, entry_fn *fn, void *arg)
 		ret = pass_entries(index, &m, fn, arg);
 	else if (ret == -ENOENT)	/* nobody else removes runs: it is lost */
 		ret = -EBADMSG;
+	*bad = m.failed < index->nr_runs && (ret == -EBADMSG || ret == -EIO) ?
+	       index->runs[m.failed].number : 0;
 	run_merge_end(&m);
 	return ret;
 }
@@ -65,11 +67,12 @@ static int count_entry(void *arg, const struct run_entry *e, bool dead)
 	return 0;
 }
 
-int pack_plan_count(const struct pack_index *index, struct thin_file *files, size_t nr)
+int pack_plan_count(const struct pack_index *index, struct thin_file *files, size_t nr,
+		    uint64_t *bad)
 {
 	struct count c = { files, nr };
 
-	return pass(index, count_entry, &c);
+	return pass(index, count_entry, &c, bad);
 }
 
 struct collect {
@@ -102,10 +105,11 @@ static int collect_entry(void *arg, const struct run_entry *e, bool dead)
 }
 
 int pack_plan_live(const struct pack_index *index, const struct pack_range *ranges,
-		   size_t nr_ranges, size_t max, struct pack_live **live, size_t *nr)
+		   size_t nr_ranges, size_t max, struct pack_live **live, size_t *nr,
+		   uint64_t *bad)
 {
 	struct collect c = { .ranges = ranges, .nr_ranges = nr_ranges, .limit = max };
-	int ret = pass(index, collect_entry, &c);
+	int ret = pass(index, collect_entry, &c, bad);
 
 	if (ret) {
 		free(c.live);

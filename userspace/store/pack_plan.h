@@ -15,7 +15,7 @@ struct pack_index {
 	struct env *env;
 	const char *dir;
 	const uint8_t *timeline;
-	const struct manifest_run *runs;	/* of all finished segments, by segment */
+	const struct manifest_run *runs;	/* by segment; of what has none, nothing is found */
 	size_t nr_runs;
 	const struct thin_cuts *cuts;
 	const struct run_pace *pace;		/* of bytes read; may be NULL */
@@ -24,9 +24,11 @@ struct pack_index {
 /**
  * pack_plan_count - for each file, the bytes it has and those that live
  * @files: by segment; live_bytes, and data_bytes of segments, begin at 0
+ * @bad: out, on failure: the number of the run that is damaged or gone; 0: none is
  * Return: 0; -EBADMSG a run is damaged; -errno; what the pace returned.
  */
-int pack_plan_count(const struct pack_index *index, struct thin_file *files, size_t nr);
+int pack_plan_count(const struct pack_index *index, struct thin_file *files, size_t nr,
+		    uint64_t *bad);
 
 struct pack_range {
 	uint64_t first, last;	/* segments */
@@ -40,6 +42,7 @@ struct pack_range {
  * Return: 0; -E2BIG; as pack_plan_count().
  */
 int pack_plan_live(const struct pack_index *index, const struct pack_range *ranges,
-		   size_t nr_ranges, size_t max, struct pack_live **live, size_t *nr);
+		   size_t nr_ranges, size_t max, struct pack_live **live, size_t *nr,
+		   uint64_t *bad);
 
 #endif

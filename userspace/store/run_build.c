@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "array.h"
+#include "pack_aside.h"
 #include "pack_read.h"
 #include "run_merge.h"
 #include "segment_scan.h"
@@ -170,7 +171,7 @@ static int pieces_write(struct pieces *p, struct env *env, const char *dir,
 
 int run_build_segment(struct env *env, const char *dir, const uint8_t *timeline, uint64_t number,
 		      const struct run_segment *segment, const struct run_pace *pace,
-		      struct manifest_run *out)
+		      struct manifest_run *out, bool *bad)
 {
 	char path[PATH_BYTES];
 	struct segment_scan scan = {
@@ -185,10 +186,14 @@ int run_build_segment(struct env *env, const char *dir, const uint8_t *timeline,
 
 	memcpy(header.timeline, timeline, sizeof(header.timeline));
 	segment_path(path, sizeof(path), dir, segment->number);
-	ret = segment_scan_finished(&scan, dir);
+	ret = scan.first_ordinal ? 0 : segment_first_ordinal(env, dir, timeline, segment->number,
+							     &scan.first_ordinal);
+	if (!ret)
+		ret = segment_scan_finished(&scan, dir);
 	header.last_ordinal = scan.last_ordinal;
 	if (!ret)
 		ret = extents_of_segment(&p, &scan.index, segment->number);
+	*bad = pack_aside_is_due(ret);
 	segment_index_fini(&scan.index);
 	if (!ret)
 		ret = pieces_write(&p, env, dir, &header, pace, out);
@@ -199,7 +204,7 @@ int run_build_segment(struct env *env, const char *dir, const uint8_t *timeline,
 
 int run_build_pack(struct env *env, const char *dir, const uint8_t *timeline, uint64_t number,
 		   const struct manifest_pack *named, const struct run_pace *pace,
-		   struct manifest_run *out)
+		   struct manifest_run *out, bool *bad)
 {
 	struct run_header header = { .number = number, .first_segment = named->first_segment,
 				     .last_segment = named->last_segment,
@@ -209,9 +214,11 @@ int run_build_pack(struct env *env, const char *dir, const uint8_t *timeline, ui
 	int ret = pack_open(env, dir, timeline, named, &pack);
 
 	memcpy(header.timeline, timeline, sizeof(header.timeline));
+	*bad = pack_aside_is_due(ret);
 	if (ret)
 		return ret == -ENOENT ? -EBADMSG : ret;
 	ret = extents_of_pack(&p, &pack);
+	*bad = pack_aside_is_due(ret);
 	pack_close(&pack);
 	if (!ret)
 		ret = pieces_write(&p, env, dir, &header, pace, out);

@@ -17,24 +17,25 @@
 /* A segment as the timeline knows it. */
 struct run_segment {
 	uint64_t number;
-	uint64_t first_ordinal;
+	uint64_t first_ordinal;	/* 0: as its header says */
 	uint64_t end_limit;	/* given up there; 0: sealed */
 };
 
 /**
  * run_build_segment - a run of level 0, of all extents of a segment
  * @number: of the run
+ * @bad: out: whether a failure is one of the segment
  * Return: 0, and it is durable; -EBADMSG the segment is damaged; -EFBIG a unit lies too
  * far out to be named; -errno; what @pace returned. Then nothing is left.
  */
 int run_build_segment(struct env *env, const char *dir, const uint8_t *timeline, uint64_t number,
 		      const struct run_segment *segment, const struct run_pace *pace,
-		      struct manifest_run *out);
+		      struct manifest_run *out, bool *bad);
 
 /** run_build_pack - the same, of what a pack has, for the segments it stands for */
 int run_build_pack(struct env *env, const char *dir, const uint8_t *timeline, uint64_t number,
 		   const struct manifest_pack *named, const struct run_pace *pace,
-		   struct manifest_run *out);
+		   struct manifest_run *out, bool *bad);
 
 /**
  * run_build_merge - one run of several that lie side by side

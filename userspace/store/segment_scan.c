@@ -447,3 +447,29 @@ int segment_scan_finished(struct segment_scan *scan, const char *dir)
 		ret = -EBADMSG;
 	return ret;
 }
+
+int segment_first_ordinal(struct env *env, const char *dir, const uint8_t *timeline,
+			  uint64_t number, uint64_t *out)
+{
+	uint8_t block[SEGMENT_HEADER_BYTES] __attribute__((aligned(8)));
+	struct segment_header header;
+	char path[PATH_BYTES];
+	struct env_file *file;
+	int64_t got;
+	int ret;
+
+	segment_path(path, sizeof(path), dir, number);
+	ret = env->ops->open(env, path, ENV_READ, &file);
+	if (ret)
+		return ret;
+	got = env->ops->read(env, file, block, sizeof(block), 0);
+	env->ops->close(env, file);
+	if (got < 0)
+		return got;
+	if (got < (int64_t)sizeof(block) || segment_header_decode(block, &header) ||
+	    header.number != number ||
+	    memcmp(header.timeline, timeline, sizeof(header.timeline)) != 0)
+		return -EBADMSG;
+	*out = header.first_ordinal;
+	return 0;
+}

@@ -59,4 +59,11 @@ int segment_scan(struct segment_scan *scan);
  */
 int segment_scan_finished(struct segment_scan *scan, const char *dir);
 
+/**
+ * segment_first_ordinal - of the batch that its header says is the first
+ * Return: 0; -ENOENT; -EBADMSG it is no such segment of this timeline; -errno.
+ */
+int segment_first_ordinal(struct env *env, const char *dir, const uint8_t *timeline,
+			  uint64_t number, uint64_t *out);
+
 #endif

@@ -9,6 +9,8 @@
 #include "../lib/segment_format.h"
 #include "array.h"
 
+#define PIECE_BYTES 256	/* in a pack, beside its data, at most */
+
 /* -- intervals -- */
 
 /* The lowest kept cut at or above a label; nr: none of @cuts is. */
@@ -142,10 +144,27 @@ struct thin_file *thin_file_find(struct thin_file *files, size_t nr, uint64_t se
 	return low < nr && files[low].first_segment <= segment ? &files[low] : NULL;
 }
 
+/*
+ * A piece is widened to blocks; it takes an entry of the directory, and at worst a unit of its own
+ * with a CRC for each block.
+ */
+static uint64_t piece_need(const struct run_entry *e, uint64_t bytes)
+{
+	if (e->kind != EXTENT_DATA)
+		return PIECE_BYTES;
+	if (bytes < BLOCK_BYTES)
+		bytes = BLOCK_BYTES;
+	return bytes + bytes / 256 + PIECE_BYTES;
+}
+
 void thin_file_count(struct thin_file *file, const struct run_entry *e, bool dead)
 {
 	uint64_t bytes = UINT64_C(1) << e->length_shift;
 
+	if (!dead) {
+		file->nr_live++;
+		file->need_bytes += piece_need(e, bytes);
+	}
 	if (e->kind != EXTENT_DATA)
 		return;
 	if (!file->is_pack)
@@ -154,7 +173,7 @@ void thin_file_count(struct thin_file *file, const struct run_entry *e, bool dea
 		file->live_bytes += bytes;
 }
 
-static bool file_is_worth_it(const struct thin_file *f)
+bool thin_file_is_worth_it(const struct thin_file *f)
 {
 	return f->live_bytes < f->data_bytes &&
 	       (f->data_bytes - f->live_bytes) * 100 >= f->data_bytes * THIN_DEAD_PERCENT;
@@ -165,23 +184,36 @@ static bool file_is_small(const struct thin_file *f)
 	return f->data_bytes <= THIN_PACK_BYTES / THIN_SMALL_FILES;
 }
 
-size_t thin_choose(const struct thin_file *files, size_t nr, size_t *from, size_t *first)
+/* Whether @f goes to those that @sum counts. */
+static bool file_fits(const struct thin_file *f, const struct thin_file *sum, size_t nr,
+		      const struct thin_limits *limits)
+{
+	return !f->aside && (thin_file_is_worth_it(f) || file_is_small(f)) &&
+	       nr < limits->nr_files && sum->nr_live + f->nr_live <= limits->nr_live &&
+	       sum->need_bytes + f->need_bytes <= limits->need_bytes &&
+	       (nr == 0 || sum->live_bytes + f->live_bytes <= THIN_PACK_BYTES);
+}
+
+size_t thin_choose(const struct thin_file *files, size_t nr, const struct thin_limits *limits,
+		   size_t *from, size_t *first)
 {
 	while (*from < nr) {
 		size_t i = *from, nr_worth = 0, nr_small = 0;
-		uint64_t bytes = 0;
+		struct thin_file sum = { 0 };
 
 		*first = i;
-		for (; i < nr && (i == *first || bytes + files[i].live_bytes <= THIN_PACK_BYTES); i++) {
+		for (; i < nr; i++) {
 			const struct thin_file *f = &files[i];
 
 			if (i > *first && f->first_segment != f[-1].last_segment + 1)
 				break;
-			if (!file_is_worth_it(f) && !file_is_small(f))
+			if (!file_fits(f, &sum, i - *first, limits))
 				break;
-			nr_worth += file_is_worth_it(f);
+			nr_worth += thin_file_is_worth_it(f);
 			nr_small += file_is_small(f);
-			bytes += f->live_bytes;
+			sum.live_bytes += f->live_bytes;
+			sum.need_bytes += f->need_bytes;
+			sum.nr_live += f->nr_live;
 		}
 		*from = i > *first ? i : i + 1;
 		if (nr_worth || nr_small >= THIN_SMALL_FILES)

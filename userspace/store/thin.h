@@ -73,6 +73,16 @@ struct thin_file {
 	uint64_t data_bytes;	/* that were live when it was made; of a segment thin_file_count()
 				 * adds them up */
 	uint64_t live_bytes;
+	uint64_t need_bytes;	/* in a pack at most; thin_file_count() adds what is live */
+	size_t nr_live;		/* pieces */
+	bool aside;		/* it cannot be read, or not be looked into: left as it is */
+};
+
+/* How much may become one pack. */
+struct thin_limits {
+	size_t nr_files;
+	size_t nr_live;		/* pieces */
+	uint64_t need_bytes;	/* as much as there is room for */
 };
 
 /** thin_file_find - the one that has a segment; @files by segment; NULL: none has */
@@ -81,11 +91,16 @@ struct thin_file *thin_file_find(struct thin_file *files, size_t nr, uint64_t se
 /** thin_file_count - an entry of it was looked at */
 void thin_file_count(struct thin_file *file, const struct run_entry *e, bool dead);
 
+/** thin_file_is_worth_it - whether so much of it is dead that it is written anew by itself */
+bool thin_file_is_worth_it(const struct thin_file *file);
+
 /**
  * thin_choose - the next files, side by side, that become one pack
+ * @limits: a file that is over them by itself is left as it is
  * @from: in and out: where to look on
  * Return: how many, from @files[*first] on; 0: no more.
  */
-size_t thin_choose(const struct thin_file *files, size_t nr, size_t *from, size_t *first);
+size_t thin_choose(const struct thin_file *files, size_t nr, const struct thin_limits *limits,
+		   size_t *from, size_t *first);
 
 #endif

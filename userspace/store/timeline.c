@@ -186,6 +186,8 @@ void timeline_close(struct timeline *tl)
 		free(tl->pending[i].record);
 	free(tl->pending);
 	free(tl->bad_runs);
+	free(tl->packing.asides.items);
+	free(tl->unneeded.names);
 	free(tl->dir);
 	free(tl);
 }
@@ -276,6 +278,7 @@ int timeline_set_keys(struct timeline *tl, const struct keyring *keys, char *why
 		return explain(why, ret, "manifest of", tl->dir);
 	tl->keys = keys;
 	tl->writer.keys = keys;
+	pack_aside_retry(&tl->packing.asides);
 	return 0;
 }
 

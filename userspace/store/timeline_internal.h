@@ -4,6 +4,7 @@
 #define BLKSHIP_TIMELINE_INTERNAL_H
 
 #include "manifest.h"
+#include "pack_aside.h"
 #include "points.h"
 #include "points_retain.h"
 #include "segment_write.h"
@@ -49,12 +50,26 @@ struct points_settled {
 };
 
 /* What a job of the index makes. */
-enum index_kind { INDEX_MERGE, INDEX_SEGMENT, INDEX_POINTS, INDEX_PACK, INDEX_NR_KINDS };
+enum index_kind { INDEX_REMOVE, INDEX_MERGE, INDEX_SEGMENT, INDEX_POINTS, INDEX_PACK, INDEX_NR_KINDS };
 
 /* How things stood when the index was last looked through for what is dead. */
 struct pack_looked {
 	uint64_t segment, nr_dropped;
 	bool more;	/* was found than was done */
+};
+
+struct timeline_packing {
+	bool on;		/* space is to be given back */
+	struct pack_looked looked;
+	struct pack_asides asides;
+	uint64_t need_bytes;	/* there was no room for so much; 0: there was enough */
+	uint64_t retry_ns;	/* monotonic: not before */
+};
+
+/* Files that something durable stands for: nobody who comes now needs them. */
+struct timeline_unneeded {
+	char (*names)[32];
+	size_t nr, max;
 };
 
 struct timeline {
@@ -80,8 +95,9 @@ struct timeline {
 	uint64_t retained_ns;	/* monotonic: when retention was last applied ... */
 	bool retained;		/* ... since the timeline was opened */
 	uint64_t points_no;	/* a reader's: the points file that points comes from */
-	bool packing;		/* space is to be given back */
-	struct pack_looked looked;
+	bool points_mend;	/* of its two copies one is bad: it is to be made anew */
+	struct timeline_packing packing;
+	struct timeline_unneeded unneeded;
 	bool indexing;		/* a job is under way */
 	bool job_failed[INDEX_NR_KINDS]; /* the last of its kind */
 
@@ -121,6 +137,9 @@ void timeline_run_bad(struct timeline *tl, uint64_t number);
 bool timeline_run_is_bad(const struct timeline *tl, uint64_t number);
 int timeline_runs_reload(struct timeline *tl);
 void timeline_runs_tidy(struct timeline *tl);
+
+/* index.c: @name is removed soon, by a job; or when the timeline is opened. */
+void timeline_remove(struct timeline *tl, const char *name);
 
 /* timeline_retain.c: the clock of retention begins to run, or runs on from @ns. */
 void timeline_age_set(struct timeline *tl, uint64_t ns);

@@ -14,6 +14,7 @@
 #include "../lib/log.h"
 #include "../lib/home.h"
 #include "../store/index.h"
+#include "../store/pack_aside.h"
 
 /*
  * What is written, and as much again is read. Four times what the index of 4 KiB writes at
@@ -145,14 +146,30 @@ static void failure_tell(const struct group *g, const char *what, int error)
 		log_info("group %s: index, %s: put off, as a branch or a hold was made meanwhile; tried again in %d s",
 			 group_name(g), what, retry_s);
 	else
-		log_warning("group %s: index, %s: %s; nothing is lost, but points open more slowly; tried again every %d s; check the disk and its free space",
+		log_warning("group %s: index, %s: %s; nothing is lost, but points open more slowly, and space of dropped points stays taken; tried again every %d s; check the disk and its free space",
 			    group_name(g), what, strerror(-error), retry_s);
+}
+
+/* What keeps space from being given back; told when it begins. */
+static void packing_tell(struct group *g, const struct timeline_pack_state *before)
+{
+	struct timeline_pack_state now;
+
+	timeline_pack_state(group_timeline(g), &now);
+	if (now.nr_aside > before->nr_aside)
+		log_warning("group %s: %s cannot be read: %s; what is dead in it stays taken (%zu such files now), all else goes on; blkship store check says which points need it; tried again after %d h, or when keys are set",
+			    group_name(g), now.aside, strerror(-now.error), now.nr_aside,
+			    (int)(PACK_ASIDE_NS / 1000000000 / 3600));
+	if (now.need_bytes && !before->need_bytes)
+		log_warning("group %s: no room to give back space of dropped points: %llu MiB are needed beside what is left for new data; it waits; nothing is lost; make room on the disk",
+			    group_name(g), (unsigned long long)(now.need_bytes >> 20) + 1);
 }
 
 /* Name what was made. */
 static void take(struct indexer *ix)
 {
 	struct group *g = ix->group;
+	struct timeline_pack_state before;
 	struct index_job *job = job_take(ix);
 	char what[INDEX_TEXT_BYTES];
 	int ret;
@@ -161,7 +178,9 @@ static void take(struct indexer *ix)
 	if (index_job_lost(job) && !group_index_retry(g))
 		log_error("group %s: both copies of %s are missing or damaged, and only it says which points were not dropped; the daemon still knows, but the group would not open again: stop it, then run `blkship store check --rebuild %s`",
 			  group_name(g), index_job_lost(job), group_name(g));
+	timeline_pack_state(group_timeline(g), &before);
 	ret = timeline_index_take(group_timeline(g), job);
+	packing_tell(g, &before);
 	if (ret && !group_index_retry(g))
 		failure_tell(g, what, ret);
 	group_set_index_retry(g, ret ? loop_now_ns() + RETRY_NS : 0);

@@ -639,13 +639,15 @@ static json_t *group_status(struct server *sv, struct group *g)
 	const uint8_t *key = timeline_key(tl);
 	char key_id[KEY_ID_TEXT_BYTES];
 	struct timeline_state state;
+	struct timeline_pack_state packing;
 	uint64_t nr_runs, nr_waiting;
 
 	if (key)
 		keyring_id_text(key, key_id);
 	timeline_state(tl, &state);
 	timeline_index_state(tl, &nr_runs, &nr_waiting);
-	return json_pack("{s:s, s:s, s:b, s:s?, s:f, s:I, s:I, s:o, s:i, s:i, s:I, s:I, s:I, s:s?, s:b, s:s?}",
+	timeline_pack_state(tl, &packing);
+	return json_pack("{s:s, s:s, s:b, s:s?, s:f, s:I, s:I, s:o, s:i, s:i, s:I, s:I, s:I, s:I, s:s?, s:I, s:s?, s:b, s:s?}",
 			 "group", group_name(g), "owner", timeline_owner(tl), "connected", p != NULL,
 			 "peer", p ? p->name : NULL,
 			 "silent_s", p ? (double)(loop_now_ns() - p->heard_ns) / SECOND_NS : 0.0,
@@ -656,6 +658,9 @@ static json_t *group_status(struct server *sv, struct group *g)
 			 "unflushed_bytes", (json_int_t)timeline_unflushed_bytes(tl),
 			 "index_runs", (json_int_t)nr_runs,
 			 "index_waiting_segments", (json_int_t)nr_waiting,
+			 "unreadable_files", (json_int_t)packing.nr_aside,
+			 "unreadable_file", packing.nr_aside ? packing.aside : NULL,
+			 "reclaim_needs_bytes", (json_int_t)packing.need_bytes,
 			 "key", key ? key_id : NULL,
 			 "failed", state.failed, "error",
 			 state.failed ? strerror(-state.error) : NULL);
