@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "../../userspace/lib/keyring.h"
+#include "../../userspace/store/check.h"
 #include "../../userspace/store/index.h"
 #include "../../userspace/store/index_pack.h"
 #include "../../userspace/store/points_file.h"
@@ -324,6 +325,106 @@ static void a_segment_without_a_run_stops_nothing(void **state_)
 	rig_fini(&r);
 }
 
+/* -- what others see of it -- */
+
+static struct timeline *reader_open(struct rig *r)
+{
+	struct timeline *reader;
+
+	if (timeline_open(r->env, "/tl", TIMELINE_READ_ONLY, NULL, &reader, why))
+		fail_msg("%s", why);
+	return reader;
+}
+
+/* What comes behind it is a pack: that says where it ended. */
+static void a_bad_footer_before_a_pack_costs_nothing(void **state_)
+{
+	struct check check = { .first_segment = 0 };
+	struct timeline *reader;
+	struct saved s;
+	struct rig r;
+
+	rig_dead(&r);
+	save(&r, &s, 7);
+	r.env->ops->unlink(r.env, s.path);
+	index_all(&r);
+	assert_true(is_packed(&r, 8) && !is_packed(&r, 7));
+	s.bytes[s.nr - 20] ^= 1;
+	put_back(&r, &s);
+	reader = reader_open(&r);
+	if (check_run(reader, &check, why))
+		fail_msg("%s", why);
+	assert_int_equal(check.nr_damage, 0);
+	assert_int_equal(check.nr_footers_damaged, 1);
+	free(check.damage);
+	timeline_close(reader);
+	/* Its run can be made again, and then it is packed. */
+	timeline_index_forget(r.tl);
+	index_all(&r);
+	assert_int_equal(r.nr_failed, 0);
+	sim_env_advance(r.sim, PACK_ASIDE_NS);
+	index_all(&r);
+	assert_int_equal(nr_unpacked(&r), 0);
+	check_points(&r);
+	rig_fini(&r);
+}
+
+/* All segments were read; then, as runs are read, they go. */
+static int pack_then(void *arg, uint64_t segment, uint64_t bytes)
+{
+	struct rig *r = arg;
+
+	if (segment > r->tl->settled.last_segment && !r->tl->packing.on) {
+		timeline_set_packing(r->tl, true);
+		index_all(r);
+		assert_int_not_equal(r->tl->manifest.nr_packs, 0);
+	}
+	return 0;
+}
+
+static int check_all(struct rig *r, int (*progress)(void *arg, uint64_t segment, uint64_t bytes),
+		     size_t *nr_damage)
+{
+	struct check check = { .progress = progress, .arg = r };
+	struct timeline *reader = reader_open(r);
+	int ret = check_run(reader, &check, why);
+
+	*nr_damage = check.nr_damage;
+	free(check.damage);
+	timeline_close(reader);
+	return ret;
+}
+
+/* A bit of a unit's data, in some segment. */
+static void unit_damage(struct rig *r)
+{
+	for (uint64_t segment = 1;; segment++) {
+		size_t nr_damage;
+		char path[40];
+
+		segment_path(path, sizeof(path), "/tl", segment);
+		assert_int_equal(sim_env_flip(r->sim, path, 5000, 1), 0);
+		if (!check_all(r, NULL, &nr_damage) && nr_damage)
+			return;
+		sim_env_flip(r->sim, path, 5000, 1);
+	}
+}
+
+static void a_check_goes_on_when_segments_are_packed(void **state_)
+{
+	size_t nr_damage;
+	struct rig r;
+
+	rig_dead(&r);
+	timeline_set_packing(r.tl, false);
+	unit_damage(&r);
+	if (check_all(&r, pack_then, &nr_damage))
+		fail_msg("%s", why);
+	assert_int_not_equal(r.tl->manifest.nr_packs, 0);
+	assert_int_equal(nr_damage, 1);
+	rig_fini(&r);
+}
+
 /* -- room -- */
 
 static void packs_leave_room_for_what_comes_in(void **state_)
@@ -523,6 +624,8 @@ int main(void)
 		cmocka_unit_test(a_key_that_is_missing_keeps_only_its_segments),
 		cmocka_unit_test(a_bad_leaf_of_a_run_is_mended),
 		cmocka_unit_test(a_segment_without_a_run_stops_nothing),
+		cmocka_unit_test(a_bad_footer_before_a_pack_costs_nothing),
+		cmocka_unit_test(a_check_goes_on_when_segments_are_packed),
 		cmocka_unit_test(packs_leave_room_for_what_comes_in),
 		cmocka_unit_test(without_room_a_pack_waits),
 		cmocka_unit_test(a_full_disk_is_tried_again),

@@ -31,6 +31,7 @@ static int segment_load(struct timeline *tl, uint64_t number, uint64_t first_ord
 		.env = tl->env, .path = path, .timeline = tl->manifest.identity.timeline,
 		.number = number, .first_ordinal = first_ordinal,
 		.end_limit = end ? end->end_offset : 0, .trust_footer = true,
+		.next = manifest_pack(&tl->manifest, number + 1),
 	};
 	segment_path(path, PATH_BYTES, tl->dir, number);
 	/* Opening has read only what lies behind the points file. */
@@ -323,10 +324,50 @@ static void segment_replace(struct check_reader *r, const struct segment_scan *s
 	}
 }
 
+/* A file of the history. *@ordinal: of the last batch before it, then in it. */
+typedef int file_fn(struct check_reader *r, uint64_t *ordinal, char *why);
+
+/* One that a writer packed meanwhile: what has its place it has named before. */
+static int file_visit(struct check_reader *r, file_fn *fn, uint64_t *ordinal, char *why)
+{
+	const uint64_t before = *ordinal;
+	int ret = fn(r, ordinal, why);
+
+	for (int i = 0; i < RELOADS && ret == -ENOENT; i++) {
+		*ordinal = before;
+		ret = timeline_runs_reload(r->tl);
+		if (!ret)
+			ret = fn(r, ordinal, why);
+	}
+	return ret;
+}
+
+/* What one file hides, a segment or the pack that has its place. */
+static int file_replace(struct check_reader *r, uint64_t *ordinal, char *why)
+{
+	const struct manifest_pack *pack = manifest_pack(&r->tl->manifest, r->segment);
+	struct segment_scan scan;
+	char path[PATH_BYTES];
+	int ret;
+
+	if (pack) {
+		ret = check_pack_replace(r, pack);
+		*ordinal = pack->last_ordinal;
+		if (!ret)
+			r->segment = pack->last_segment;
+		return ret;
+	}
+	ret = segment_load(r->tl, r->segment, *ordinal + 1, &scan, path, why);
+	if (!ret)
+		segment_replace(r, &scan);
+	*ordinal = scan.last_ordinal;
+	segment_index_fini(&scan.index);
+	return ret;
+}
+
 /* For each lost sector, from which cut on something newer hides it. */
 static int damage_extend(struct check_reader *r, char *why)
 {
-	char path[PATH_BYTES];
 	uint64_t ordinal = 0;
 	int ret = 0;
 
@@ -334,22 +375,8 @@ static int damage_extend(struct check_reader *r, char *why)
 		return 0;
 	if (r->nr_lost)
 		qsort(r->lost, r->nr_lost, sizeof(*r->lost), lost_compare);
-	for (r->segment = 1; r->segment <= r->tl->nr_segments && !ret; r->segment++) {
-		const struct manifest_pack *pack = manifest_pack(&r->tl->manifest, r->segment);
-		struct segment_scan scan;
-
-		if (pack) {
-			ret = check_pack_replace(r, pack);
-			ordinal = pack->last_ordinal;
-			r->segment = pack->last_segment;
-			continue;
-		}
-		ret = segment_load(r->tl, r->segment, ordinal + 1, &scan, path, why);
-		if (!ret)
-			segment_replace(r, &scan);
-		ordinal = scan.last_ordinal;
-		segment_index_fini(&scan.index);
-	}
+	for (r->segment = 1; r->segment <= r->tl->nr_segments && !ret; r->segment++)
+		ret = file_visit(r, file_replace, &ordinal, why);
 	damage_set_ends(r);
 	return ret;
 }
@@ -446,7 +473,7 @@ static int check_points_file(struct check_reader *r)
 
 /* -- */
 
-/* One segment, or the pack that has its place. *ordinal: of the last batch before, then in it. */
+/* One segment, or the pack that has its place. */
 static int check_file(struct check_reader *r, uint64_t *ordinal, char *why)
 {
 	const struct manifest_pack *pack = manifest_pack(&r->tl->manifest, r->segment);
@@ -483,16 +510,7 @@ static int check_all(struct check_reader *r, char *why)
 	int ret = 0;
 
 	for (r->segment = 1; r->segment <= r->tl->nr_segments && !ret; r->segment++) {
-		const uint64_t before = ordinal;
-
-		ret = check_file(r, &ordinal, why);
-		/* A writer packed it meanwhile: what has its place it has named before. */
-		for (int i = 0; i < RELOADS && ret == -ENOENT; i++) {
-			ordinal = before;
-			ret = timeline_runs_reload(r->tl);
-			if (!ret)
-				ret = check_file(r, &ordinal, why);
-		}
+		ret = file_visit(r, check_file, &ordinal, why);
 		if (!ret)
 			r->check->next_segment = r->segment + 1;
 	}

@@ -246,7 +246,11 @@ static bool plan_segment(const struct timeline *tl, struct run_segment *out,
 		if (!run && !pack_aside_find(&tl->packing.asides,
 					     pack ? pack->first_segment : segment,
 					     pack ? pack->number : 0, true, now_ns)) {
-			*out = (struct run_segment){ segment, ordinal, end ? end->end_offset : 0 };
+			*out = (struct run_segment){
+				.number = segment, .first_ordinal = ordinal,
+				.end_limit = end ? end->end_offset : 0 };
+			if (manifest_pack(m, segment + 1))
+				out->next = *manifest_pack(m, segment + 1);
 			*packed = pack ? *pack : (struct manifest_pack){ .number = 0 };
 			return true;
 		}

@@ -119,6 +119,8 @@ static bool sources_fill(const struct timeline *tl, struct index_pack *job)
 		if (pack) {
 			s->pack = *pack;
 			n = pack->last_segment;
+		} else if (manifest_pack(m, n + 1)) {
+			s->next = *manifest_pack(m, n + 1);
 		}
 		s->error = source_error(tl, job, s);
 		wait |= s->error == -ENODATA &&

@@ -251,7 +251,8 @@ static int segment_put(struct build *b)
 	struct segment_scan scan = {
 		.env = job->env, .path = path, .timeline = job->timeline, .number = s->segment,
 		.first_ordinal = b->last_ordinal + 1, .end_limit = s->end_limit,
-		.trust_footer = true, .commit = batch_put, .arg = b,
+		.trust_footer = true, .next = s->next.number ? &s->next : NULL,
+		.commit = batch_put, .arg = b,
 	};
 	int ret;
 

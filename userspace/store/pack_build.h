@@ -32,6 +32,7 @@ void pack_live_sort(struct pack_live *live, size_t nr);
 struct pack_source {
 	uint64_t segment;		/* number; without a pack */
 	uint64_t end_limit;		/* it was given up there; 0: sealed */
+	struct manifest_pack next;	/* of a segment: has the next one's place; number 0: none */
 	struct manifest_pack pack;	/* number 0: none */
 	/* index_pack.c's: */
 	int error;			/* why it is not to be packed, -errno; 0: it can be */

@@ -177,7 +177,7 @@ int run_build_segment(struct env *env, const char *dir, const uint8_t *timeline,
 	struct segment_scan scan = {
 		.env = env, .path = path, .timeline = timeline, .number = segment->number,
 		.first_ordinal = segment->first_ordinal, .end_limit = segment->end_limit,
-		.trust_footer = true,
+		.trust_footer = true, .next = segment->next.number ? &segment->next : NULL,
 	};
 	struct run_header header = { .number = number, .first_segment = segment->number,
 				     .last_segment = segment->number };

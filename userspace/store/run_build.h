@@ -19,6 +19,7 @@ struct run_segment {
 	uint64_t number;
 	uint64_t first_ordinal;	/* 0: as its header says */
 	uint64_t end_limit;	/* given up there; 0: sealed */
+	struct manifest_pack next; /* has the place of the next one; number 0: none has */
 };
 
 /**

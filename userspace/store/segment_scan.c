@@ -10,6 +10,7 @@
 
 #include "../lib/crc32c.h"
 #include "array.h"
+#include "pack_read.h"
 
 #define PATH_BYTES	4096
 #define WINDOW_BYTES	(1u << 20)
@@ -419,7 +420,20 @@ int segment_scan(struct segment_scan *scan)
 	return ret;
 }
 
-/* Without a good footer the next segment says whether all was found. */
+static bool pack_follows(const struct segment_scan *scan, const char *dir)
+{
+	struct pack pack;
+	bool follows;
+
+	if (pack_open(scan->env, dir, scan->timeline, scan->next, &pack))
+		return false;
+	follows = pack.header.first_segment == scan->number + 1 &&
+		  pack.header.first_ordinal == scan->last_ordinal + 1;
+	pack_close(&pack);
+	return follows;
+}
+
+/* Without a good footer the next segment says whether all was found, or what has its place. */
 static bool next_follows(const struct segment_scan *scan, const char *dir)
 {
 	char path[PATH_BYTES];
@@ -430,6 +444,8 @@ static bool next_follows(const struct segment_scan *scan, const char *dir)
 	};
 	int ret;
 
+	if (scan->next)
+		return pack_follows(scan, dir);
 	segment_path(path, sizeof(path), dir, next.number);
 	ret = segment_scan(&next);
 	segment_index_fini(&next.index);

@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include "../lib/env.h"
+#include "manifest_format.h"
 #include "segment_index.h"
 
 struct segment_scan {
@@ -29,6 +30,7 @@ struct segment_scan {
 	uint64_t first_ordinal;
 	uint64_t end_limit;	/* given up there; 0: no limit */
 	bool trust_footer;
+	const struct manifest_pack *next; /* has the place of the next one; NULL: none has */
 	/* Called for each commit, in order; not 0: stop and return that. May be NULL. */
 	int (*commit)(void *arg, const struct commit_view *commit,
 		      const struct footer_extent *extents, size_t nr_extents);
@@ -54,7 +56,8 @@ int segment_scan(struct segment_scan *scan);
 
 /**
  * segment_scan_finished - the same for one that a writer has finished: all of it must be there
- * @dir: of the segments; without a good footer the next one says where this ended
+ * @dir: of the segments; without a good footer the next one, or the pack in its place, says
+ *	where this ended
  * Return: as segment_scan(); -EBADMSG when something is missing.
  */
 int segment_scan_finished(struct segment_scan *scan, const char *dir);
