@@ -9,8 +9,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../../userspace/export/lvm.h"
+#include "../../userspace/store/array.h"
+
 #define SECTOR_BYTES	512	/* libblkid's, whatever the disk's is */
-#define MAX_PARTITIONS	128
+#define MAX_CONTENTS	1024
 
 static void type_at(int fd, struct content *c)
 {
@@ -28,55 +31,201 @@ static void type_at(int fd, struct content *c)
 	blkid_free_probe(probe);
 }
 
-static size_t find_partitions(int fd, struct content *found)
+/* All there is, in the order in which it was found. */
+struct contents {
+	struct content *items;
+	size_t nr, max;
+};
+
+static int add(struct contents *all, int fd, const struct content *c)
+{
+	if (all->nr == MAX_CONTENTS)
+		return 0;
+	if (!array_reserve(&all->items, &all->max, all->nr + 1))
+		return -ENOMEM;
+	all->items[all->nr] = *c;
+	if (!c->why_not)
+		type_at(fd, &all->items[all->nr]);
+	all->nr++;
+	return 0;
+}
+
+/* -- logical volumes -- */
+
+static int read_all(int fd, void *buf, size_t bytes, uint64_t offset)
+{
+	for (size_t done = 0; done < bytes;) {
+		ssize_t got = pread(fd, (char *)buf + done, bytes - done, offset + done);
+
+		if (got <= 0)
+			return got < 0 ? -errno : -EBADMSG;
+		done += got;
+	}
+	return 0;
+}
+
+/* The text in a metadata area; it may go on at the area's begin. */
+static int text_read(int fd, uint64_t area, uint64_t area_bytes, const struct lvm_text *where,
+		     char *text)
+{
+	uint64_t first = area_bytes - where->offset;
+	int ret;
+
+	if (first > where->bytes)
+		first = where->bytes;
+	ret = read_all(fd, text, first, area + where->offset);
+	return ret ? ret : read_all(fd, text + first, where->bytes - first, area + LVM_AREA_BYTES);
+}
+
+static int group_read(int fd, const struct content *pv, struct lvm_label *label,
+		      struct lvm_group *group)
+{
+	uint8_t head[LVM_LABEL_BYTES], area[LVM_AREA_BYTES];
+	struct lvm_text where;
+	char *text;
+	int ret = read_all(fd, head, sizeof(head), pv->offset_bytes);
+
+	if (!ret)
+		ret = lvm_label_find(head, label);
+	if (!ret)
+		ret = read_all(fd, area, sizeof(area), pv->offset_bytes + label->area_offset);
+	if (!ret)
+		ret = lvm_text_find(area, label, &where);
+	if (ret)
+		return ret;
+	text = malloc(where.bytes);
+	ret = text ? text_read(fd, pv->offset_bytes + label->area_offset, label->area_bytes,
+			       &where, text) : -ENOMEM;
+	if (!ret)
+		ret = lvm_group_parse(text, &where, group);
+	free(text);
+	return ret;
+}
+
+static const char *lv_why_not(const struct lvm_volume *lv, const struct content *pv)
+{
+	const struct lvm_piece *p = lv->pieces;
+
+	if (lv->type[0])
+		return "a logical volume that is not linear; map it with --device and use vgimportclone";
+	if (lv->nr_pieces != 1)
+		return "a logical volume in several pieces; map it with --device and use vgimportclone";
+	if (p->offset_bytes > pv->length_bytes ||
+	    p->length_bytes > pv->length_bytes - p->offset_bytes)
+		return "a logical volume that goes on behind the end of its disk";
+	return NULL;
+}
+
+/* Those that begin in this physical volume. */
+static int add_volumes(struct contents *all, int fd, const struct content *pv,
+		       const struct lvm_label *label, const struct lvm_group *group)
+{
+	int ret = 0;
+
+	for (size_t i = 0; i < group->nr_volumes && !ret; i++) {
+		const struct lvm_volume *lv = &group->volumes[i];
+		struct content c = { .partition = pv->partition };
+
+		if (lv->nr_pieces && memcmp(lv->pieces[0].pv, label->id, LVM_ID_BYTES) != 0)
+			continue;
+		snprintf(c.lv, sizeof(c.lv), "%s/%s", group->name, lv->name);
+		c.why_not = lv_why_not(lv, pv);
+		if (!c.why_not) {
+			c.offset_bytes = pv->offset_bytes + lv->pieces[0].offset_bytes;
+			c.length_bytes = lv->pieces[0].length_bytes;
+		}
+		ret = add(all, fd, &c);
+	}
+	return ret;
+}
+
+/* What is found; and what is in it, if it is a physical volume. */
+static int add_nested(struct contents *all, int fd, const struct content *c)
+{
+	struct lvm_group group = { .nr_volumes = 0 };
+	size_t at = all->nr;
+	struct lvm_label label;
+	struct content pv;
+	int ret = add(all, fd, c);
+
+	if (ret || all->nr == at || strcmp(all->items[at].type, "LVM2_member") != 0)
+		return ret;
+	pv = all->items[at];
+	ret = group_read(fd, &pv, &label, &group);
+	if (!ret)
+		all->items[at].why_not = "a physical volume; its logical volumes follow";
+	else if (ret == -ENODATA)
+		all->items[at].why_not = "a physical volume; what is on it is said on another one of its group; map it with --device and use vgimportclone";
+	else if (ret == -EBADMSG)
+		all->items[at].why_not = "a physical volume whose metadata are damaged";
+	if (!ret)
+		ret = add_volumes(all, fd, &pv, &label, &group);
+	lvm_group_fini(&group);
+	return ret == -ENODATA || ret == -EBADMSG ? 0 : ret;
+}
+
+/* -- partitions, and the whole -- */
+
+static int find_partitions(int fd, struct contents *all)
 {
 	blkid_probe probe = blkid_new_probe();
 	blkid_partlist list = NULL;
-	size_t nr = 0;
+	int ret = 0;
 
 	if (probe && blkid_probe_set_device(probe, fd, 0, 0) == 0) {
 		blkid_probe_enable_partitions(probe, 1);
 		list = blkid_probe_get_partitions(probe);
 	}
-	for (int i = 0; list && i < blkid_partlist_numof_partitions(list) && nr < MAX_PARTITIONS; i++) {
+	for (int i = 0; list && i < blkid_partlist_numof_partitions(list) && !ret; i++) {
 		blkid_partition p = blkid_partlist_get_partition(list, i);
+		struct content c;
 
 		/* An extended partition is only a place for others. */
 		if (!p || blkid_partition_is_extended(p))
 			continue;
-		found[nr] = (struct content){
+		c = (struct content){
 			.partition = blkid_partition_get_partno(p),
 			.offset_bytes = blkid_partition_get_start(p) * (uint64_t)SECTOR_BYTES,
 			.length_bytes = blkid_partition_get_size(p) * (uint64_t)SECTOR_BYTES,
 		};
-		type_at(fd, &found[nr++]);
+		ret = add_nested(all, fd, &c);
 	}
 	blkid_free_probe(probe);
-	return nr;
+	return ret;
+}
+
+static int find(int fd, struct contents *all)
+{
+	struct content whole = { .partition = 0 };
+	off_t end = lseek(fd, 0, SEEK_END);
+	int ret;
+
+	if (end < 0)
+		return -errno;
+	whole.length_bytes = end;
+	ret = add_nested(all, fd, &whole);
+	if (ret || all->items[0].type[0])
+		return ret;
+	ret = find_partitions(fd, all);
+	if (!ret && all->nr > 1)
+		memmove(all->items, all->items + 1, --all->nr * sizeof(*all->items));
+	return ret;
 }
 
 int content_find(const char *path, struct content **out, size_t *nr)
 {
-	struct content *found = calloc(MAX_PARTITIONS, sizeof(*found));
-	int fd = open(path, O_RDONLY | O_CLOEXEC), ret = 0;
+	struct contents all = { .nr = 0 };
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int ret = fd < 0 ? -errno : find(fd, &all);
 
-	if (!found || fd < 0) {
-		ret = found ? -errno : -ENOMEM;
-		free(found);
-		if (fd >= 0)
-			close(fd);
+	if (fd >= 0)
+		close(fd);
+	if (ret) {
+		free(all.items);
 		return ret;
 	}
-	*nr = 1;
-	type_at(fd, &found[0]);
-	if (!found[0].type[0]) {
-		size_t partitions = find_partitions(fd, found);
-
-		if (partitions)
-			*nr = partitions;
-	}
-	close(fd);
-	*out = found;
+	*out = all.items;
+	*nr = all.nr;
 	return 0;
 }
 
@@ -96,7 +245,7 @@ const char *content_mount_options(const char *type)
 	return NULL;
 }
 
-const char *content_why_not(const char *type)
+const char *content_why_not(const struct content *c)
 {
 	static const struct { const char *type, *why; } known[] = {
 		{ "", "nothing that is known" },
@@ -105,12 +254,10 @@ const char *content_why_not(const char *type)
 		{ "linux_raid_member", "part of an md array; map it with --device and assemble it" },
 	};
 
-	if (strcmp(type, "LVM2_member") == 0)
-		return access("/dev/mapper/control", F_OK) == 0 ?
-		       "logical volumes are not opened; map it with --device and use vgimportclone" :
-		       "logical volumes need device-mapper, which this kernel does not have; restore it elsewhere";
+	if (c->why_not)
+		return c->why_not;
 	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
-		if (strcmp(type, known[i].type) == 0)
+		if (strcmp(c->type, known[i].type) == 0)
 			return known[i].why;
 	return "not a filesystem that is mounted here; map it with --device and mount it by hand";
 }

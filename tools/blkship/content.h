@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* content - what is on a volume: a filesystem, or partitions; found by libblkid. */
+/* content - what is on a volume: a filesystem, partitions, logical volumes; found by libblkid. */
 #ifndef BLKSHIP_CONTENT_H
 #define BLKSHIP_CONTENT_H
 
@@ -7,12 +7,15 @@
 #include <stdint.h>
 
 #define CONTENT_TYPE_BYTES 32
+#define CONTENT_LV_BYTES 264
 
 struct content {
 	unsigned int partition;		/* 0: the whole volume */
 	uint64_t offset_bytes;
 	uint64_t length_bytes;
 	char type[CONTENT_TYPE_BYTES];	/* as blkid names it; "" unknown, or nothing */
+	char lv[CONTENT_LV_BYTES];	/* GROUP/NAME of a logical volume in it; else "" */
+	const char *why_not;		/* that cannot be had by its range; NULL */
 };
 
 /**
@@ -29,6 +32,6 @@ int content_find(const char *path, struct content **out, size_t *nr);
 const char *content_mount_options(const char *type);
 
 /** content_why_not - why it is not mounted, and what to do */
-const char *content_why_not(const char *type);
+const char *content_why_not(const struct content *c);
 
 #endif

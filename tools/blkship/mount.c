@@ -64,17 +64,33 @@ static int mount_content(const char *file, const struct content *c, const char *
 	return ret;
 }
 
+/* "/GROUP-NAME" of GROUP/NAME, as device-mapper has it: what were dashes are two. */
+static void mapper_name(const char *lv, char *out, size_t bytes)
+{
+	size_t nr = 0;
+
+	out[nr++] = '/';
+	for (; *lv && nr + 3 < bytes; lv++) {
+		if (*lv == '-')
+			out[nr++] = '-';
+		out[nr++] = *lv == '/' ? '-' : *lv;
+	}
+	out[nr] = 0;
+}
+
 static void add_content(struct mount *mt, json_t *parts, const char *volume, const char *file,
 			const struct content *c)
 {
-	char path[PATH_MAX + 64], why[MAPPING_TEXT_BYTES] = "";
+	char path[PATH_MAX + 64 + 2 * CONTENT_LV_BYTES], why[MAPPING_TEXT_BYTES] = "";
 	bool mounted = false;
 
 	snprintf(path, sizeof(path), "%s/%s", mt->dir, volume);
-	if (c->partition)
+	if (c->lv[0])
+		mapper_name(c->lv, path + strlen(path), sizeof(path) - strlen(path));
+	else if (c->partition)
 		snprintf(path + strlen(path), 16, "/p%u", c->partition);
-	if (!content_mount_options(c->type)) {
-		snprintf(why, sizeof(why), "%s", content_why_not(c->type));
+	if (c->why_not || !content_mount_options(c->type)) {
+		snprintf(why, sizeof(why), "%s", content_why_not(c));
 	} else if (mount_content(file, c, path, why) == 0) {
 		mounted = true;
 		mt->nr_mounted++;
@@ -82,8 +98,8 @@ static void add_content(struct mount *mt, json_t *parts, const char *volume, con
 		mt->nr_failed++;
 		fprintf(stderr, "blkship: volume %s: %s; the others are mounted\n", volume, why);
 	}
-	json_array_append_new(parts, json_pack("{s:i, s:s, s:s?, s:s?}", "partition", c->partition,
-		"type", c->type, "path", mounted ? path : NULL, "why_not", mounted ? NULL : why));
+	json_array_append_new(parts, json_pack("{s:i, s:s?, s:s, s:s?, s:s?}", "partition",
+		c->partition, "lv", c->lv[0] ? c->lv : NULL, "type", c->type, "path", mounted ? path : NULL, "why_not", mounted ? NULL : why));
 }
 
 /* -- a volume, all volumes -- */
@@ -149,9 +165,13 @@ static int show(const struct mount *mt)
 		json_array_foreach(json_object_get(volume, "contents"), j, content) {
 			const char *path = json_string_value(json_object_get(content, "path"));
 			int partition = json_integer_value(json_object_get(content, "partition"));
+			const char *lv = json_string_value(json_object_get(content, "lv"));
 
 			table_cell(t, "%s", json_string_value(json_object_get(volume, "volume")));
-			table_cell(t, partition ? "%d" : "-", partition);
+			if (lv)
+				table_cell(t, "%s", lv);
+			else
+				table_cell(t, partition ? "%d" : "-", partition);
 			table_cell(t, "%s", json_string_value(json_object_get(content, "type")));
 			if (path)
 				table_cell(t, "%s", path);

@@ -1,0 +1,454 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* lvm - where the logical volumes of a volume group lie, as its metadata say. */
+#include "lvm.h"
+
+#include <ctype.h>
+#include <endian.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../store/array.h"
+
+#define SECTOR_BYTES	512
+#define AREA_IGNORED	1u
+#define MAX_DEPTH	16
+#define MAX_NODES	(1u << 18)
+
+static uint64_t get64(const uint8_t *at)
+{
+	uint64_t v;
+
+	memcpy(&v, at, sizeof(v));
+	return le64toh(v);
+}
+
+static uint32_t get32(const uint8_t *at)
+{
+	uint32_t v;
+
+	memcpy(&v, at, sizeof(v));
+	return le32toh(v);
+}
+
+/* CRC-32 of Ethernet, begun with a number of LVM's and not inverted. */
+static uint32_t lvm_crc(const void *data, size_t bytes)
+{
+	const uint8_t *at = data;
+	uint32_t crc = 0xf597a6cf;
+
+	for (size_t i = 0; i < bytes; i++) {
+		crc ^= at[i];
+		for (int bit = 0; bit < 8; bit++)
+			crc = crc >> 1 ^ (crc & 1 ? 0xedb88320 : 0);
+	}
+	return crc;
+}
+
+/* -- label and metadata area -- */
+
+/* Label: "LABELONE", sector, CRC of what follows it, offset of the rest, "LVM2 001". */
+static bool label_valid(const uint8_t *sector, unsigned int number)
+{
+	return !memcmp(sector, "LABELONE", 8) && get64(sector + 8) == number &&
+	       !memcmp(sector + 24, "LVM2 001", 8) &&
+	       get32(sector + 16) == lvm_crc(sector + 20, SECTOR_BYTES - 20) &&
+	       get32(sector + 20) >= 32 && get32(sector + 20) <= SECTOR_BYTES - 72;
+}
+
+/* The rest: id, size, then two lists of offset and size, each ended by zeroes: data, areas. */
+static int label_decode(const uint8_t *sector, struct lvm_label *out)
+{
+	uint32_t at = get32(sector + 20);
+
+	memcpy(out->id, sector + at, LVM_ID_BYTES);
+	at += LVM_ID_BYTES + 8;
+	while (at <= SECTOR_BYTES - 16 && get64(sector + at))
+		at += 16;
+	at += 16;
+	if (at > SECTOR_BYTES - 16)
+		return -EBADMSG;
+	out->area_offset = get64(sector + at);
+	out->area_bytes = get64(sector + at + 8);
+	if (!out->area_offset)
+		return -ENODATA;
+	if (out->area_bytes <= LVM_AREA_BYTES || out->area_offset > INT64_MAX - out->area_bytes)
+		return -EBADMSG;
+	return 0;
+}
+
+int lvm_label_find(const void *head, struct lvm_label *out)
+{
+	const uint8_t *sector = head;
+
+	for (unsigned int i = 0; i < LVM_LABEL_BYTES / SECTOR_BYTES; i++, sector += SECTOR_BYTES)
+		if (label_valid(sector, i))
+			return label_decode(sector, out);
+	return -EBADMSG;
+}
+
+/* Area: CRC, magic, version, its own place and size; then offset, size, CRC, flags of texts. */
+int lvm_text_find(const void *area, const struct lvm_label *label, struct lvm_text *out)
+{
+	const uint8_t *at = area;
+
+	if (memcmp(at + 4, " LVM2 x[5A%r0N*>", 16) != 0 || get32(at + 20) != 1 ||
+	    get32(at) != lvm_crc(at + 4, LVM_AREA_BYTES - 4) ||
+	    get64(at + 24) != label->area_offset || get64(at + 32) != label->area_bytes)
+		return -EBADMSG;
+	*out = (struct lvm_text){ get64(at + 40), get64(at + 48), get32(at + 56) };
+	if (!out->offset || get32(at + 60) & AREA_IGNORED)
+		return -ENODATA;
+	if (out->offset < LVM_AREA_BYTES || out->offset >= label->area_bytes || !out->bytes ||
+	    out->bytes > label->area_bytes - LVM_AREA_BYTES || out->bytes > LVM_MAX_TEXT_BYTES)
+		return -EBADMSG;
+	return 0;
+}
+
+/* -- the text: NAME { ... }, NAME = VALUE; a value is a number, "text" or [ values ] -- */
+
+enum kind { KIND_SECTION, KIND_NUMBER, KIND_TEXT, KIND_LIST };
+
+struct node {
+	enum kind kind;
+	const char *name, *text;
+	size_t name_bytes, text_bytes;
+	uint64_t number;
+	size_t first, next;	/* nodes below it, and beside it; 0: none */
+};
+
+struct tree {
+	struct node *nodes;	/* the first is all of it */
+	size_t nr, max;
+	const char *at, *end;
+};
+
+static void skip_space(struct tree *t)
+{
+	while (t->at < t->end) {
+		if (*t->at == '#')
+			while (t->at < t->end && *t->at != '\n')
+				t->at++;
+		else if (*t->at && !isspace((unsigned char)*t->at))
+			return;
+		else
+			t->at++;	/* and the zero at the end of the text */
+	}
+}
+
+static bool take_char(struct tree *t, char c)
+{
+	skip_space(t);
+	if (t->at == t->end || *t->at != c)
+		return false;
+	t->at++;
+	return true;
+}
+
+static bool in_name(char c)
+{
+	return isalnum((unsigned char)c) || (c && strchr("_.+-", c));
+}
+
+/* Below @parent, behind @last, which is 0 for the first. 0: no room. */
+static size_t node_add(struct tree *t, size_t parent, size_t last, const struct node *node)
+{
+	if (t->nr == MAX_NODES || !array_reserve(&t->nodes, &t->max, t->nr + 1))
+		return 0;
+	t->nodes[t->nr] = *node;
+	if (last)
+		t->nodes[last].next = t->nr;
+	else
+		t->nodes[parent].first = t->nr;
+	return t->nr++;
+}
+
+static int parse_value(struct tree *t, struct node *node)
+{
+	skip_space(t);
+	if (take_char(t, '"')) {
+		node->kind = KIND_TEXT;
+		node->text = t->at;
+		while (t->at < t->end && *t->at != '"')
+			t->at += *t->at == '\\' && t->at + 1 < t->end ? 2 : 1;
+		node->text_bytes = t->at - node->text;
+		return take_char(t, '"') ? 0 : -EBADMSG;
+	}
+	if (t->at == t->end || !isdigit((unsigned char)*t->at))
+		return -EBADMSG;
+	node->kind = KIND_NUMBER;
+	for (; t->at < t->end && isdigit((unsigned char)*t->at); t->at++)
+		if (__builtin_mul_overflow(node->number, 10, &node->number) ||
+		    __builtin_add_overflow(node->number, *t->at - '0', &node->number))
+			return -EBADMSG;
+	return 0;
+}
+
+static int parse_list(struct tree *t, size_t list)
+{
+	size_t last = 0;
+
+	if (take_char(t, ']'))
+		return 0;
+	do {
+		struct node node = { 0 };
+		int ret = parse_value(t, &node);
+
+		if (ret)
+			return ret;
+		last = node_add(t, list, last, &node);
+		if (!last)
+			return -ENOMEM;
+	} while (take_char(t, ','));
+	return take_char(t, ']') ? 0 : -EBADMSG;
+}
+
+static int parse_section(struct tree *t, size_t section, unsigned int depth);
+
+static int parse_member(struct tree *t, size_t section, size_t *last, unsigned int depth)
+{
+	struct node node = { .name = t->at };
+	int ret = 0;
+
+	while (t->at < t->end && in_name(*t->at))
+		t->at++;
+	node.name_bytes = t->at - node.name;
+	if (!node.name_bytes)
+		return -EBADMSG;
+	if (take_char(t, '{'))
+		node.kind = KIND_SECTION;
+	else if (!take_char(t, '='))
+		return -EBADMSG;
+	else if (take_char(t, '['))
+		node.kind = KIND_LIST;
+	else
+		ret = parse_value(t, &node);
+	if (ret)
+		return ret;
+	*last = node_add(t, section, *last, &node);
+	if (!*last)
+		return -ENOMEM;
+	if (node.kind == KIND_LIST)
+		return parse_list(t, *last);
+	return node.kind == KIND_SECTION ? parse_section(t, *last, depth + 1) : 0;
+}
+
+static int parse_section(struct tree *t, size_t section, unsigned int depth)
+{
+	size_t last = 0;
+	int ret = depth > MAX_DEPTH ? -EBADMSG : 0;
+
+	while (!ret) {
+		if (depth && take_char(t, '}'))
+			return 0;
+		skip_space(t);
+		if (t->at == t->end)
+			return depth ? -EBADMSG : 0;
+		ret = parse_member(t, section, &last, depth);
+	}
+	return ret;
+}
+
+/* -- asking the tree; 0 and "" where there is no such thing -- */
+
+static size_t child(const struct tree *t, size_t parent, const char *name, enum kind kind)
+{
+	for (size_t i = t->nodes[parent].first; i; i = t->nodes[i].next)
+		if (t->nodes[i].kind == kind && t->nodes[i].name_bytes == strlen(name) &&
+		    !memcmp(t->nodes[i].name, name, t->nodes[i].name_bytes))
+			return i;
+	return 0;
+}
+
+static bool number_of(const struct tree *t, size_t parent, const char *name, uint64_t *out)
+{
+	size_t i = child(t, parent, name, KIND_NUMBER);
+
+	if (i)
+		*out = t->nodes[i].number;
+	return i;
+}
+
+static bool text_is(const struct tree *t, size_t i, const char *text)
+{
+	return t->nodes[i].kind == KIND_TEXT && t->nodes[i].text_bytes == strlen(text) &&
+	       !memcmp(t->nodes[i].text, text, t->nodes[i].text_bytes);
+}
+
+static bool name_copy(char *out, const char *name, size_t bytes)
+{
+	if (bytes >= LVM_NAME_BYTES)
+		return false;
+	memcpy(out, name, bytes);
+	out[bytes] = 0;
+	return true;
+}
+
+/* -- from the tree to pieces -- */
+
+/* As on the label: without the dashes. */
+static bool id_copy(const struct tree *t, size_t pv, char *out)
+{
+	size_t i = child(t, pv, "id", KIND_TEXT), nr = 0;
+
+	for (size_t k = 0; i && k < t->nodes[i].text_bytes; k++)
+		if (t->nodes[i].text[k] != '-' && nr++ < LVM_ID_BYTES)
+			out[nr - 1] = t->nodes[i].text[k];
+	return nr == LVM_ID_BYTES;
+}
+
+/* The part of a linear segment that it is all of. */
+static int piece_get(const struct tree *t, size_t vg, size_t segment, struct lvm_piece *out)
+{
+	size_t pvs = child(t, vg, "physical_volumes", KIND_SECTION), pv, i;
+	uint64_t extent_sectors, start, nr, first, end;
+	char name[LVM_NAME_BYTES];
+
+	i = child(t, segment, "stripes", KIND_LIST);
+	i = i ? t->nodes[i].first : 0;
+	if (!pvs || !i || t->nodes[i].kind != KIND_TEXT ||
+	    !name_copy(name, t->nodes[i].text, t->nodes[i].text_bytes))
+		return -EBADMSG;
+	pv = child(t, pvs, name, KIND_SECTION);
+	i = t->nodes[i].next;
+	if (!pv || !i || t->nodes[i].kind != KIND_NUMBER || t->nodes[i].next ||
+	    !id_copy(t, pv, out->pv) || !number_of(t, pv, "pe_start", &start) ||
+	    !number_of(t, vg, "extent_size", &extent_sectors) ||
+	    !number_of(t, segment, "extent_count", &nr))
+		return -EBADMSG;
+	if (__builtin_mul_overflow(t->nodes[i].number, extent_sectors, &first) ||
+	    __builtin_add_overflow(first, start, &first) ||
+	    __builtin_mul_overflow(nr, extent_sectors, &nr) || !nr ||
+	    __builtin_add_overflow(first, nr, &end) || end > INT64_MAX / SECTOR_BYTES)
+		return -EBADMSG;
+	out->offset_bytes = first * SECTOR_BYTES;
+	out->length_bytes = nr * SECTOR_BYTES;
+	return 0;
+}
+
+/* What goes on where the one before ends is the same piece. */
+static int piece_add(struct lvm_volume *lv, const struct lvm_piece *piece)
+{
+	struct lvm_piece *last = lv->nr_pieces ? &lv->pieces[lv->nr_pieces - 1] : NULL;
+
+	if (last && !memcmp(last->pv, piece->pv, LVM_ID_BYTES) &&
+	    last->offset_bytes + last->length_bytes == piece->offset_bytes) {
+		last->length_bytes += piece->length_bytes;
+		return 0;
+	}
+	if (!array_reserve(&lv->pieces, &lv->max_pieces, lv->nr_pieces + 1))
+		return -ENOMEM;
+	lv->pieces[lv->nr_pieces++] = *piece;
+	return 0;
+}
+
+static bool is_linear(const struct tree *t, size_t segment, struct lvm_volume *lv)
+{
+	size_t type = child(t, segment, "type", KIND_TEXT);
+	uint64_t nr_stripes = 0;
+
+	if (type && (text_is(t, type, "striped") || text_is(t, type, "linear")) &&
+	    number_of(t, segment, "stripe_count", &nr_stripes) && nr_stripes == 1)
+		return true;
+	if (!type || !name_copy(lv->type, t->nodes[type].text, t->nodes[type].text_bytes) ||
+	    !lv->type[0])
+		strcpy(lv->type, "unknown");
+	return false;
+}
+
+/* Its sections are its segments; each begins where the one before ends. */
+static int pieces_get(const struct tree *t, size_t vg, size_t node, struct lvm_volume *lv)
+{
+	uint64_t nr = 0, want = 0, begin = 0, start, count;
+	int ret = number_of(t, node, "segment_count", &want) && want ? 0 : -EBADMSG;
+
+	for (size_t i = t->nodes[node].first; i && !ret; i = t->nodes[i].next) {
+		struct lvm_piece piece;
+
+		if (t->nodes[i].kind != KIND_SECTION)
+			continue;
+		if (!number_of(t, i, "start_extent", &start) || start != begin ||
+		    !number_of(t, i, "extent_count", &count) ||
+		    __builtin_add_overflow(begin, count, &begin))
+			return -EBADMSG;
+		nr++;
+		if (!is_linear(t, i, lv))
+			return 0;
+		ret = piece_get(t, vg, i, &piece);
+		if (!ret)
+			ret = piece_add(lv, &piece);
+	}
+	return ret ? ret : nr == want ? 0 : -EBADMSG;
+}
+
+static bool is_visible(const struct tree *t, size_t lv)
+{
+	size_t status = child(t, lv, "status", KIND_LIST);
+
+	for (size_t i = status ? t->nodes[status].first : 0; i; i = t->nodes[i].next)
+		if (text_is(t, i, "VISIBLE"))
+			return true;
+	return false;
+}
+
+static int volume_add(const struct tree *t, size_t vg, size_t node, struct lvm_group *out)
+{
+	struct lvm_volume *lv;
+
+	if (t->nodes[node].kind != KIND_SECTION || !is_visible(t, node))
+		return 0;
+	if (!array_reserve(&out->volumes, &out->max_volumes, out->nr_volumes + 1))
+		return -ENOMEM;
+	lv = &out->volumes[out->nr_volumes++];
+	memset(lv, 0, sizeof(*lv));
+	if (!name_copy(lv->name, t->nodes[node].name, t->nodes[node].name_bytes))
+		return -EBADMSG;
+	return pieces_get(t, vg, node, lv);
+}
+
+static int group_get(const struct tree *t, struct lvm_group *out)
+{
+	size_t vg = t->nodes[0].first, lvs;
+	int ret = 0;
+
+	while (vg && (t->nodes[vg].kind != KIND_SECTION ||
+		      !child(t, vg, "physical_volumes", KIND_SECTION)))
+		vg = t->nodes[vg].next;
+	if (!vg || !name_copy(out->name, t->nodes[vg].name, t->nodes[vg].name_bytes))
+		return -EBADMSG;
+	lvs = child(t, vg, "logical_volumes", KIND_SECTION);
+	for (size_t i = lvs ? t->nodes[lvs].first : 0; i && !ret; i = t->nodes[i].next)
+		ret = volume_add(t, vg, i, out);
+	return ret;
+}
+
+int lvm_group_parse(const char *text, const struct lvm_text *where, struct lvm_group *out)
+{
+	struct tree t = { .at = text, .end = text + where->bytes };
+	struct lvm_group group = { .nr_volumes = 0 };
+	const struct node all = { .kind = KIND_SECTION };
+	int ret = where->crc == lvm_crc(text, where->bytes) ? 0 : -EBADMSG;
+
+	if (!ret && !array_reserve(&t.nodes, &t.max, 1))
+		ret = -ENOMEM;
+	if (!ret) {
+		t.nodes[t.nr++] = all;
+		ret = parse_section(&t, 0, 0);
+	}
+	if (!ret)
+		ret = group_get(&t, &group);
+	free(t.nodes);
+	if (ret)
+		lvm_group_fini(&group);
+	else
+		*out = group;
+	return ret;
+}
+
+void lvm_group_fini(struct lvm_group *group)
+{
+	for (size_t i = 0; i < group->nr_volumes; i++)
+		free(group->volumes[i].pieces);
+	free(group->volumes);
+	memset(group, 0, sizeof(*group));
+}
