@@ -124,6 +124,19 @@ class Cluster:
         os.unlink(path)
         return digest
 
+    def omap_set(self, space, name, values):
+        """Keys of an object, as somebody else could write them."""
+        import rados        # comes with ceph-common
+        cluster = rados.Rados(conffile=self.conf)
+        cluster.connect()
+        io = cluster.open_ioctx(POOL)
+        io.set_namespace(space)
+        with rados.WriteOpCtx() as op:
+            io.set_omap(op, tuple(values), tuple(values.values()))
+            io.operate_write_op(op, name)
+        io.close()
+        cluster.shutdown()
+
     def objects(self, space):
         out = self.run('rados', '-p', POOL, '-N', space, 'ls')
         return sorted(out.split())

@@ -86,6 +86,23 @@ static void paths(void **state)
 	assert_int_equal(rados_path_split(longest, dir, name), -ENAMETOOLONG);
 }
 
+static void names_in_directories(void **state)
+{
+	static const char *const bad[] = { "", ".", "..", "/", "a/b", "/a", "a/" };
+	char longest[RADOS_NAME_BYTES + 1] = "";
+
+	assert_int_equal(rados_name_check("manifest.new"), 0);
+	assert_int_equal(rados_name_check("..a"), 0);
+	assert_int_equal(rados_name_check(".a"), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		if (rados_name_check(bad[i]) != -EBADMSG)
+			fail_msg("'%s' was taken", bad[i]);
+	memset(longest, 'n', RADOS_NAME_BYTES);
+	assert_int_equal(rados_name_check(longest), -EBADMSG);
+	longest[RADOS_NAME_BYTES - 1] = 0;
+	assert_int_equal(rados_name_check(longest), 0);
+}
+
 static void names_of_pieces(void **state)
 {
 	uint8_t id[RADOS_ID_BYTES];
@@ -137,6 +154,10 @@ static void values_are_checked(void **state)
 	rados_pieces_encode(&p, 0);
 	assert_int_equal(rados_pieces_check(&p, 8, &limit), -EBADMSG);
 	assert_int_equal(rados_pieces_check(&p, 7, &limit), -EBADMSG);
+	rados_pieces_encode(&p, 1 << 18);
+	assert_int_equal(rados_pieces_check(&p, 8, &limit), 0);
+	rados_pieces_encode(&p, (1 << 18) + 16);
+	assert_int_equal(rados_pieces_check(&p, 8, &limit), -EBADMSG);
 	assert_int_equal(rados_pieces_limit(0), 16);
 	assert_int_equal(rados_pieces_limit(15), 16);
 	assert_int_equal(rados_pieces_limit(16), 32);
@@ -215,6 +236,7 @@ int main(void)
 		cmocka_unit_test(the_document_has_every_field),
 		cmocka_unit_test(locations),
 		cmocka_unit_test(paths),
+		cmocka_unit_test(names_in_directories),
 		cmocka_unit_test(names_of_pieces),
 		cmocka_unit_test(values_are_checked),
 		cmocka_unit_test(owners),

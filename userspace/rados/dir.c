@@ -88,6 +88,15 @@ static rados_write_op_t op_on_directory(void)
 
 /* -- reading -- */
 
+/* Return: @ret, after it was said of which object, if what lies there is the reason. */
+static int told(struct cluster *c, const char *object, int ret)
+{
+	if (ret == -EBADMSG)
+		cluster_say(c, ENV_RADOS_ERROR, "store %s: object %s: what its omap has is not ours, or damaged; it is not used, and nothing was changed; see `rados listomapvals`, and who else may write there",
+			    c->location, object);
+	return ret;
+}
+
 /* As it lies there: conditions compare it. */
 static int find_raw(struct cluster *c, const char *object, const char *key,
 		    struct rados_entry *raw)
@@ -113,7 +122,7 @@ static int find_raw(struct cluster *c, const char *object, const char *key,
 	if (ret == 0)
 		memcpy(raw, value, sizeof(*raw));
 	rados_omap_get_end(values);
-	return ret;
+	return told(c, object, ret);
 }
 
 int dir_find(struct cluster *c, const char *dir, const char *name, struct rados_entry *e)
@@ -123,6 +132,23 @@ int dir_find(struct cluster *c, const char *dir, const char *name, struct rados_
 	dir_object(object, dir);
 	name_key(key, name);
 	return find_raw(c, object, key, e);
+}
+
+/*
+ * Who else writes there could give us names that lead elsewhere, and waste that never goes.
+ * @length: of @key, which may have zero bytes in it
+ */
+static int key_check(const char *prefix, const char *key, size_t length,
+		     const struct rados_entry *e)
+{
+	char waste[KEY_BYTES];
+
+	if (strlen(key) != length || length >= KEY_BYTES)
+		return -EBADMSG;
+	if (strcmp(prefix, NAMES) == 0)
+		return rados_name_check(key + strlen(NAMES));
+	waste_key(waste, e);
+	return strcmp(key, waste) == 0 ? 0 : -EBADMSG;
 }
 
 struct page {
@@ -147,15 +173,14 @@ static int page_read(struct cluster *c, const char *object, const char *prefix, 
 	while (ret == 0) {
 		struct rados_entry e;
 		char *key, *value;
-		size_t bytes;
+		size_t length, bytes;
 
-		ret = rados_omap_get_next(values, &key, &value, &bytes);
+		ret = rados_omap_get_next2(values, &key, &value, &length, &bytes);
 		if (ret || !key)
 			break;
-		if (strlen(key) >= KEY_BYTES)
-			ret = -EBADMSG;
-		else
-			ret = rados_entry_check(value, bytes, &e);
+		ret = rados_entry_check(value, bytes, &e);
+		if (ret == 0)
+			ret = key_check(prefix, key, length, &e);
 		if (ret)
 			break;
 		strcpy(p->last, key);
@@ -163,7 +188,7 @@ static int page_read(struct cluster *c, const char *object, const char *prefix, 
 	}
 	rados_omap_get_end(values);
 	p->more = more;
-	return ret;
+	return told(c, object, ret);
 }
 
 static int keys_read(struct cluster *c, const char *dir, const char *prefix, struct page *p)

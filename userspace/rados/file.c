@@ -106,7 +106,7 @@ int file_admit(struct rados_file *f, uint64_t offset_bytes, size_t bytes)
 {
 	uint64_t last = bytes ? (offset_bytes + bytes - 1) / RADOS_PIECE_BYTES : 0;
 
-	if (offset_bytes + bytes < offset_bytes || last >= UINT32_MAX - RADOS_PIECES_STEP)
+	if (offset_bytes + bytes < offset_bytes || last >= RADOS_PIECES_MAX)
 		return -EFBIG;
 	return last < RADOS_PIECES_STEP || last < f->limit ? 0 : limit_raise(f, last);
 }
@@ -153,7 +153,7 @@ int64_t file_read(struct rados_file *f, void *buf, size_t bytes, uint64_t offset
 		char object[RADOS_PIECE_NAME_BYTES];
 		int ret;
 
-		if (at / RADOS_PIECE_BYTES >= UINT32_MAX)
+		if (at / RADOS_PIECE_BYTES >= RADOS_PIECES_MAX)
 			break;
 		rados_piece_object(f->id, at / RADOS_PIECE_BYTES, object);
 		ret = CLUSTER_CALL(f->cluster, rados_read(f->cluster->io, object, (char *)to, part,

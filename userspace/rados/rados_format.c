@@ -34,6 +34,19 @@ int rados_location_parse(const char *text, struct rados_location *out)
 	return 0;
 }
 
+static bool part_valid(const char *part, size_t length)
+{
+	return length && !(part[0] == '.' && (length == 1 || (part[1] == '.' && length == 2)));
+}
+
+int rados_name_check(const char *name)
+{
+	size_t length = strlen(name);
+
+	return part_valid(name, length) && length < RADOS_NAME_BYTES && !strchr(name, '/') ?
+	       0 : -EBADMSG;
+}
+
 int rados_path_split(const char *path, char *dir, char *name)
 {
 	const char *last = path;
@@ -46,7 +59,7 @@ int rados_path_split(const char *path, char *dir, char *name)
 			return -EINVAL;
 		last = at++;
 		length = strcspn(at, "/");
-		if (!length || (at[0] == '.' && (length == 1 || (at[1] == '.' && length == 2))))
+		if (!part_valid(at, length))
 			return -EINVAL;
 		at += length;
 	}
@@ -154,7 +167,8 @@ int rados_pieces_check(const void *buf, size_t bytes, uint32_t *limit)
 	if (ret)
 		return ret;
 	*limit = le32toh(p.limit);
-	return *limit && *limit % RADOS_PIECES_STEP == 0 ? 0 : -EBADMSG;
+	return *limit && *limit <= RADOS_PIECES_MAX && *limit % RADOS_PIECES_STEP == 0 ?
+	       0 : -EBADMSG;
 }
 
 uint32_t rados_pieces_limit(uint32_t nr)

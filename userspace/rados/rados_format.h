@@ -13,6 +13,7 @@
 #define RADOS_PREFIX		"rados:"
 #define RADOS_PIECE_BYTES	(4u << 20)	/* of a file in one object */
 #define RADOS_PIECES_STEP	16u		/* a file may have so many without telling */
+#define RADOS_PIECES_MAX	(1u << 18)	/* 1 TiB: who looks for an end asks for each */
 #define RADOS_NAME_BYTES	256		/* of a file in its directory */
 #define RADOS_PATH_BYTES	512		/* of a directory below the location */
 #define RADOS_OBJECT_BYTES	(RADOS_PATH_BYTES + RADOS_NAME_BYTES + 8)
@@ -68,6 +69,9 @@ int rados_location_parse(const char *text, struct rados_location *out);
  * Return: 0; -EINVAL for empty, "." and ".." parts; -ENAMETOOLONG.
  */
 int rados_path_split(const char *path, char *dir, char *name);
+
+/** rados_name_check - 0; -EBADMSG: no name that a file in a directory can have */
+int rados_name_check(const char *name);
 
 /** rados_piece_object - name of the object with piece @nr of a file */
 void rados_piece_object(const uint8_t id[RADOS_ID_BYTES], uint32_t nr,
