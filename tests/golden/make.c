@@ -25,9 +25,9 @@
 #include "../../userspace/lib/env_posix.h"
 #include "../../userspace/lib/key_source.h"
 #include "../../userspace/lib/seq.h"
-#include "../../userspace/store/index.h"
 #include "../../userspace/store/view.h"
 #include "../host/history.h"
+#include "../host/test_steps.h"
 
 #define SEAL_BYTES (96u << 10)
 #define SECTORS 128	/* of each volume of a history */
@@ -67,9 +67,7 @@ static void append(struct env *env, struct timeline *tl, struct test_batch *b)
 	if (ret)
 		die("append", ret);
 	test_batch_free(b);
-	timeline_flush(tl);
-	while (env_posix_pump(env) || !timeline_idle(tl))
-		;
+	test_flush(env, tl);
 }
 
 /* -- random batches -- */
@@ -201,19 +199,6 @@ static void make_images(struct env *env, struct timeline *tl, char *const *paths
 
 /* -- what there must be -- */
 
-static void make_runs(struct env *env, struct timeline *tl)
-{
-	struct index_job *job;
-	int ret;
-
-	while ((job = timeline_index_plan(tl))) {
-		index_job_run(job, env, NULL);
-		ret = timeline_index_take(tl, job);
-		if (ret)
-			die("runs", ret);
-	}
-}
-
 static void print_volume(struct view *v, uint64_t cut, const struct timeline_volume *volume)
 {
 	uint64_t size = view_size(v, volume->id), at = 0, nr_bad = 0;
@@ -282,7 +267,9 @@ int main(int argc, char **argv)
 	else
 		make_history(env, tl, strtoull(argv[3], NULL, 10), strtoul(argv[4], NULL, 10),
 			     argv + 5, argc - 5, &keys);
-	make_runs(env, tl);
+	ret = test_index(env, tl);
+	if (ret)
+		die("runs", ret);
 	print_points(tl);
 	timeline_close(tl);
 	keyring_free(keys);

@@ -20,9 +20,9 @@
 
 #include "../../userspace/lib/env_posix.h"
 #include "../../userspace/lib/seq.h"
-#include "../../userspace/store/index.h"
 #include "../../userspace/store/view.h"
 #include "../host/test_batch.h"
+#include "../host/test_steps.h"
 
 #define VOLUME_BYTES (16ull << 40)
 #define NR_PLACES 1000u
@@ -59,13 +59,6 @@ static void fill(uint64_t *words, uint64_t n)
 		words[i] = n << 16 | i;
 }
 
-static void flush(struct env *env, struct timeline *tl)
-{
-	timeline_flush(tl);
-	while (env_posix_pump(env) || !timeline_idle(tl))
-		;
-}
-
 static void build(struct env *env, struct timeline *tl, uint64_t nr)
 {
 	const struct timeline_volume *v;
@@ -94,20 +87,7 @@ static void build(struct env *env, struct timeline *tl, uint64_t nr)
 			die("append", ret);
 		test_batch_free(&b);
 		if (n % FLUSH_EVERY == 0 || n == nr)
-			flush(env, tl);
-	}
-}
-
-static void make_index(struct env *env, struct timeline *tl)
-{
-	struct index_job *job;
-	int ret;
-
-	while ((job = timeline_index_plan(tl))) {
-		index_job_run(job, env, NULL);
-		ret = timeline_index_take(tl, job);
-		if (ret)
-			die("index", ret);
+			test_flush(env, tl);
 	}
 }
 
@@ -181,7 +161,9 @@ int main(int argc, char **argv)
 		die("create", ret);
 	build(env, tl, nr);
 	start = now();
-	make_index(env, tl);
+	ret = test_index(env, tl);
+	if (ret)
+		die("index", ret);
 	printf("index made in %.0f ms\n", 1e3 * (now() - start));
 	timeline_close(tl);
 	tl = open_timed(env, dir);

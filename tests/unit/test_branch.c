@@ -18,6 +18,7 @@
 #include "../../userspace/store/view.h"
 #include "../host/sim_env.h"
 #include "../host/test_batch.h"
+#include "../host/test_steps.h"
 
 #define SECTORS		300u
 #define VOLUME_BYTES	(SECTORS * 512u)
@@ -81,10 +82,7 @@ static void parent_make(void)
 							       .size_bytes = VOLUME_BYTES };
 		b.nr_volumes = VOLUMES;
 		test_batch_end(&b);
-		assert_int_equal(test_batch_append(&b, r.parent), 0);
-		test_batch_free(&b);
-		timeline_flush(r.parent);
-		sim_env_complete_all(r.sim);
+		assert_int_equal(test_append(r.sim, r.parent, &b), 0);
 	}
 	/* Not the newest point. */
 	assert_int_equal(branch_create(r.env, "/tl", "test", r.parent, seq_pack(1, 40), why), 0);

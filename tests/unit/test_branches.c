@@ -12,6 +12,7 @@
 #include "../../userspace/store/timeline_internal.h"
 #include "../host/sim_env.h"
 #include "../host/test_batch.h"
+#include "../host/test_steps.h"
 
 #define DOC "docs/BRANCH.md"
 #include "doc.h"
@@ -39,10 +40,7 @@ static void append(struct rig *r, uint64_t n)
 	b.volumes[2] = (struct commit_volume){ .volume = 2, .size_bytes = MIB };
 	b.nr_volumes = n == 1 ? 2 : 3;
 	test_batch_end(&b);
-	assert_int_equal(test_batch_append(&b, r->tl), 0);
-	test_batch_free(&b);
-	timeline_flush(r->tl);
-	sim_env_complete_all(r->sim);
+	assert_int_equal(test_append(r->sim, r->tl, &b), 0);
 }
 
 static void rig_begin(struct rig *r, uint64_t seed)

@@ -12,6 +12,7 @@
 #include "../../userspace/store/view.h"
 #include "../host/sim_env.h"
 #include "../host/test_batch.h"
+#include "../host/test_steps.h"
 
 #define SECTORS	128
 #define BATCHES	24
@@ -74,10 +75,7 @@ static void build(struct rig *r, uint64_t seed)
 		}
 		b.volumes[b.nr_volumes++] = (struct commit_volume){ .size_bytes = SECTORS * 512 };
 		test_batch_end(&b);
-		assert_int_equal(test_batch_append(&b, r->tl), 0);
-		test_batch_free(&b);
-		timeline_flush(r->tl);
-		sim_env_complete_all(r->sim);
+		assert_int_equal(test_append(r->sim, r->tl, &b), 0);
 	}
 	timeline_close(r->tl);
 }

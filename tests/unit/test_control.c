@@ -14,6 +14,7 @@
 #include "../../userspace/target/control.h"
 #include "../host/sim_env.h"
 #include "../host/test_batch.h"
+#include "../host/test_steps.h"
 
 static void on_progress(void *arg, struct group *g, void *live)
 {
@@ -46,10 +47,7 @@ static void rig_init(struct rig *r)
 	test_batch_begin(&b, 1, seq_pack(1, 1));
 	b.volumes[b.nr_volumes++].size_bytes = 1 << 20;
 	test_batch_end(&b);
-	assert_int_equal(test_batch_append(&b, r->tl), 0);
-	test_batch_free(&b);
-	timeline_flush(r->tl);
-	sim_env_complete_all(r->sim);
+	assert_int_equal(test_append(r->sim, r->tl, &b), 0);
 }
 
 static void rig_fini(struct rig *r)

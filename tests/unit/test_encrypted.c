@@ -17,6 +17,7 @@
 #include "../../userspace/store/view.h"
 #include "../host/sim_env.h"
 #include "../host/test_batch.h"
+#include "../host/test_steps.h"
 
 #define DIR "/tl"
 #define BLOCKS 16
@@ -114,14 +115,9 @@ static int append(struct rig *r, uint8_t codec)
 	test_batch_unit_end(&b, 0, 0);
 	b.volumes[b.nr_volumes++] = (struct commit_volume){ .size_bytes = BLOCKS * BLOCK_BYTES };
 	test_batch_end(&b);
-	ret = test_batch_append(&b, r->tl);
-	test_batch_free(&b);
-	if (ret)
-		return ret;
-	timeline_flush(r->tl);
-	sim_env_complete_all(r->sim);
-	r->nr++;
-	return 0;
+	ret = test_append(r->sim, r->tl, &b);
+	r->nr += !ret;
+	return ret;
 }
 
 static void begin(struct rig *r, const struct keyring *keys)

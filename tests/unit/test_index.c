@@ -16,6 +16,7 @@
 #include "../../userspace/store/view_internal.h"
 #include "../host/history.h"
 #include "../host/sim_env.h"
+#include "../host/test_steps.h"
 
 #define SECTORS 256
 
@@ -68,10 +69,7 @@ static void append(struct rig *r)
 	struct test_batch b;
 
 	history_batch(&r->h, &b);
-	assert_int_equal(test_batch_append(&b, r->tl), 0);
-	test_batch_free(&b);
-	timeline_flush(r->tl);
-	sim_env_complete_all(r->sim);
+	assert_int_equal(test_append(r->sim, r->tl, &b), 0);
 }
 
 /* @index_odds of 8: how often a job is done after a batch; 8: all there are. */
@@ -476,10 +474,7 @@ static void a_range_in_hand_is_bounded(void **state)
 		}
 		b.volumes[b.nr_volumes++].size_bytes = 40000 * 512;
 		test_batch_end(&b);
-		assert_int_equal(test_batch_append(&b, r.tl), 0);
-		test_batch_free(&b);
-		timeline_flush(r.tl);
-		sim_env_complete_all(r.sim);
+		assert_int_equal(test_append(r.sim, r.tl, &b), 0);
 	}
 	for (int indexed = 0; indexed < 2; indexed++) {
 		for (uint32_t n = 4; n <= 8; n += 4) {

@@ -18,6 +18,7 @@
 #include "../../userspace/store/timeline_internal.h"
 #include "../host/history.h"
 #include "../host/sim_env.h"
+#include "../host/test_steps.h"
 
 #define SECTORS	64
 #define S	UINT64_C(1000000000)
@@ -38,20 +39,12 @@ static void append(struct rig *r)
 
 	sim_env_advance(r->sim, S);
 	history_batch(&r->h, &b);
-	assert_int_equal(test_batch_append(&b, r->tl), 0);
-	test_batch_free(&b);
-	timeline_flush(r->tl);
-	sim_env_complete_all(r->sim);
+	assert_int_equal(test_append(r->sim, r->tl, &b), 0);
 }
 
 static void index_all(struct rig *r)
 {
-	struct index_job *job;
-
-	while ((job = timeline_index_plan(r->tl))) {
-		assert_int_equal(index_job_run(job, r->env, NULL), 0);
-		assert_int_equal(timeline_index_take(r->tl, job), 0);
-	}
+	assert_int_equal(test_index(r->env, r->tl), 0);
 }
 
 static void rig_open(struct rig *r, unsigned int flags)

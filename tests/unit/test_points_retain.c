@@ -16,6 +16,7 @@
 #include "../../userspace/store/view.h"
 #include "../host/sim_env.h"
 #include "../host/test_batch.h"
+#include "../host/test_steps.h"
 
 #define S	((uint64_t)WHEN_NS)
 #define HOUR	(3600 * S)
@@ -74,10 +75,7 @@ static void commit(struct rig *r, bool idle)
 	}
 	b.volumes[b.nr_volumes++].size_bytes = 1 << 20;
 	test_batch_end(&b);
-	assert_int_equal(test_batch_append(&b, r->tl), 0);
-	test_batch_free(&b);
-	timeline_flush(r->tl);
-	sim_env_complete_all(r->sim);
+	assert_int_equal(test_append(r->sim, r->tl, &b), 0);
 }
 
 static void commits(struct rig *r, unsigned int nr, uint64_t every_ns)
@@ -90,12 +88,22 @@ static void commits(struct rig *r, unsigned int nr, uint64_t every_ns)
 
 static void index_all(struct rig *r)
 {
-	struct index_job *job;
+	assert_int_equal(test_index(r->env, r->tl), 0);
+}
 
-	while ((job = timeline_index_plan(r->tl))) {
-		assert_int_equal(index_job_run(job, r->env, NULL), 0);
-		assert_int_equal(timeline_index_take(r->tl, job), 0);
+/* Time, with the worker at work after each step. */
+static void pass(struct rig *r, unsigned int nr, uint64_t step_ns)
+{
+	for (unsigned int i = 0; i < nr; i++) {
+		sim_env_advance(r->sim, step_ns);
+		index_all(r);
 	}
+}
+
+static void restart(struct rig *r)
+{
+	timeline_close(r->tl);
+	rig_open(r);
 }
 
 static void set(struct rig *r, const char *text, uint64_t immutable_ns)
@@ -130,10 +138,7 @@ static void commits_with_data(struct rig *r, unsigned int nr)
 		test_batch_extent(&b, 0, 4096 * (r->n % 8), 4096, EXTENT_DATA, r->n, 0, 0);
 		b.volumes[b.nr_volumes++].size_bytes = 1 << 20;
 		test_batch_end(&b);
-		assert_int_equal(test_batch_append(&b, r->tl), 0);
-		test_batch_free(&b);
-		timeline_flush(r->tl);
-		sim_env_complete_all(r->sim);
+		assert_int_equal(test_append(r->sim, r->tl, &b), 0);
 	}
 }
 
@@ -282,8 +287,7 @@ static void what_the_policy_keeps_stays_over_lives(void **state)
 	for (size_t i = 1; i < 4; i++)
 		assert_int_equal(r.tl->points.commits[i].since_ns / (60 * S) -
 				 r.tl->points.commits[i - 1].since_ns / (60 * S), 1);
-	timeline_close(r.tl);
-	rig_open(&r);
+	restart(&r);
 	assert_int_equal(r.tl->points.nr_commits, kept);
 	assert_int_equal(r.tl->points.last_ordinal, 300);
 	commits(&r, 1, S);
@@ -315,8 +319,7 @@ static void an_hour_later_it_is_applied_again(void **state)
 	assert_int_equal(r.tl->points.nr_commits, 100);
 	sim_env_advance(r.sim, HOUR - S);
 	assert_null(timeline_index_plan(r.tl));
-	sim_env_advance(r.sim, HOUR);
-	index_all(&r);
+	pass(&r, 1, HOUR);
 	nr = r.tl->points.nr_commits;
 	/* The last of the points file, and what is not in a finished segment. */
 	assert_int_equal(nr, 100 - r.tl->settled.last_ordinal + 1);
@@ -340,20 +343,17 @@ static void what_is_pinned_stays(void **state)
 	assert_int_equal(timeline_pin(r.tl, seq_pack(1, 999), TIMELINE_PIN_HOLD, "", 0, &none),
 			 -ENOENT);
 	commits(&r, 70, S);
-	sim_env_advance(r.sim, HOUR);
-	index_all(&r);
+	pass(&r, 1, HOUR);
 	assert_true(exists(&r, 7) && exists(&r, 9) && !exists(&r, 8));
 	/* Durable: another life knows them. The lease ends by itself, the hold when told to. */
-	timeline_close(r.tl);
-	rig_open(&r);
+	restart(&r);
 	assert_int_equal(timeline_pins(r.tl, &pins, &nr), 0);
 	assert_int_equal(nr, 2);
 	assert_string_equal(pins[0].label, "before");
 	free(pins);
 	assert_int_equal(timeline_pin(r.tl, seq_pack(1, 9), TIMELINE_PIN_MOUNT, "", 20 * HOUR,
 				      &lease), 0);
-	sim_env_advance(r.sim, 15 * HOUR);
-	index_all(&r);
+	pass(&r, 1, 15 * HOUR);
 	assert_true(exists(&r, 7) && exists(&r, 9));
 	sim_env_advance(r.sim, 15 * HOUR);
 	assert_int_equal(timeline_unpin(r.tl, hold), 0);
@@ -371,12 +371,10 @@ static void the_parent_of_a_branch_stays(void **state)
 	set(&r, "all:1m", 0);
 	commits(&r, 100, S);
 	assert_int_equal(branch_create(r.env, "/tl", "b", r.tl, seq_pack(1, 11), why), 0);
-	sim_env_advance(r.sim, HOUR);
-	index_all(&r);
+	pass(&r, 1, HOUR);
 	assert_true(exists(&r, 11) && !exists(&r, 12));
 	assert_int_equal(branch_drop(r.env, "/tl", "b", why), 0);
-	sim_env_advance(r.sim, 2 * HOUR);
-	index_all(&r);
+	pass(&r, 1, 2 * HOUR);
 	assert_false(exists(&r, 11));
 	rig_fini(&r);
 }
@@ -411,8 +409,7 @@ static void a_branch_that_cannot_be_looked_at_keeps_all(void **state)
 	}
 	r.env->ops = sim_ops;
 	assert_true(exists(&r, 11) && exists(&r, 12));
-	sim_env_advance(r.sim, HOUR);
-	index_all(&r);
+	pass(&r, 1, HOUR);
 	assert_true(exists(&r, 11) && !exists(&r, 12));
 	rig_fini(&r);
 }
@@ -558,8 +555,7 @@ static void of_two_copies_one_is_not_left_alone(void **state)
 	index_all(&r);
 	for (unsigned int copy = 0; copy < 2; copy++) {
 		copy_damage(&r, copy);
-		sim_env_advance(r.sim, HOUR);
-		index_all(&r);
+		pass(&r, 1, HOUR);
 		assert_int_equal(points_file_read(r.env, "/tl", timeline_id(r.tl),
 						  &r.tl->manifest.points, &file, &nr_bad), 0);
 		assert_int_equal(nr_bad, 0);
@@ -658,22 +654,17 @@ static void a_clock_that_jumps_ahead_ages_nothing_at_once(void **state)
 	/* Ten years, in a second. */
 	sim_env_set_realtime(r.sim, T0 + 3650 * DAY);
 	commits(&r, 100, S);
-	sim_env_advance(r.sim, HOUR);
-	index_all(&r);
+	pass(&r, 1, HOUR);
 	assert_int_equal(r.tl->points.nr_commits, 200);
-	timeline_close(r.tl);
-	rig_open(&r);
-	sim_env_advance(r.sim, HOUR);
-	index_all(&r);
+	restart(&r);
+	pass(&r, 1, HOUR);
 	assert_int_equal(r.tl->points.nr_commits, 200);
 	/* It is put right; what came meanwhile is as old as it is. */
 	sim_env_set_realtime(r.sim, T0 + 3 * HOUR);
 	commits(&r, 100, S);
-	sim_env_advance(r.sim, 12 * HOUR);
-	index_all(&r);
+	pass(&r, 1, 12 * HOUR);
 	assert_int_equal(r.tl->points.nr_commits, 300);
-	sim_env_advance(r.sim, 24 * HOUR);
-	index_all(&r);
+	pass(&r, 1, 24 * HOUR);
 	assert_false(exists(&r, 1) || exists(&r, 150));
 	rig_fini(&r);
 }
@@ -708,16 +699,12 @@ static void it_catches_up(void **state)
 	sim_env_advance(r.sim, 40 * DAY);
 	rig_open(&r);
 	commits(&r, 400, 10 * S);
-	sim_env_advance(r.sim, HOUR);
-	index_all(&r);
+	pass(&r, 1, HOUR);
 	assert_true(exists(&r, 1));
 	/* What comes now keeps its distances: nothing falls into one stretch that did not. */
 	for (size_t i = 1; i < r.tl->points.nr_commits; i++)
 		assert_true(r.tl->points.commits[i].since_ns > r.tl->points.commits[i - 1].since_ns);
-	for (int i = 0; i < 45; i++) {
-		sim_env_advance(r.sim, DAY);
-		index_all(&r);
-	}
+	pass(&r, 45, DAY);
 	assert_false(exists(&r, 1));
 	rig_fini(&r);
 }
@@ -734,8 +721,7 @@ static void a_jump_before_the_first_file_ages_nothing(void **state)
 	commits(&r, 1, S);
 	set(&r, "all:25h", 7 * DAY);
 	assert_int_equal(r.tl->settled.last_ordinal, 0);
-	timeline_close(r.tl);
-	rig_open(&r);
+	restart(&r);
 	commits(&r, 30, S);
 	index_all(&r);
 	assert_int_not_equal(r.tl->settled.last_ordinal, 0);
@@ -770,19 +756,12 @@ static void what_came_before_the_first_file_is_not_thinned(void **state)
 	rig_init(&r);
 	set(&r, "all:24h,1h:30d", 0);
 	commits(&r, 5, DAY);
-	timeline_close(r.tl);
-	rig_open(&r);
+	restart(&r);
 	commits(&r, 30, S);
-	for (int i = 0; i < 48; i++) {
-		sim_env_advance(r.sim, HOUR);
-		index_all(&r);
-	}
+	pass(&r, 48, HOUR);
 	for (uint64_t ordinal = 1; ordinal <= 5; ordinal++)
 		assert_true(exists(&r, ordinal));
-	for (int i = 0; i < 40; i++) {
-		sim_env_advance(r.sim, DAY);
-		index_all(&r);
-	}
+	pass(&r, 40, DAY);
 	assert_false(exists(&r, 1) || exists(&r, 5));
 	rig_fini(&r);
 }
@@ -800,15 +779,10 @@ static void a_shorter_policy_waits_for_the_window_to_pass(void **state)
 	sim_env_advance(r.sim, HOUR);
 	/* All at once: the policy, and the window itself. */
 	set(&r, "1m:2m", 0);
-	timeline_close(r.tl);
-	rig_open(&r);
-	for (int i = 0; i < 40; i++) {
-		sim_env_advance(r.sim, HOUR);
-		index_all(&r);
-	}
+	restart(&r);
+	pass(&r, 40, HOUR);
 	assert_int_equal(r.tl->points.nr_commits, 100);
-	sim_env_advance(r.sim, 8 * HOUR);
-	index_all(&r);
+	pass(&r, 1, 8 * HOUR);
 	assert_false(exists(&r, 1));
 	rig_fini(&r);
 }
@@ -823,8 +797,7 @@ static void a_shorter_policy_after_a_restart_waits_as_well(void **state)
 	commits(&r, 100, S);
 	index_all(&r);
 	commits(&r, 40, 60 * S);
-	timeline_close(r.tl);
-	rig_open(&r);
+	restart(&r);
 	set(&r, "1m:2m", 0);
 	for (int i = 0; i < 40; i++) {
 		sim_env_advance(r.sim, HOUR);
@@ -833,10 +806,7 @@ static void a_shorter_policy_after_a_restart_waits_as_well(void **state)
 	}
 	for (uint64_t ordinal = 1; ordinal <= 140; ordinal++)
 		assert_true(exists(&r, ordinal));
-	for (int i = 0; i < 80; i++) {
-		sim_env_advance(r.sim, HOUR);
-		index_all(&r);
-	}
+	pass(&r, 80, HOUR);
 	assert_false(exists(&r, 1) || exists(&r, 120));
 	rig_fini(&r);
 }

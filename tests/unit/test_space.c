@@ -10,6 +10,7 @@
 #include "../../userspace/store/space.h"
 #include "../host/sim_env.h"
 #include "../host/test_batch.h"
+#include "../host/test_steps.h"
 
 #define S UINT64_C(1000000000)
 #define DAY (86400 * S)
@@ -82,10 +83,7 @@ static void what_is_there_is_counted(void **state)
 		test_batch_unit_end(&b, 0, 0);
 		b.volumes[b.nr_volumes++].size_bytes = 1 << 20;
 		test_batch_end(&b);
-		assert_int_equal(test_batch_append(&b, tl), 0);
-		test_batch_free(&b);
-		timeline_flush(tl);
-		sim_env_complete_all(sim);
+		assert_int_equal(test_append(sim, tl, &b), 0);
 	}
 	assert_int_equal(space_measure(tl, &s), 0);
 	assert_int_equal(s.nr_points, 61);

@@ -16,6 +16,7 @@
 #include "../../userspace/store/timeline_internal.h"
 #include "../host/history.h"
 #include "../host/sim_env.h"
+#include "../host/test_steps.h"
 
 #define SECTORS 256
 #define MAX_CUTS 200
@@ -212,12 +213,7 @@ static uint64_t below(struct rig *r, uint64_t bound)
 
 static void index_all(struct rig *r)
 {
-	struct index_job *job;
-
-	while ((job = timeline_index_plan(r->tl))) {
-		assert_int_equal(index_job_run(job, r->env, NULL), 0);
-		assert_int_equal(timeline_index_take(r->tl, job), 0);
-	}
+	assert_int_equal(test_index(r->env, r->tl), 0);
 }
 
 static void append(struct rig *r, size_t nr_batches)
@@ -226,10 +222,7 @@ static void append(struct rig *r, size_t nr_batches)
 		struct test_batch b;
 
 		history_batch(&r->h, &b);
-		assert_int_equal(test_batch_append(&b, r->tl), 0);
-		test_batch_free(&b);
-		timeline_flush(r->tl);
-		sim_env_complete_all(r->sim);
+		assert_int_equal(test_append(r->sim, r->tl, &b), 0);
 	}
 	index_all(r);
 }

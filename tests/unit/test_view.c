@@ -11,6 +11,7 @@
 #include "../../userspace/store/view.h"
 #include "../host/sim_env.h"
 #include "../host/test_batch.h"
+#include "../host/test_steps.h"
 
 #define SECTORS 256
 #define VOLUMES 2
@@ -107,10 +108,7 @@ static void build(struct rig *r, uint64_t seed)
 		b.volumes[1] = (struct commit_volume){ .volume = 1, .size_bytes = r->sizes[n] };
 		b.nr_volumes = 2;
 		test_batch_end(&b);
-		assert_int_equal(test_batch_append(&b, r->tl), 0);
-		test_batch_free(&b);
-		timeline_flush(r->tl);
-		sim_env_complete_all(r->sim);
+		assert_int_equal(test_append(r->sim, r->tl, &b), 0);
 	}
 }
 
