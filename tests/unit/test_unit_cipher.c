@@ -5,6 +5,7 @@
  */
 #define DOC "docs/ENCRYPTION.md"
 #include "doc.h"
+#include "example_unit.h"
 
 #include <errno.h>
 
@@ -66,23 +67,6 @@ static struct unit_cipher *cipher_of(const struct keyring *keys, const struct se
 	return c;
 }
 
-/* That of SEGMENT.md. */
-static size_t example_unit(uint8_t *unit)
-{
-	static struct unit_builder b;
-	struct unit_label label = { 3, seq_pack(1, 9), 0, UNIT_STORED };
-	uint8_t data[512];
-	uint32_t crc, header_crc;
-
-	for (int i = 0; i < 512; i++)
-		data[i] = i;
-	crc = crc32c(data, 512);
-	unit_builder_reset(&b);
-	unit_builder_add_data(&b, 1, 4096, data, 512, &crc);
-	unit_builder_add(&b, 0, 65536, 8192, EXTENT_ZERO);
-	return unit_builder_finish(&b, &label, unit, NULL, &header_crc);
-}
-
 /* An encrypted unit, and all that it was encrypted with. */
 struct example {
 	struct keyring *keys;
@@ -96,11 +80,13 @@ struct example {
 static void example_begin(struct example *e)
 {
 	struct unit_view view;
+	uint32_t header_crc;
+	size_t bytes = example_unit(e->clear, &header_crc);
 
 	e->keys = keys_of(EXAMPLE_KEY "\n");
 	e->header = example_header(e->keys);
 	e->cipher = cipher_of(e->keys, &e->header);
-	assert_int_equal(unit_decode(e->clear, example_unit(e->clear), 1, &view), 0);
+	assert_int_equal(unit_decode(e->clear, bytes, 1, &view), 0);
 	e->bytes = unit_encrypt(e->cipher, &view, EXAMPLE_OFFSET, example_nonce, e->unit);
 }
 
