@@ -462,6 +462,35 @@ static void what_is_pinned_late_stays(void **state)
 	rig_fini(&r);
 }
 
+static void what_is_read_stays(void **state)
+{
+	struct index_job *job;
+	struct lease early, late;
+	struct rig r;
+
+	rig_init(&r);
+	set(&r, "all:1m", 0);
+	commits(&r, 100, S);
+	assert_int_equal(lease_take(&early, r.env, "/tl", seq_pack(1, 40), "early"), 0);
+	index_all(&r);
+	sim_env_advance(r.sim, HOUR);
+	assert_int_equal(lease_renew(&early), 0);
+	job = timeline_index_plan(r.tl);
+	assert_non_null(job);
+	assert_int_equal(index_job_run(job, r.env, NULL), 0);
+	/* While the job was under way. */
+	assert_int_equal(lease_take(&late, r.env, "/tl", seq_pack(1, 50), "late"), 0);
+	assert_int_equal(timeline_index_take(r.tl, job), -EAGAIN);
+	index_all(&r);
+	assert_true(exists(&r, 40) && exists(&r, 50) && !exists(&r, 49));
+	/* One goes on, of the other nothing is heard. */
+	sim_env_advance(r.sim, HOUR);
+	assert_int_equal(lease_renew(&late), 0);
+	index_all(&r);
+	assert_true(!exists(&r, 40) && exists(&r, 50));
+	rig_fini(&r);
+}
+
 static struct index_job *points_job(struct rig *r)
 {
 	struct index_job *job = timeline_index_plan(r->tl);
@@ -470,6 +499,27 @@ static struct index_job *points_job(struct rig *r)
 	assert_memory_equal(index_job_text(job), "points", 6);
 	assert_int_equal(index_job_run(job, r->env, NULL), 0);
 	return job;
+}
+
+static void leases_that_cannot_be_read_keep_all(void **state)
+{
+	struct index_job *job;
+	struct lease lease;
+	struct rig r;
+
+	rig_init(&r);
+	set(&r, "all:1m", 0);
+	commits(&r, 100, S);
+	assert_int_equal(lease_take(&lease, r.env, "/tl", seq_pack(1, 40), ""), 0);
+	index_all(&r);
+	sim_env_advance(r.sim, HOUR);
+	assert_int_equal(lease_renew(&lease), 0);
+	job = points_job(&r);
+	sim_env_fail(r.sim, SIM_FAULT_READ, 1, -EIO, true);
+	assert_int_equal(timeline_index_take(r.tl, job), -EIO);
+	sim_env_fail(r.sim, SIM_FAULT_READ, 0, 0, false);
+	assert_true(exists(&r, 40) && exists(&r, 41));
+	rig_fini(&r);
 }
 
 /* Whether the record got to the disk is not known: what it names must stay what it is. */
@@ -825,6 +875,8 @@ int main(void)
 		cmocka_unit_test(a_branch_that_cannot_be_looked_at_keeps_all),
 		cmocka_unit_test(a_damaged_branch_keeps_all_and_stops_no_file),
 		cmocka_unit_test(what_is_pinned_late_stays),
+		cmocka_unit_test(what_is_read_stays),
+		cmocka_unit_test(leases_that_cannot_be_read_keep_all),
 		cmocka_unit_test(a_file_that_may_be_named_is_not_made_anew),
 		cmocka_unit_test(what_cannot_be_named_lets_the_others_go_first),
 		cmocka_unit_test(of_two_copies_one_is_not_left_alone),

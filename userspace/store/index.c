@@ -363,6 +363,9 @@ struct index_job *timeline_index_plan(struct timeline *tl)
 	job = calloc(1, sizeof(*job));
 	if (!job)
 		return NULL;
+	/* When it fails nothing is dropped: all_pinned_stay() looks again. */
+	if (plan_points(tl))
+		timeline_leases_look(tl);
 	job->dir = strdup(tl->dir);
 	if (!job->dir || !plan_any(tl, job)) {
 		job_free(job);
@@ -513,10 +516,10 @@ static bool cut_stays(const struct timeline *tl, const struct points *stored, ui
 }
 
 /*
- * What was pinned while the job was under way must not go, nor what became the beginning of
- * a branch; @lock is held until the points are gone.
+ * What was pinned while the job was under way, or is read since, must not go, nor what became
+ * the beginning of a branch; @lock is held until the points are gone.
  */
-static int all_pinned_stay(const struct timeline *tl, const struct points *stored,
+static int all_pinned_stay(struct timeline *tl, const struct points *stored,
 			   struct env_file **lock)
 {
 	struct timeline_pin *pins = NULL;
@@ -532,10 +535,14 @@ static int all_pinned_stay(const struct timeline *tl, const struct points *store
 	ret = branches_cuts(tl->env, tl->dir, &cuts, &nr);
 	if (!ret)
 		ret = timeline_pins(tl, &pins, &nr_pins);
+	if (!ret)
+		ret = timeline_leases_look(tl);
 	for (size_t i = 0; i < nr; i++)
 		stay = stay && cut_stays(tl, stored, cuts[i]);
 	for (size_t i = 0; i < nr_pins; i++)
 		stay = stay && cut_stays(tl, stored, pins[i].cut_seq);
+	for (size_t i = 0; i < tl->leases.nr && !ret; i++)
+		stay = stay && cut_stays(tl, stored, tl->leases.items[i].cut_seq);
 	free(pins);
 	free(cuts);
 	return ret ? ret : stay ? 0 : -EAGAIN;

@@ -188,6 +188,7 @@ void timeline_close(struct timeline *tl)
 	free(tl->bad_runs);
 	free(tl->packing.asides.items);
 	free(tl->unneeded.names);
+	leases_fini(&tl->leases);
 	free(tl->dir);
 	free(tl);
 }

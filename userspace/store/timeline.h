@@ -318,6 +318,11 @@ int timeline_unpin(struct timeline *tl, uint64_t id);
 /** timeline_pins - those that are not over; *out is free()d. 0 or -ENOMEM */
 int timeline_pins(const struct timeline *tl, struct timeline_pin **out, size_t *nr);
 
+struct lease_info;
+
+/** timeline_leases - leases_list() of it */
+int timeline_leases(const struct timeline *tl, struct lease_info **out, size_t *nr);
+
 /** A gap, as a person wants it: between which points the seconds are missing. */
 struct timeline_gap {
 	uint64_t from_time_ns;	/* last listed point before, 0: none */

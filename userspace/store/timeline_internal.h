@@ -3,6 +3,7 @@
 #ifndef BLKSHIP_TIMELINE_INTERNAL_H
 #define BLKSHIP_TIMELINE_INTERNAL_H
 
+#include "lease.h"
 #include "manifest.h"
 #include "pack_aside.h"
 #include "points.h"
@@ -92,6 +93,7 @@ struct timeline {
 	uint64_t nr_back;	/* of the commits, that had been dropped */
 	uint64_t age_base_ns;	/* the clock of retention stood there ... */
 	uint64_t age_base_mono_ns; /* ... at that monotonic time */
+	struct leases leases;	/* of readers, as they were seen last */
 	uint64_t retained_ns;	/* monotonic: when retention was last applied ... */
 	bool retained;		/* ... since the timeline was opened */
 	uint64_t points_no;	/* a reader's: the points file that points comes from */
@@ -144,6 +146,8 @@ void timeline_remove(struct timeline *tl, const char *name);
 /* timeline_retain.c: the clock of retention begins to run, or runs on from @ns. */
 void timeline_age_set(struct timeline *tl, uint64_t ns);
 uint64_t timeline_age_now(const struct timeline *tl);
+/* See which points are read: 0; -errno: that is not known, nothing may be dropped. */
+int timeline_leases_look(struct timeline *tl);
 /* For a job: what stays; *@past and *@pinned are free()d. 0 or -ENOMEM. */
 int timeline_retain_get(const struct timeline *tl, struct points_retain *out,
 			struct retention_past **past, uint64_t **pinned);

@@ -162,6 +162,18 @@ int timeline_pins(const struct timeline *tl, struct timeline_pin **out, size_t *
 	return 0;
 }
 
+/* -- leases -- */
+
+int timeline_leases_look(struct timeline *tl)
+{
+	return leases_look(&tl->leases, tl->env, tl->dir, tl->env->ops->monotonic_ns(tl->env));
+}
+
+int timeline_leases(const struct timeline *tl, struct lease_info **out, size_t *nr)
+{
+	return leases_list(tl->env, tl->dir, out, nr);
+}
+
 /* -- for a job -- */
 
 static int cut_compare(const void *a, const void *b)
@@ -179,7 +191,7 @@ int timeline_retain_get(const struct timeline *tl, struct points_retain *out,
 
 	memset(out, 0, sizeof(*out));
 	*past = calloc(m->nr_policies + 1, sizeof(**past));
-	*pinned = malloc((m->nr_pins + 1) * sizeof(**pinned));
+	*pinned = malloc((m->nr_pins + tl->leases.nr + 1) * sizeof(**pinned));
 	if (!*past || !*pinned)
 		return -ENOMEM;
 	for (size_t i = 0; i + 1 < m->nr_policies; i++)
@@ -189,6 +201,8 @@ int timeline_retain_get(const struct timeline *tl, struct points_retain *out,
 	for (size_t i = 0; i < m->nr_pins; i++)
 		if (!pin_is_over(tl, &m->pins[i]))
 			(*pinned)[nr++] = m->pins[i].cut_seq;
+	for (size_t i = 0; i < tl->leases.nr; i++)
+		(*pinned)[nr++] = tl->leases.items[i].cut_seq;
 	if (nr)
 		qsort(*pinned, nr, sizeof(**pinned), cut_compare);
 	out->pinned = *pinned;
