@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../userspace/export/lease_keeper.h"
 #include "../../userspace/store/view.h"
 #include "cli.h"
 #include "point.h"
@@ -21,6 +22,7 @@
 struct side {
 	struct point_named named;
 	struct view *view;
+	struct lease_keeper *lease;	/* NULL: none */
 	uint8_t *buf;
 };
 
@@ -185,19 +187,28 @@ static int compare_volumes(struct diff *d)
 
 static int side_open(const struct command *cmd, struct diff *d, struct side *s, const char *text)
 {
-	char why[TIMELINE_TEXT_BYTES] = "";
+	char why[POINT_TEXT_BYTES] = "";
 	int ret = point_named_open(cmd, d->store, &d->keys, text, d->force, "nothing was compared", &s->named);
 
 	if (ret != CLI_DONE)
 		return ret;
 	s->buf = malloc(CHUNK_BYTES);
 	ret = s->buf ? view_open(s->named.list.tl, s->named.point->seq, &s->view, why) : -ENOMEM;
-	return ret == 0 ? CLI_DONE : cli_fail(CLI_FAILED, "group %s: %s; nothing was compared; try another point",
-					      s->named.name.group, *why ? why : strerror(-ret));
+	if (ret)
+		return cli_fail(CLI_FAILED, "group %s: %s; nothing was compared; try another point",
+				s->named.name.group, *why ? why : strerror(-ret));
+	ret = lease_keeper_start(d->store, s->named.name.group, s->named.list.tl, s->view,
+				 s->named.point->seq, "diff", &s->lease, why);
+	if (ret)
+		return cli_fail(CLI_NOT_FOUND, "%s; nothing was compared; try another point", why);
+	if (*why)
+		fprintf(stderr, "blkship: %s\n", why);
+	return CLI_DONE;
 }
 
 static void side_close(struct side *s)
 {
+	lease_keeper_stop(s->lease);
 	if (s->view)
 		view_close(s->view);
 	free(s->buf);

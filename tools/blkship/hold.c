@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "../../userspace/lib/name.h"
+#include "../../userspace/store/lease.h"
 #include "cli.h"
 #include "pin.h"
 #include "point.h"
@@ -49,54 +50,71 @@ static const char *kind_text(uint16_t kind)
 	return kind == TIMELINE_PIN_HOLD ? "hold" : kind == TIMELINE_PIN_MOUNT ? "mount" : "branch";
 }
 
-static int pins_print(const struct point_list *list, const char *group,
-		      const struct timeline_pin *pins, size_t nr, bool json)
+struct holds {
+	const struct point_list *list;
+	struct table *table;	/* NULL: json */
+	json_t *all;
+};
+
+/* @id 0: a lease, which nobody can release. */
+static void hold_add(struct holds *h, uint64_t id, const char *kind, uint64_t cut_seq,
+		     uint64_t made_ns, const char *label)
 {
-	static const char *const headings[] = { "ID", "KIND", "POINT", "SEQ", "LABEL" };
-	json_t *all = json_array();
-	struct table *t = json ? NULL : table_create(headings, ARRAY_SIZE(headings));
+	uint64_t time_ns = point_time(h->list, cut_seq);
 	char when[64], seq[64];
 
-	for (size_t i = 0; i < nr; i++) {
-		const struct timeline_pin *p = &pins[i];
-		uint64_t time_ns = point_time(list, p->cut_seq);
+	json_array_append_new(h->all, json_pack("{s:o, s:s, s:o, s:o, s:s, s:o}",
+		"id", id ? json_integer(id) : json_null(), "kind", kind, "seq",
+		cli_json_seq(cut_seq), "time", cli_json_time(time_ns), "label", label, "made",
+		cli_json_time(made_ns)));
+	if (!h->table)
+		return;
+	when_local(time_ns, when, sizeof(when));
+	cli_seq(cut_seq, seq, sizeof(seq));
+	table_cell(h->table, id ? "%llu" : "-", (unsigned long long)id);
+	table_cell(h->table, "%s", kind);
+	table_cell(h->table, "%s", when);
+	table_cell(h->table, "%s", seq);
+	table_cell(h->table, "%s", label);
+}
 
-		json_array_append_new(all, json_pack("{s:I, s:s, s:o, s:o, s:s, s:o}",
-			"id", (json_int_t)p->id, "kind", kind_text(p->kind), "seq",
-			cli_json_seq(p->cut_seq), "time", cli_json_time(time_ns), "label",
-			p->label, "made", cli_json_time(p->made_ns)));
-		if (json)
-			continue;
-		when_local(time_ns, when, sizeof(when));
-		cli_seq(p->cut_seq, seq, sizeof(seq));
-		table_cell(t, "%llu", (unsigned long long)p->id);
-		table_cell(t, "%s", kind_text(p->kind));
-		table_cell(t, "%s", when);
-		table_cell(t, "%s", seq);
-		table_cell(t, "%s", p->label);
-	}
+static int holds_print(const struct point_list *list, const char *group,
+		       const struct timeline_pin *pins, size_t nr_pins,
+		       const struct lease_info *leases, size_t nr_leases, bool json)
+{
+	static const char *const headings[] = { "ID", "KIND", "POINT", "SEQ", "LABEL" };
+	struct holds h = { list, json ? NULL : table_create(headings, ARRAY_SIZE(headings)),
+			   json_array() };
+
+	for (size_t i = 0; i < nr_pins; i++)
+		hold_add(&h, pins[i].id, kind_text(pins[i].kind), pins[i].cut_seq,
+			 pins[i].made_ns, pins[i].label);
+	for (size_t i = 0; i < nr_leases; i++)
+		hold_add(&h, 0, "reader", leases[i].cut_seq, leases[i].made_ns, leases[i].label);
 	if (json)
-		return cli_print_json(json_pack("{s:s, s:o}", "group", group, "holds", all));
-	json_decref(all);
-	table_print(t);
+		return cli_print_json(json_pack("{s:s, s:o}", "group", group, "holds", h.all));
+	json_decref(h.all);
+	table_print(h.table);
 	return CLI_DONE;
 }
 
 static int holds_list(const char *store, const char *group, bool json)
 {
-	struct timeline_pin *pins;
+	size_t nr_pins = 0, nr_leases = 0;
+	struct lease_info *leases = NULL;
+	struct timeline_pin *pins = NULL;
 	struct point_list list;
-	size_t nr;
-	int ret = point_open(store, group, &list);
+	int ret = point_open(store, group, &list), error;
 
 	if (ret != CLI_DONE)
 		return ret;
-	if (timeline_pins(list.tl, &pins, &nr))
-		ret = cli_fail(CLI_FAILED, "out of memory");
-	else
-		ret = pins_print(&list, group, pins, nr, json);
-	if (ret == CLI_DONE)
-		free(pins);
+	error = timeline_pins(list.tl, &pins, &nr_pins);
+	if (!error)
+		error = timeline_leases(list.tl, &leases, &nr_leases);
+	ret = error ? cli_fail(CLI_FAILED, "group %s: %s", group, strerror(-error)) :
+		      holds_print(&list, group, pins, nr_pins, leases, nr_leases, json);
+	free(leases);
+	free(pins);
 	point_list_close(&list);
 	return ret;
 }

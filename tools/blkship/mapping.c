@@ -19,11 +19,9 @@
 #include "../../userspace/lib/name.h"
 #include "../../userspace/lib/seq.h"
 #include "cli.h"
-#include "pin.h"
 #include "unmount.h"
 
 #define MAX_MAPPINGS	9999
-#define HOLD_SECONDS	(30 * 86400)
 #define FUSE_SUFFIX	".fuse"
 
 /* As the kernel shows it: what lies on files in it is found by their paths. */
@@ -199,27 +197,6 @@ static int start_server(const struct mapping *m, const char *volume, char *why)
 	return helper_start(m->dir, name, argv, volume, why);
 }
 
-/* Until it is destroyed; a machine that ends before that leaves a lease that ends. */
-static void hold_point(struct mapping *m, const struct mapping_request *request)
-{
-	uint64_t id = pin_point(request->store, request->named, m->name, HOLD_SECONDS);
-
-	if (!id)
-		return;
-	json_object_set_new(m->state, "hold", json_integer(id));
-	if (mapping_save(m) < 0)
-		fprintf(stderr, "blkship: %s: its state cannot be written; `blkship release %s %llu` ends what holds its point\n",
-			m->name, request->named->name.group, (unsigned long long)id);
-}
-
-static void release_point(const struct mapping *m)
-{
-	json_int_t id = json_integer_value(json_object_get(m->state, "hold"));
-
-	if (id)
-		pin_drop(state_text(m, "store"), state_text(m, "group"), id);
-}
-
 /* For who takes it down from another directory. A location on a cluster is no path. */
 static const char *store_name(const char *store, char *real)
 {
@@ -256,7 +233,6 @@ int mapping_create(const struct mapping_request *request, struct mapping *m, cha
 		ret = -ENAMETOOLONG;
 		snprintf(text, sizeof(text), "socket %.200s: a path this long is none a socket can have", m->socket);
 	} else if (!request->writable) {
-		hold_point(m, request);
 		ret = start_server(m, NULL, text);
 	}
 	if (ret == 0)
@@ -521,7 +497,6 @@ int mapping_destroy(struct mapping *m, char *why)
 	if (ret == 0)
 		ret = drop_branch(m, why);
 	if (ret == 0) {
-		release_point(m);
 		ret = remove_dir(m);
 		if (ret < 0)
 			snprintf(why, MAPPING_TEXT_BYTES, "%.400s: %s", m->dir, strerror(-ret));

@@ -8,8 +8,8 @@
 
 #include "../../userspace/lib/control_socket.h"
 #include "../../userspace/lib/home.h"
+#include "../../userspace/lib/when.h"
 #include "cli.h"
-#include "point.h"
 
 static json_t *request_of(const struct pin_change *c)
 {
@@ -69,34 +69,4 @@ int pin_here(struct pin_change *c, char *why)
 	timeline_close(tl);
 	home_close(home);
 	return ret;
-}
-
-uint64_t pin_point(const char *store, const struct point_named *named, const char *label,
-		   uint64_t lease_s)
-{
-	struct pin_change c = { .store = store, .group = named->name.group,
-				.cut_seq = named->point->seq, .kind = TIMELINE_PIN_MOUNT,
-				.label = label, .lease_s = lease_s };
-	char why[TIMELINE_TEXT_BYTES] = "";
-	uint64_t immutable_ns;
-	int ret;
-
-	if (!timeline_retention(named->list.tl, &immutable_ns))
-		return 0;
-	ret = pin_by_daemon(&c, why);
-	if (ret == -ENXIO)
-		ret = pin_here(&c, why);
-	if (ret && ret != -ENOTCONN)
-		fprintf(stderr, "blkship: group %s: the point could not be held: %s; if retention drops it meanwhile, what is read of it may be an error\n",
-			c.group, *why ? why : strerror(-ret));
-	return ret ? 0 : c.id;
-}
-
-void pin_drop(const char *store, const char *group, uint64_t id)
-{
-	struct pin_change c = { .store = store, .group = group, .release = true, .id = id };
-	char why[TIMELINE_TEXT_BYTES];
-
-	if (id && pin_by_daemon(&c, why) == -ENXIO)
-		pin_here(&c, why);
 }

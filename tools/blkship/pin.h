@@ -8,8 +8,6 @@
 
 #include "../../userspace/store/timeline.h"
 
-struct point_named;
-
 struct pin_change {
 	const char *store, *group;
 	bool release;
@@ -30,17 +28,5 @@ int pin_by_daemon(struct pin_change *c, char *why);
 
 /** pin_here - open the timeline for writing and do it; -EBUSY somebody else has it open */
 int pin_here(struct pin_change *c, char *why);
-
-/**
- * pin_point - keep a point while it is in use, on a machine where it may be dropped
- * Without a policy or a daemon nothing drops it. What goes wrong is told: then what is read may
- * end with an error once the point is gone.
- * Return: the pin's id; 0: none was made.
- */
-uint64_t pin_point(const char *store, const struct point_named *named, const char *label,
-		   uint64_t lease_s);
-
-/** pin_drop - its end, if that can be had; else its lease ends. @id 0: there is none */
-void pin_drop(const char *store, const char *group, uint64_t id);
 
 #endif

@@ -7,7 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define HOLD_SECONDS	(7 * 86400)	/* longer than any restore takes */
+#include "../../userspace/export/lease_keeper.h"
+
 #define DEFAULT_JOBS	4
 #define MAX_PART_MIB	(1u << 20)
 
@@ -115,6 +116,20 @@ static int parse(const struct command *cmd, int argc, char **argv, struct restor
 	return CLI_DONE;
 }
 
+/* Until all is written. */
+static int hold_point(struct restore *r)
+{
+	const struct point_named *named = &r->named;
+	char why[POINT_TEXT_BYTES];
+
+	if (lease_keeper_start(r->store, named->name.group, named->list.tl, r->view,
+			       named->point->seq, "restore", &r->lease, why) < 0)
+		return cli_fail(CLI_NOT_FOUND, "%s; nothing was written; choose another point", why);
+	if (*why)
+		fprintf(stderr, "blkship: %s\n", why);
+	return CLI_DONE;
+}
+
 static int restore_run(struct restore *r)
 {
 	char why[TIMELINE_TEXT_BYTES] = "";
@@ -133,7 +148,9 @@ static int restore_run(struct restore *r)
 	if (ret < 0)
 		return cli_fail(CLI_FAILED, "group %s: %s; nothing was written; try another point", r->named.name.group,
 				*why ? why : strerror(-ret));
-	ret = choose_outputs(r);
+	ret = r->dry_run ? CLI_DONE : hold_point(r);
+	if (ret == CLI_DONE)
+		ret = choose_outputs(r);
 	if (ret == CLI_DONE)
 		ret = cut_parts(r);
 	if (ret == CLI_DONE && r->resume)
@@ -150,7 +167,6 @@ static int restore_run(struct restore *r)
 int cmd_restore(const struct command *cmd, int argc, char **argv)
 {
 	struct restore *r = calloc(1, sizeof(*r));
-	uint64_t pin = 0;
 	int ret;
 
 	if (!r)
@@ -164,11 +180,9 @@ int cmd_restore(const struct command *cmd, int argc, char **argv)
 	if (ret == CLI_DONE)
 		ret = point_named_open(cmd, r->store, &r->keys, r->point_text, r->force,
 				       "nothing was written", &r->named);
-	if (ret == CLI_DONE && !r->dry_run)
-		pin = pin_point(r->store, &r->named, "restore", HOLD_SECONDS);
 	if (ret == CLI_DONE)
 		ret = restore_run(r);
-	pin_drop(r->store, r->named.name.group, pin);
+	lease_keeper_stop(r->lease);
 	for (size_t i = 0; i < r->nr_outputs; i++)
 		if (r->outputs[i].fd >= 0)
 			close(r->outputs[i].fd);

@@ -5,7 +5,6 @@
 
 #include "blockdev.h"
 #include "cli.h"
-#include "pin.h"
 #include "point.h"
 #include "progress.h"
 #include "restore_copy.h"
@@ -37,6 +36,7 @@ struct restore {
 	struct restore_parts parts;
 	struct point_named named;
 	struct view *view;
+	struct lease_keeper *lease;	/* NULL: none */
 	struct output outputs[MAX_OUTPUTS];
 	size_t nr_outputs;
 	uint64_t total_bytes;

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "../lib/log.h"
+#include "lease_keeper.h"
 #include "reader.h"
 
 #define LOCATE_BYTES 4096	/* a fault is located to so much */
@@ -27,6 +28,7 @@ struct export {
 	struct point point;
 	struct export_volume *volumes;
 	size_t nr_volumes;
+	struct lease_keeper *lease;	/* NULL: none */
 
 	pthread_mutex_t lock;
 	pthread_cond_t idle;		/* a reader became idle, or opening ended */
@@ -119,6 +121,7 @@ void export_close(struct export *ex)
 {
 	if (!ex)
 		return;
+	lease_keeper_stop(ex->lease);
 	for (size_t i = 0; i < ex->nr_readers; i++)
 		reader_close(ex->readers[i]);
 	pthread_cond_destroy(&ex->idle);
@@ -128,6 +131,14 @@ void export_close(struct export *ex)
 	free(ex->store);
 	free(ex->text);
 	free(ex);
+}
+
+int export_hold(struct export *ex, char *why)
+{
+	struct reader *r = ex->readers[0];
+
+	return lease_keeper_start(ex->store, ex->name.group, r->list.tl, r->view, ex->point.seq,
+				  "nbdkit", &ex->lease, why);
 }
 
 const struct point *export_point(const struct export *ex, const char **group)

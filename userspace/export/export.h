@@ -53,6 +53,13 @@ int export_open(const char *store, const char *text, const struct key_source *ke
 		size_t nr_readers, struct export **out, char *why);
 void export_close(struct export *ex);
 
+/**
+ * export_hold - have the point stay until the export is closed
+ * @why: out, POINT_TEXT_BYTES: "", or why it may go all the same
+ * Once, before the first read and behind the last fork. Return: 0; -ESTALE it is gone already.
+ */
+int export_hold(struct export *ex, char *why);
+
 /** export_point - which one it became; the group's name with it */
 const struct point *export_point(const struct export *ex, const char **group);
 

@@ -229,11 +229,23 @@ static int blkship_get_ready(void)
 	return home_is_forkable(store) ? open_all() : 0;
 }
 
+static int hold_point(void)
+{
+	char why[POINT_TEXT_BYTES];
+	int ret = export_hold(export, why);
+
+	if (*why)
+		nbdkit_error("%s%s", why, ret < 0 ? "; nothing is exported; take another point" : "");
+	return ret;
+}
+
 /* Threads do not survive a fork. */
 static int blkship_after_fork(void)
 {
 	int ret = export || server ? 0 : open_all();
 
+	if (ret == 0 && export)
+		ret = hold_point();
 	if (ret == 0 && server) {
 		ret = branch_server_start(server);
 		if (ret < 0)
