@@ -9,7 +9,8 @@
  *  - nothing acknowledged is lost, and nothing is there that was not sent;
  *  - every point looked at is what the model says;
  *  - what a reader finds in the points file and behind it is what the writer knows;
- *  - a commit that retention dropped is never there again;
+ *  - a commit that retention dropped is never there again, and a pinned one is never dropped;
+ *  - a view of that one which stays open shows the same whatever is packed and removed;
  *  - without faults every run and points file the manifest names is whole, and no other is there;
  *  - no nonce was used twice with one key (a quarter of the seeds encrypt, and get their
  *    first key, or another one, between two lives).
@@ -30,6 +31,7 @@ struct store_sim_counts {
 	uint64_t faults;	/* that ended the timeline's writing, or a job */
 	uint64_t jobs, merges, points_files; /* whose result was taken */
 	uint64_t dropped;	/* commits, by retention */
+	uint64_t views;		/* of a pinned point, looked at while they stay open */
 	uint64_t packs;		/* in the place of segments and of other packs */
 	uint64_t strays;	/* found and removed when opening */
 	uint64_t flips;

@@ -16,6 +16,7 @@
 #include "../../userspace/store/pack.h"
 #include "../../userspace/store/run_read.h"
 #include "../../userspace/store/timeline_internal.h"
+#include "../../userspace/store/view.h"
 #include "../host/history.h"
 #include "../host/sim_disk.h"
 #include "../host/sim_env.h"
@@ -48,6 +49,10 @@ struct store_sim {
 	uint64_t gone;		/* up to here commits were seen to be dropped, or not */
 	bool *dropped;		/* by ordinal */
 	size_t max_dropped;
+	uint64_t pin;		/* a point that must stay; 0: none */
+	size_t pinned;		/* its batch */
+	struct timeline *reader; /* that looks at it while others go, and their space */
+	struct view *view;
 	bool trace;
 	char wrong[400];
 	struct store_sim_counts counts;
@@ -162,6 +167,9 @@ static void check_dropped(struct store_sim *s)
 	}
 	if (settled > s->gone)
 		s->gone = settled;
+	if (s->pin && points_find(&s->tl->points, s->h.batches[s->pinned].cut) ==
+		      s->tl->points.nr_commits)
+		violation(s, "commit %d is pinned and was dropped", (int)s->pinned + 1);
 	if (settled && !exists(s->tl, settled))
 		violation(s, "the last commit of the points file was dropped");
 	if (!s->retention && s->tl->points.nr_commits != s->tl->points.last_ordinal)
@@ -391,6 +399,66 @@ static void do_look(struct store_sim *s)
 	timeline_close(reader);
 }
 
+/* -- a pinned point, and a view of it that stays open -- */
+
+static void view_end(struct store_sim *s)
+{
+	if (s->view)
+		view_close(s->view);
+	if (s->reader)
+		timeline_close(s->reader);
+	s->view = NULL;
+	s->reader = NULL;
+}
+
+static void view_begin(struct store_sim *s)
+{
+	char why[TIMELINE_TEXT_BYTES];
+	int ret = timeline_open(s->env, DIR, TIMELINE_READ_ONLY, NULL, &s->reader, why);
+
+	if (ret) {
+		s->reader = NULL;
+	} else {
+		set_keys(s, s->reader);
+		ret = view_open(s->reader, s->h.batches[s->pinned].cut, &s->view, why);
+	}
+	if (ret && !sim_env_is_off(s->sim))
+		violation(s, "the pinned commit %d does not open: %s", (int)s->pinned + 1, why);
+	if (ret)
+		view_end(s);
+}
+
+static void pin_end(struct store_sim *s)
+{
+	/* Where that fails it may be pinned or not. */
+	timeline_unpin(s->tl, s->pin);
+	s->pin = 0;
+	view_end(s);
+}
+
+/* Pin a point, look at it after a while, and let it go after another one. */
+static void do_pin(struct store_sim *s)
+{
+	const struct points *p = &s->tl->points;
+	const struct timeline_commit *c;
+
+	if (s->pin && below(s, 4) == 0) {
+		pin_end(s);
+	} else if (s->view) {
+		s->counts.views++;
+		if (!history_check(&s->h, s->view, s->pinned) && !sim_env_is_off(s->sim))
+			violation(s, "an open view of commit %d: %s", (int)s->pinned + 1, s->h.why);
+	} else if (s->pin && !s->armed) {	/* a sync that fails is to fail the writer's */
+		view_begin(s);
+	} else if (p->nr_commits) {
+		c = &p->commits[below(s, p->nr_commits)];
+		if (c->listed && !timeline_pin(s->tl, c->cut_seq, TIMELINE_PIN_HOLD, "", 0, &s->pin))
+			s->pinned = c->ordinal - 1;
+		else
+			s->pin = 0;
+	}
+}
+
 static void do_flip(struct store_sim *s)
 {
 	const struct manifest *m = &s->tl->manifest;
@@ -481,6 +549,8 @@ static void live(struct store_sim *s)
 			do_flip(s);
 		else if (below(s, 4) == 0)
 			do_look(s);
+		else if (below(s, 2) == 0)
+			do_pin(s);
 		watch_nonces(s);
 		if (state_of(s).failed && !sim_env_is_off(s->sim))
 			recover_live(s);
@@ -506,6 +576,7 @@ static void life_end(struct store_sim *s)
 	job_end(s);
 	if (s->tl && !off)
 		do_look(s);
+	view_end(s);
 	off = sim_env_is_off(s->sim);
 	if (!off && below(s, 2)) {
 		say(s, "KILLED");
@@ -699,6 +770,8 @@ static void last_life(struct store_sim *s)
 	check_dropped(s);
 	if (s->h.nr_batches)
 		check_point(s, s->tl, s->h.nr_batches - 1);
+	if (s->pin)
+		check_point(s, s->tl, s->pinned);
 	check_all(s);
 	look_at_damage(s);
 	timeline_close(s->tl);
@@ -715,7 +788,7 @@ const char *store_sim_run(struct store_sim *s, uint64_t seed, bool trace)
 	s->greeted = s->armed = s->faulty = s->turned = false;
 	s->trace = trace;
 	s->wrong[0] = 0;
-	s->gone = 0;
+	s->gone = s->pin = 0;
 	s->retention = below(s, 2);
 	s->clock_ns = UINT64_C(1700000000) * S;
 	sim_env_set_realtime(s->sim, s->clock_ns);
@@ -731,6 +804,7 @@ const char *store_sim_run(struct store_sim *s, uint64_t seed, bool trace)
 	}
 	if (!s->wrong[0])
 		last_life(s);
+	view_end(s);
 	if (s->tl)
 		timeline_close(s->tl);
 	s->tl = NULL;
