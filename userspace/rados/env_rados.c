@@ -299,7 +299,8 @@ static int root_check(struct cluster *c, char *why)
 		return 0;
 	snprintf(why, ENV_RADOS_TEXT_BYTES, "store %s: %s; nothing was changed", c->location,
 		 ret == -EBADMSG ? "what is there is not ours" :
-		 ret == -EPROTONOSUPPORT ? "it was made by a newer blkship" : strerror(-ret));
+		 ret == -EPROTONOSUPPORT ? "it was made by a newer blkship" :
+		 ret == -ETIMEDOUT ? "the cluster does not answer, see `ceph -s`" : strerror(-ret));
 	return ret;
 }
 
