@@ -9,7 +9,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "../../userspace/export/lvm.h"
 #include "../../userspace/store/array.h"
 
 #define SECTOR_BYTES	512	/* libblkid's, whatever the disk's is */
@@ -108,8 +107,8 @@ static const char *lv_why_not(const struct lvm_volume *lv, const struct content 
 
 	if (lv->type[0])
 		return "a logical volume that is not linear; map it with --device and use vgimportclone";
-	if (lv->nr_pieces != 1)
-		return "a logical volume in several pieces; map it with --device and use vgimportclone";
+	if (lv->nr_pieces > 1)
+		return "a logical volume in several pieces";
 	if (p->offset_bytes > pv->length_bytes ||
 	    p->length_bytes > pv->length_bytes - p->offset_bytes)
 		return "a logical volume that goes on behind the end of its disk";
@@ -118,23 +117,29 @@ static const char *lv_why_not(const struct lvm_volume *lv, const struct content 
 
 /* Those that begin in this physical volume. */
 static int add_volumes(struct contents *all, int fd, const struct content *pv,
-		       const struct lvm_label *label, const struct lvm_group *group)
+		       const struct lvm_label *label, struct lvm_group *group)
 {
 	int ret = 0;
 
 	for (size_t i = 0; i < group->nr_volumes && !ret; i++) {
-		const struct lvm_volume *lv = &group->volumes[i];
+		struct lvm_volume *lv = &group->volumes[i];
 		struct content c = { .partition = pv->partition };
 
 		if (lv->nr_pieces && memcmp(lv->pieces[0].pv, label->id, LVM_ID_BYTES) != 0)
 			continue;
 		snprintf(c.lv, sizeof(c.lv), "%s/%s", group->name, lv->name);
 		c.why_not = lv_why_not(lv, pv);
-		if (!c.why_not) {
+		if (!lv->type[0] && lv->nr_pieces > 1) {
+			c.pieces = lv->pieces;		/* taken over */
+			c.nr_pieces = lv->nr_pieces;
+			lv->pieces = NULL;
+		} else if (!c.why_not) {
 			c.offset_bytes = pv->offset_bytes + lv->pieces[0].offset_bytes;
 			c.length_bytes = lv->pieces[0].length_bytes;
 		}
 		ret = add(all, fd, &c);
+		if (all->nr == 0 || all->items[all->nr - 1].pieces != c.pieces)
+			free(c.pieces);		/* there was no room */
 	}
 	return ret;
 }
@@ -152,8 +157,10 @@ static int add_nested(struct contents *all, int fd, const struct content *c)
 		return ret;
 	pv = all->items[at];
 	ret = group_read(fd, &pv, &label, &group);
+	if (!ret || ret == -ENODATA)
+		memcpy(all->items[at].pv, label.id, sizeof(label.id));
 	if (!ret)
-		all->items[at].why_not = "a physical volume; its logical volumes follow";
+		all->items[at].why_not = "a physical volume; its logical volumes are told of where they begin";
 	else if (ret == -ENODATA)
 		all->items[at].why_not = "a physical volume; what is on it is said on another one of its group; map it with --device and use vgimportclone";
 	else if (ret == -EBADMSG)
@@ -194,16 +201,23 @@ static int find_partitions(int fd, struct contents *all)
 	return ret;
 }
 
-static int find(int fd, struct contents *all)
+static int whole_of(int fd, struct content *out)
 {
-	struct content whole = { .partition = 0 };
-	off_t end = lseek(fd, 0, SEEK_END);
-	int ret;
+	off_t end = fd < 0 ? -1 : lseek(fd, 0, SEEK_END);
 
 	if (end < 0)
 		return -errno;
-	whole.length_bytes = end;
-	ret = add_nested(all, fd, &whole);
+	*out = (struct content){ .length_bytes = end };
+	return 0;
+}
+
+static int find(int fd, struct contents *all)
+{
+	struct content whole;
+	int ret = whole_of(fd, &whole);
+
+	if (!ret)
+		ret = add_nested(all, fd, &whole);
 	if (ret || all->items[0].type[0])
 		return ret;
 	ret = find_partitions(fd, all);
@@ -216,17 +230,36 @@ int content_find(const char *path, struct content **out, size_t *nr)
 {
 	struct contents all = { .nr = 0 };
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	int ret = fd < 0 ? -errno : find(fd, &all);
+	int ret = find(fd, &all);
 
 	if (fd >= 0)
 		close(fd);
 	if (ret) {
-		free(all.items);
+		content_free(all.items, all.nr);
 		return ret;
 	}
 	*out = all.items;
 	*nr = all.nr;
 	return 0;
+}
+
+int content_whole(const char *path, struct content *out)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int ret = whole_of(fd, out);
+
+	if (!ret)
+		type_at(fd, out);
+	if (fd >= 0)
+		close(fd);
+	return ret;
+}
+
+void content_free(struct content *found, size_t nr)
+{
+	for (size_t i = 0; i < nr; i++)
+		free(found[i].pieces);
+	free(found);
 }
 
 /*

@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "../../userspace/export/lvm.h"
+
 #define CONTENT_TYPE_BYTES 32
 #define CONTENT_LV_BYTES 264
 
@@ -15,15 +17,22 @@ struct content {
 	uint64_t length_bytes;
 	char type[CONTENT_TYPE_BYTES];	/* as blkid names it; "" unknown, or nothing */
 	char lv[CONTENT_LV_BYTES];	/* GROUP/NAME of a logical volume in it; else "" */
+	char pv[LVM_ID_BYTES];		/* of a physical volume with metadata; else zeroes */
+	struct lvm_piece *pieces;	/* of a logical volume in several; then it has no range */
+	size_t nr_pieces;
 	const char *why_not;		/* that cannot be had by its range; NULL */
 };
 
 /**
  * content_find - look at a file or device
- * @out: free() it
+ * @out: content_free() it
  * Return: 0, *nr at least 1; -errno.
  */
 int content_find(const char *path, struct content **out, size_t *nr);
+void content_free(struct content *found, size_t nr);
+
+/** content_whole - the whole of a file or device, whatever is in it; 0 or -errno */
+int content_whole(const char *path, struct content *out);
 
 /**
  * content_mount_options - how to mount a filesystem that is a copy of another one

@@ -153,10 +153,11 @@ char *mapping_key_argument(const struct key_source *keys, char *text, size_t byt
 }
 
 /*
- * @volume: NULL for all, read-only or of a branch. A server of its own for each that can be
+ * @volume: NULL for all, read-only or of a branch. @pieces: what it is of, or NULL. A server of its own for each that can be
  * written over an overlay: nbdkit's cow filter has one, which all exports would share.
  */
-static int start_server(const struct mapping *m, const char *volume, char *why)
+static int start_server(const struct mapping *m, const char *volume, char *const *pieces,
+			char *why)
 {
 	char pid[PATH_MAX], plugin[PATH_MAX], store[PATH_MAX + 8], group[80], point[64], socket[PATH_MAX];
 	char name[NAME_BYTES + 16], only[NAME_BYTES + 16], key[PATH_MAX + 16];
@@ -164,7 +165,7 @@ static int start_server(const struct mapping *m, const char *volume, char *why)
 		json_string_value(json_object_get(m->state, "key_file")),
 		json_string_value(json_object_get(m->state, "key_command")),
 	};
-	char *argv[20] = { "nbdkit", "-f", "-P", pid, "-U", socket };
+	char *argv[20 + MAPPING_MAX_PIECES] = { "nbdkit", "-f", "-P", pid, "-U", socket };
 	char branch[NAME_BYTES + 8];
 	size_t nr = 6;
 
@@ -186,6 +187,8 @@ static int start_server(const struct mapping *m, const char *volume, char *why)
 	argv[nr++] = point;
 	if (volume)
 		argv[nr++] = only;
+	while (pieces && *pieces)
+		argv[nr++] = *pieces++;
 	if (is_branch(m)) {
 		snprintf(branch, sizeof(branch), "branch=%.31s", state_text(m, "branch"));
 		argv[nr++] = branch;
@@ -233,7 +236,7 @@ int mapping_create(const struct mapping_request *request, struct mapping *m, cha
 		ret = -ENAMETOOLONG;
 		snprintf(text, sizeof(text), "socket %.200s: a path this long is none a socket can have", m->socket);
 	} else if (!request->writable) {
-		ret = start_server(m, NULL, text);
+		ret = start_server(m, NULL, NULL, text);
 	}
 	if (ret == 0)
 		return 0;
@@ -340,12 +343,18 @@ void mapping_uri(const struct mapping *m, const char *volume, char *uri)
 
 int mapping_fuse(const struct mapping *m, const char *volume, char *path, char *why)
 {
+	return mapping_fuse_joined(m, volume, NULL, path, why);
+}
+
+int mapping_fuse_joined(const struct mapping *m, const char *volume, char *const *pieces,
+			char *path, char *why)
+{
 	char name[NAME_BYTES + 8], pid[PATH_MAX], dir[PATH_MAX], uri[MAPPING_URI_BYTES];
 	char *argv[8] = { "nbdfuse", "-P", pid };
 	size_t nr = 3;
 
 	if (is_writable(m)) {
-		int ret = start_server(m, volume, why);
+		int ret = start_server(m, volume, pieces, why);
 
 		if (ret < 0)
 			return ret;

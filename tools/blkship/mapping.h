@@ -84,6 +84,16 @@ void mapping_uri(const struct mapping *m, const char *volume, char *uri);
  */
 int mapping_fuse(const struct mapping *m, const char *volume, char *path, char *why);
 
+#define MAPPING_MAX_PIECES 256
+
+/**
+ * mapping_fuse_joined - the same of something new: ranges of volumes, end to end
+ * @name: of it; not one that a volume can have
+ * @pieces: "join=VOLUME:OFFSET:BYTES" for each, at most MAPPING_MAX_PIECES; then NULL
+ */
+int mapping_fuse_joined(const struct mapping *m, const char *name, char *const *pieces,
+			char *path, char *why);
+
 /**
  * mapping_destroy - take down all that belongs to it: mounts, loops, processes, files
  * Closes it. Return: 0; -EBUSY something of it is in use, it stays as far as it does;

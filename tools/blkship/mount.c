@@ -24,6 +24,7 @@
 #include "cli.h"
 #include "content.h"
 #include "loopdev.h"
+#include "lv_join.h"
 #include "mapping.h"
 
 /* Somebody else's disk: its programs and devices are none of ours. */
@@ -36,6 +37,7 @@ struct mount {
 	bool force, json;
 	struct point_named named;
 	struct mapping m;
+	struct lv_join join;
 	unsigned int nr_mounted, nr_failed;
 };
 
@@ -78,7 +80,8 @@ static void mapper_name(const char *lv, char *out, size_t bytes)
 	out[nr] = 0;
 }
 
-static void add_content(struct mount *mt, json_t *parts, const char *volume, const char *file,
+/* Mount it, and say in @row how that went. */
+static void try_content(struct mount *mt, json_t *row, const char *volume, const char *file,
 			const struct content *c)
 {
 	char path[PATH_MAX + 64 + 2 * CONTENT_LV_BYTES], why[MAPPING_TEXT_BYTES] = "";
@@ -98,8 +101,45 @@ static void add_content(struct mount *mt, json_t *parts, const char *volume, con
 		mt->nr_failed++;
 		fprintf(stderr, "blkship: volume %s: %s; the others are mounted\n", volume, why);
 	}
-	json_array_append_new(parts, json_pack("{s:i, s:s?, s:s, s:s?, s:s?}", "partition",
-		c->partition, "lv", c->lv[0] ? c->lv : NULL, "type", c->type, "path", mounted ? path : NULL, "why_not", mounted ? NULL : why));
+	json_object_set_new(row, "type", json_string(c->type));
+	json_object_set_new(row, "path", mounted ? json_string(path) : json_null());
+	json_object_set_new(row, "why_not", mounted ? json_null() : json_string(why));
+}
+
+static int add_content(struct mount *mt, json_t *parts, const char *volume, const char *file,
+		       struct content *c)
+{
+	json_t *row = json_pack("{s:i, s:s?}", "partition", c->partition, "lv",
+				c->lv[0] ? c->lv : NULL);
+
+	json_array_append_new(parts, row);
+	try_content(mt, row, volume, file, c);
+	return lv_join_note(&mt->join, volume, c, row);
+}
+
+/* -- logical volumes in several pieces -- */
+
+static int add_joined(struct mount *mt, const struct lv_join_lv *lv, unsigned int number)
+{
+	char name[NAME_BYTES], file[MAPPING_PATH_BYTES], why[MAPPING_TEXT_BYTES];
+	struct content c = { .partition = 0 };
+	char **pieces = lv_join_pieces(&mt->join, lv, &c.why_not);
+	int ret = 0;
+
+	if (pieces) {
+		snprintf(name, sizeof(name), "+lv%u", number);	/* no volume begins like that */
+		ret = mapping_fuse_joined(&mt->m, name, pieces, file, why);
+		if (ret == 0 && (ret = content_whole(file, &c)) < 0)
+			snprintf(why, sizeof(why), "%s", strerror(-ret));
+		c.why_not = NULL;
+	}
+	free(pieces);
+	if (ret < 0)
+		return cli_fail(CLI_FAILED, "volume %s: logical volume %s: it cannot be had as a file: %s; nothing stays mounted",
+				lv->volume, lv->lv, why);
+	snprintf(c.lv, sizeof(c.lv), "%s", lv->lv);
+	try_content(mt, lv->row, lv->volume, file, &c);
+	return CLI_DONE;
 }
 
 /* -- a volume, all volumes -- */
@@ -126,8 +166,9 @@ static int add_volume(struct mount *mt, const char *volume, uint64_t size_bytes)
 	if (mkdir(path, 0755) < 0)
 		ret = cli_fail(CLI_FAILED, "%s: %s; nothing stays mounted", path, strerror(errno));
 	for (size_t i = 0; ret == 0 && i < nr; i++)
-		add_content(mt, parts, volume, file, &found[i]);
-	free(found);
+		if (add_content(mt, parts, volume, file, &found[i]) < 0)
+			ret = cli_fail(CLI_FAILED, "out of memory; nothing stays mounted");
+	content_free(found, nr);
 	return ret;
 }
 
@@ -143,6 +184,8 @@ static int add_volumes(struct mount *mt, struct view *view)
 		if (size_bytes)
 			ret = add_volume(mt, volumes[i].name, size_bytes);
 	}
+	for (size_t i = 0; i < mt->join.nr_lvs && ret == CLI_DONE; i++)
+		ret = add_joined(mt, &mt->join.lvs[i], i + 1);
 	if (ret == CLI_DONE && !mt->nr_mounted)
 		ret = cli_fail(mt->nr_failed ? CLI_FAILED : CLI_NOT_FOUND, "group %s: nothing of this point can be mounted; nothing stays mounted; `blkship map --device` gives the volumes as devices",
 			       mt->named.name.group);
@@ -294,6 +337,7 @@ int cmd_mount(const struct command *cmd, int argc, char **argv)
 	ret = point_named_open(cmd, mt.store, &mt.keys, argv[optind], mt.force, "nothing was mounted", &mt.named);
 	if (ret == CLI_DONE)
 		ret = mount_checked(&mt, argv[optind + 1]);
+	lv_join_fini(&mt.join);
 	point_named_close(&mt.named);
 	return ret;
 }

@@ -25,6 +25,7 @@
 #include "../lib/segment_format.h"
 #include "../lib/seq.h"
 #include "branch_server.h"
+#include "join.h"
 
 #define THREAD_MODEL NBDKIT_THREAD_MODEL_PARALLEL
 
@@ -36,6 +37,7 @@ static bool force, create;
 static unsigned int readers;	/* 0: not said */
 static struct export *export;
 static struct branch_server *server;	/* in place of it, with branch= */
+static struct join join;		/* with join=: the only export */
 
 /* -- configuration -- */
 
@@ -73,6 +75,13 @@ static int blkship_config(const char *key, const char *value)
 		return take(&only, key, value);
 	if (strcmp(key, "branch") == 0)
 		return take(&branch, key, value);
+	if (strcmp(key, "join") == 0) {
+		if (join_add(&join, value) == 0)
+			return 0;
+		nbdkit_error("join=%s: VOLUME:OFFSET:BYTES is wanted, in multiples of 512, at most %d times",
+			     value, JOIN_MAX_PIECES);
+		return -1;
+	}
 	if (strcmp(key, "key-file") == 0) {
 		if (key_file) {
 			nbdkit_error("key-file= is given twice");
@@ -97,7 +106,7 @@ static int blkship_config(const char *key, const char *value)
 		nbdkit_error("readers=%s: from 1 to %d", value, EXPORT_MAX_READERS);
 		return -1;
 	}
-	nbdkit_error("unknown parameter %s=; there are store=, group=, point=, branch=, create=, volume=, key-file=, key-command=, force= and readers=", key);
+	nbdkit_error("unknown parameter %s=; there are store=, group=, point=, branch=, create=, volume=, join=, key-file=, key-command=, force= and readers=", key);
 	return -1;
 }
 
@@ -110,6 +119,10 @@ static int blkship_config_complete(void)
 	}
 	if (create && !branch) {
 		nbdkit_error("create= is for a branch; name it with branch=NAME");
+		return -1;
+	}
+	if (join.nr && (branch || !only)) {
+		nbdkit_error("join= is of a point, and wants a name: volume=NAME");
 		return -1;
 	}
 	if (branch && point && !create) {
@@ -168,12 +181,36 @@ static int no_volume(const char *name)
 	return -1;
 }
 
+/* One export, which all the pieces are. */
+static int choose_joined(void)
+{
+	for (size_t i = 0; i < join.nr; i++) {
+		struct join_piece *p = &join.pieces[i];
+
+		p->volume = volume_by_name(p->name);
+		if (!p->volume)
+			return no_volume(p->name);
+		if (p->offset_bytes + p->length_bytes > p->volume->size_bytes) {
+			nbdkit_error("join=%s:%" PRIu64 ":%" PRIu64 ": volume %s has only %" PRIu64 " bytes at this point; nothing is exported",
+				     p->name, p->offset_bytes, p->length_bytes, p->name,
+				     p->volume->size_bytes);
+			return -1;
+		}
+	}
+	join.whole.name = only;
+	volumes = &join.whole;
+	nr_volumes = 1;
+	return 0;
+}
+
 static int choose_volumes(void)
 {
 	nr_volumes = server ? branch_server_volumes(server, &volumes) :
 			      export_volumes(export, &volumes);
 	if (!only)
 		return 0;
+	if (join.nr)
+		return choose_joined();
 	if (!volume_by_name(only))
 		return no_volume(only);
 	volumes = volume_by_name(only);
@@ -354,12 +391,28 @@ static int read_failed(const struct export_volume *v, const struct export_fault 
 	return -1;
 }
 
-static int read_whole(const struct export_volume *v, void *buf, size_t bytes, uint64_t offset)
+static int read_volume(const struct export_volume *v, void *buf, size_t bytes, uint64_t offset)
 {
 	struct export_fault fault;
 	int ret = export_read(export, v, offset, buf, bytes, &fault);
 
 	return ret < 0 ? read_failed(v, &fault, ret) : 0;
+}
+
+static int read_whole(const struct export_volume *v, void *buf, size_t bytes, uint64_t offset)
+{
+	int ret = 0;
+
+	if (v != &join.whole)
+		return read_volume(v, buf, bytes, offset);
+	for (size_t done = 0; done < bytes && ret == 0;) {
+		uint64_t at = offset + done, part = bytes - done;
+		const struct join_piece *p = join_at(&join, &at, &part);
+
+		ret = read_volume(p->volume, (uint8_t *)buf + done, part, at);
+		done += part;
+	}
+	return ret;
 }
 
 static int read_branch(const struct export_volume *v, void *buf, size_t bytes, uint64_t offset)
@@ -406,6 +459,9 @@ static int blkship_pread(void *handle, void *buf, uint32_t count, uint64_t offse
 struct extents_request {
 	struct nbdkit_extents *extents;
 	bool one, failed;
+	bool told;		/* one was added */
+	/* Of a piece: where it ends in its volume, and how much more places are there than here. */
+	uint64_t end_bytes, shift_bytes;
 };
 
 /* What cannot be read counts as data: a client that asks gets the error. */
@@ -413,21 +469,44 @@ static int add_extent(void *arg, const struct view_extent *e)
 {
 	struct extents_request *request = arg;
 	bool zero = e->kind == EXTENT_ZERO || e->kind == EXTENT_DISCARD;
+	uint64_t bytes = e->length_bytes;
 
-	if (nbdkit_add_extent(request->extents, e->offset_bytes, e->length_bytes,
+	if (bytes > request->end_bytes - e->offset_bytes)
+		bytes = request->end_bytes - e->offset_bytes;
+	request->told = true;
+	if (nbdkit_add_extent(request->extents, e->offset_bytes - request->shift_bytes, bytes,
 			      zero ? NBDKIT_EXTENT_HOLE | NBDKIT_EXTENT_ZERO : 0) < 0)
 		request->failed = true;
 	return request->failed || request->one;
+}
+
+static int extents_joined(struct extents_request *request, uint64_t offset, uint64_t count)
+{
+	int ret = 0;
+
+	for (uint64_t end = offset + count; offset < end && ret == 0;) {
+		uint64_t at = offset, part = end - offset;
+		const struct join_piece *p = join_at(&join, &at, &part);
+
+		request->shift_bytes = at - offset;	/* modulo 2^64 */
+		request->end_bytes = p->offset_bytes + p->length_bytes;
+		ret = export_extents(export, p->volume, at, part, add_extent, request);
+		offset += part;
+		if (request->failed || (request->one && request->told))
+			break;
+	}
+	return ret;
 }
 
 static int blkship_extents(void *handle, uint32_t count, uint64_t offset, uint32_t flags,
 			   struct nbdkit_extents *extents)
 {
 	struct extents_request request = {
-		.extents = extents, .one = flags & NBDKIT_FLAG_REQ_ONE,
+		.extents = extents, .one = flags & NBDKIT_FLAG_REQ_ONE, .end_bytes = UINT64_MAX,
 	};
 	int ret = server ?
 		branch_server_extents(server, handle, offset, count, add_extent, &request) :
+		handle == &join.whole ? extents_joined(&request, offset, count) :
 		export_extents(export, handle, offset, count, add_extent, &request);
 
 	if (ret < 0) {
@@ -512,6 +591,8 @@ static struct nbdkit_plugin plugin = {
 		"branch=NAME    a branch of the group, writable; only one process can serve it\n"
 		"create=BOOL    make the branch of point= if it is not there\n"
 		"volume=NAME    only this one; needed with filters that keep data, such as cow\n"
+		"join=VOLUME:OFFSET:BYTES  again and again: these, end to end, are the only export,\n"
+		"               and volume= is its name\n"
 		"key-file=FILE  keys of an encrypted store; or key-command=PROGRAM ..., which\n"
 		"               prints them (default: key_file of the store's targetd.conf)\n"
 		"force=BOOL     also a point that is known to be damaged\n"

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* lv_join - logical volumes in several pieces, which may lie on several volumes of a group. */
+#include "lv_join.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../userspace/store/array.h"
+#include "mapping.h"
+
+#define PIECE_BYTES (NAME_BYTES + 48)
+
+void lv_join_fini(struct lv_join *join)
+{
+	for (size_t i = 0; i < join->nr_lvs; i++)
+		free(join->lvs[i].pieces);
+	free(join->lvs);
+	free(join->pvs);
+	memset(join, 0, sizeof(*join));
+}
+
+int lv_join_note(struct lv_join *join, const char *volume, struct content *c, json_t *row)
+{
+	if (c->pv[0]) {
+		struct lv_join_pv *pv;
+
+		if (!array_reserve(&join->pvs, &join->max_pvs, join->nr_pvs + 1))
+			return -ENOMEM;
+		pv = &join->pvs[join->nr_pvs++];
+		*pv = (struct lv_join_pv){ .offset_bytes = c->offset_bytes,
+					   .length_bytes = c->length_bytes };
+		memcpy(pv->id, c->pv, sizeof(pv->id));
+		snprintf(pv->volume, sizeof(pv->volume), "%s", volume);
+	}
+	if (c->pieces) {
+		struct lv_join_lv *lv;
+
+		if (!array_reserve(&join->lvs, &join->max_lvs, join->nr_lvs + 1))
+			return -ENOMEM;
+		lv = &join->lvs[join->nr_lvs++];
+		*lv = (struct lv_join_lv){ .row = row, .pieces = c->pieces,
+					   .nr_pieces = c->nr_pieces };
+		c->pieces = NULL;
+		snprintf(lv->volume, sizeof(lv->volume), "%s", volume);
+		snprintf(lv->lv, sizeof(lv->lv), "%s", c->lv);
+	}
+	return 0;
+}
+
+/* Of several with one id that on the same volume; elsewhere it has to be the only one. */
+static const struct lv_join_pv *pv_find(const struct lv_join *join, const struct lv_join_lv *lv,
+					const char *id, const char **why_not)
+{
+	const struct lv_join_pv *found = NULL;
+	size_t nr = 0;
+
+	for (size_t i = 0; i < join->nr_pvs; i++) {
+		const struct lv_join_pv *pv = &join->pvs[i];
+
+		if (memcmp(pv->id, id, sizeof(pv->id)) != 0)
+			continue;
+		if (strcmp(pv->volume, lv->volume) == 0)
+			return pv;
+		found = pv;
+		nr++;
+	}
+	*why_not = nr ? "a logical volume on several disks, and two of the group say that they are the same one of these" :
+		   "a logical volume on several disks, not all of which are in the group";
+	return nr == 1 ? found : NULL;
+}
+
+char **lv_join_pieces(const struct lv_join *join, const struct lv_join_lv *lv,
+		      const char **why_not)
+{
+	char **out, *text;
+
+	*why_not = "a logical volume in too many pieces; map it with --device and use vgimportclone";
+	if (lv->nr_pieces > MAPPING_MAX_PIECES)
+		return NULL;
+	out = calloc(1, (lv->nr_pieces + 1) * sizeof(*out) + lv->nr_pieces * PIECE_BYTES);
+	*why_not = "out of memory";
+	text = (char *)(out + lv->nr_pieces + 1);
+	for (size_t i = 0; out && i < lv->nr_pieces; i++, text += PIECE_BYTES) {
+		const struct lvm_piece *p = &lv->pieces[i];
+		const struct lv_join_pv *pv = pv_find(join, lv, p->pv, why_not);
+
+		if (pv && (p->offset_bytes > pv->length_bytes ||
+			   p->length_bytes > pv->length_bytes - p->offset_bytes)) {
+			*why_not = "a logical volume that goes on behind the end of its disk";
+			pv = NULL;
+		}
+		if (!pv) {
+			free(out);
+			return NULL;
+		}
+		out[i] = text;
+		snprintf(text, PIECE_BYTES, "join=%s:%llu:%llu", pv->volume,
+			 (unsigned long long)(pv->offset_bytes + p->offset_bytes),
+			 (unsigned long long)p->length_bytes);
+	}
+	return out;
+}
