@@ -626,8 +626,6 @@ FIXTURE_SETUP(faults)
 		SKIP(return, "this kernel has no fault injection");
 	}
 	faults_init();
-	/* What is tried some hundred times waits for several grace periods each time. */
-	ASSERT_EQ(0, sh("echo 1 > /sys/kernel/rcu_expedited"));
 	quiet_fd = netlink_open();
 	family_find();
 	dm_fd = open("/dev/mapper/control", O_RDWR | O_CLOEXEC);
@@ -637,7 +635,6 @@ FIXTURE_SETUP(faults)
 FIXTURE_TEARDOWN(faults)
 {
 	faults_only_below(NULL);
-	sh("echo 0 > /sys/kernel/rcu_expedited");
 	close(dm_fd);
 	close(quiet_fd);
 }
