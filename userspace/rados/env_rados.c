@@ -17,6 +17,8 @@
 
 /* Readers of a file that was removed have so long to end, as there is no open in RADOS. */
 #define GRACE_NS	(900 * 1000000000ull)
+/* All waste is listed to find what is due: not with each of thousands of removals. */
+#define SWEEP_NS	(60 * 1000000000ull)
 
 /* What of a path follows the location. */
 static int path_parse(const struct env_rados *er, const char *path, char *dir, char *name)
@@ -113,6 +115,13 @@ static int op_size(struct env *env, struct env_file *file, uint64_t *bytes)
 	return file_size(&file->data, bytes);
 }
 
+/* In the directory of a file that we have locked: what nobody can be reading any more goes. */
+static void sweep(struct env_rados *er, struct env_file *file)
+{
+	dir_sweep(er->cluster, file->dir, GRACE_NS);
+	file->swept_ns = env_host_monotonic_ns(NULL);
+}
+
 /* 0; -ENOENT: its name is gone, or of another file. */
 static int named_check(struct env_rados *er, const struct env_file *file)
 {
@@ -142,23 +151,22 @@ static int op_lock(struct env *env, struct env_file *file)
 		return ret;
 	}
 	LIST_INSERT_HEAD(&er->locked, file, link);
-	dir_sweep(er->cluster, file->dir, GRACE_NS);
+	sweep(er, file);
 	return 0;
 }
 
 /* -- directories -- */
 
-/* After something was removed: what nobody can be reading any more goes. */
+/* After something was removed. */
 static void tidy(struct env_rados *er, const char *dir)
 {
-	const struct env_file *f;
+	struct env_file *f;
 
-	LIST_FOREACH(f, &er->locked, link) {
-		if (strcmp(f->dir, dir) == 0) {
-			dir_sweep(er->cluster, dir, GRACE_NS);
-			return;
-		}
-	}
+	LIST_FOREACH(f, &er->locked, link)
+		if (strcmp(f->dir, dir) == 0)
+			break;
+	if (f && env_host_monotonic_ns(NULL) - f->swept_ns >= SWEEP_NS)
+		sweep(er, f);
 }
 
 static int op_rename(struct env *env, const char *from, const char *to)

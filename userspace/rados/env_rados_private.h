@@ -15,6 +15,7 @@ struct env_file {
 	char *path;
 	char dir[RADOS_PATH_BYTES], name[RADOS_NAME_BYTES];
 	struct owner_lock lock;
+	uint64_t swept_ns;		/* with the lock: when waste in dir was looked for */
 	bool writable;
 	LIST_ENTRY(env_file) link;	/* of those that are locked */
 };
