@@ -215,6 +215,49 @@ static bool flight_release(struct blkship_group *grp, struct blkship_flight *f)
 	return go;
 }
 
+/* Whether one that came later waits for it. */
+static bool flight_waited_for(const struct blkship_flight *f)
+{
+	const struct blkship_flight *other;
+
+	list_for_each_entry(other, &f->vol->apart, waiting)
+		if (other->seq > f->seq && flights_meet(other, f))
+			return true;
+	return false;
+}
+
+/*
+ * A later write has ended while its payload was copied: it comes after that one
+ * in the order, unless there are others that come after it at the device.
+ */
+static noinline void flight_renew(struct blkship_flight *f,
+				  struct blkship_write *w)
+{
+	struct blkship_volume *vol = f->vol;
+	struct blkship_group *grp = vol->grp;
+	u64 old_pos = f->pos;
+	unsigned long flags;
+
+	raw_spin_lock_irqsave(&grp->lock, flags);
+	blkship_write_stamp(grp, w);
+	if (!flight_waited_for(f) &&
+	    blkship_ring_renew(&grp->ring, w->time_ns, &f->seq, &f->pos)) {
+		*flight_slot(grp, old_pos) = NULL;
+		*flight_slot(grp, f->pos) = f;
+		if (f->apart)
+			list_move_tail(&f->waiting, &vol->apart);
+		/* The period in which it has to be is that of its position. */
+		if (vol->log)
+			blkship_list_touch(&vol->log->list, w->offset_bytes,
+					   w->length_bytes);
+	} else {
+		flight_mark(f);
+		blkship_ring_spoil(&grp->ring, f->pos, f->seq);
+	}
+	blkship_group_wake(grp);
+	raw_spin_unlock_irqrestore(&grp->lock, flags);
+}
+
 bool blkship_capture_write(struct blkship_flight *f, struct bio *bio,
 			   struct blkship_write *w)
 {
@@ -262,8 +305,11 @@ bool blkship_capture_write(struct blkship_flight *f, struct bio *bio,
 
 	if (unlikely(overflow))
 		queue_work(blkship_wq, &grp->overflow_work);
-	if (likely(captured) && w->op == BLKSHIP_OP_WRITE)
+	if (likely(captured) && w->op == BLKSHIP_OP_WRITE) {
 		blkship_payload_copy(&grp->ring, f->pos, bio, &bio->bi_iter);
+		if (unlikely(!blkship_ring_in_order(&grp->ring, f->seq)))
+			flight_renew(f, w);
+	}
 	/* Pairs with the scan: it leaves alone what is still being copied. */
 	smp_store_release(&f->copied, true);
 	return likely(!held) || flight_release(grp, f);
@@ -330,6 +376,7 @@ void blkship_capture_end(struct blkship_flight *f, u8 state)
 	} else if (f->kind == BLKSHIP_FLIGHT_UNCAPTURED) {
 		f->vol->nr_uncaptured--;
 		flight_mark(f);
+		blkship_ring_ended(&grp->ring, grp->ring.newest_seq);
 	}
 	blkship_group_wake(grp);
 	issue = !list_empty(&grp->to_issue);

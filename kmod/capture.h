@@ -5,11 +5,12 @@
  * Stage [1 capture], the part that all front ends share. Fed by a front end
  * with every operation that changes its volume; feeds ring and dirty maps.
  *
- * Promises (DESIGN 1.1-1.6): a seq is taken before the device sees the write; a
- * captured write has an entry until it ended; what is not captured is dirty at
- * submission and again at completion, before the submitter is told; of two
- * captured writes in flight on one block the later is not at the device before
- * the earlier has ended; where too many wait so, what comes is not captured.
+ * Promises (DESIGN 1.1-1.6): a seq is taken before the device sees the write, and
+ * is above those of all that ended before its payload was copied; a captured
+ * write has an entry until it ended; what is not captured is dirty at submission
+ * and again at completion, before the submitter is told; of two captured writes in
+ * flight on one block the later is not at the device before the earlier has ended;
+ * where too many wait so, what comes is not captured.
  * Never fails, waits or allocates.
  */
 #ifndef BLKSHIP_CAPTURE_H

@@ -19,8 +19,8 @@
 struct bio;
 
 /*
- * As many of a volume are apart: each one is looked at, under the lock, by
- * every write that begins or ends meanwhile.
+ * As many of a volume are apart, and as many more as are renewed at that moment: each
+ * one is looked at, under the lock, by every write that begins or ends meanwhile.
  */
 #define BLKSHIP_APART_MAX	256
 

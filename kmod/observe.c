@@ -176,7 +176,9 @@ static void loose_mark(struct blkship_volume *vol, u64 first, u64 last)
 	blkship_dirty_mark(&vol->maps, first << SECTOR_SHIFT,
 			   (last - first + 1) << SECTOR_SHIFT);
 	if (likely(vol->seen)) {
-		blkship_ring_mark(&vol->grp->ring);
+		/* It may be the end of the write that it is for. */
+		blkship_ring_ended(&vol->grp->ring,
+				   blkship_ring_mark(&vol->grp->ring));
 		blkship_group_wake(vol->grp);
 	}
 }
@@ -387,6 +389,42 @@ static noinline bool uncaptured_record(struct blkship_observing what)
 	return grp->overflows_told != told;
 }
 
+/*
+ * A later write has ended while the payload was copied: the record comes after that
+ * one in the order. Its descriptor's twin is another, so it ends and begins. Nobody
+ * else has ended it: it is not at the device yet, and a tap that goes away waits for
+ * its probes before it gives up what is in flight.
+ */
+static noinline struct blkship_observed *
+observed_renew(struct blkship_observed *o, u64 seq,
+	       const struct blkship_observing *what, struct blkship_write *w)
+{
+	struct blkship_group *grp = what->vol->grp;
+	u64 pos = o->flight.pos, old_pos = pos;
+	unsigned long flags;
+	u32 place;
+
+	raw_spin_lock_irqsave(&grp->lock, flags);
+	blkship_write_stamp(grp, w);
+	if (blkship_ring_renew(&grp->ring, w->time_ns, &seq, &pos)) {
+		observed_erase(o);
+		WRITE_ONCE(o->bio, NULL);
+		*flight_slot(grp, old_pos) = NULL;
+		place = pos & (grp->ring.desc_count - 1);
+		o = &grp->observer->all[place];
+		o->flight.seq = seq;
+		o->flight.pos = pos;
+		grp->flights[place] = &o->flight;
+		observed_begin(o, what, BLKSHIP_FLIGHT_CAPTURED);
+	} else {
+		flight_mark(&o->flight);
+		blkship_ring_spoil(&grp->ring, pos, seq);
+	}
+	blkship_group_wake(grp);
+	raw_spin_unlock_irqrestore(&grp->lock, flags);
+	return o;
+}
+
 /* So much of it as fits one record; @from is where its payload is. */
 static __always_inline void observe_record(const struct blkship_observing *what,
 					   const struct bvec_iter *from,
@@ -395,6 +433,7 @@ static __always_inline void observe_record(const struct blkship_observing *what,
 	struct blkship_group *grp = what->vol->grp;
 	struct blkship_observed *o;
 	unsigned long flags;
+	u64 seq;
 
 	w->offset_bytes = what->first << SECTOR_SHIFT;
 	w->length_bytes = (what->last - what->first + 1) << SECTOR_SHIFT;
@@ -410,10 +449,14 @@ static __always_inline void observe_record(const struct blkship_observing *what,
 		return;
 	}
 	observed_begin(o, what, BLKSHIP_FLIGHT_CAPTURED);
+	seq = o->flight.seq;
 	raw_spin_unlock_irqrestore(&grp->lock, flags);
-	if (w->op == BLKSHIP_OP_WRITE)
+	if (w->op == BLKSHIP_OP_WRITE) {
 		blkship_payload_copy(&grp->ring, o->flight.pos, what->bio,
 				     from);
+		if (unlikely(!blkship_ring_in_order(&grp->ring, seq)))
+			o = observed_renew(o, seq, what, w);
+	}
 	/* Pairs with the scan: it leaves alone what is still being copied. */
 	smp_store_release(&o->flight.copied, true);
 }

@@ -8,6 +8,7 @@
 void blkship_ring_init(struct blkship_ring *r)
 {
 	r->newest_seq = 0;
+	r->newest_ended = 0;
 	r->desc_head = 0;
 	r->watermark_pos = 0;
 	r->watermark_payload = 0;
@@ -103,14 +104,82 @@ bool blkship_ring_flush(struct blkship_ring *r, const struct blkship_write *w,
 	return true;
 }
 
-void blkship_ring_count_end(struct blkship_ring *r, u8 state)
+/* As many records that came meanwhile are looked at, under the lock, to renew one. */
+#define RENEW_MAX_SPAN 2048
+
+static bool ring_is_open(const struct blkship_ring *r, u64 pos, u64 seq)
 {
+	const struct blkship_entry *e = ring_entry(r, pos);
+
+	return e->seq == seq && e->state == BLKSHIP_STATE_OPEN;
+}
+
+/*
+ * Payload is given back from front to back. What came after pos must not give back
+ * what pos has, if that is to stay until a later descriptor is released.
+ */
+static void ring_keep_payload(struct blkship_ring *r, u64 pos)
+{
+	u64 start = ring_desc(r, pos)->payload_pos;
+
+	for (; pos < r->desc_head; pos++)
+		ring_entry(r, pos)->payload_end =
+			min(ring_entry(r, pos)->payload_end, start);
+}
+
+bool blkship_ring_renew(struct blkship_ring *r, u64 time_ns, u64 *seq, u64 *pos)
+{
+	struct blkship_desc *old = ring_desc(r, *pos), *d;
+	struct blkship_entry *e;
+	u64 old_pos = *pos;
+
+	blkship_ring_collect(r);
+	if (!ring_is_open(r, old_pos, *seq) ||
+	    r->desc_head - r->desc_tail == r->desc_count ||
+	    r->desc_head - old_pos > RENEW_MAX_SPAN)
+		return false;
+	ring_keep_payload(r, old_pos);
+	*pos = r->desc_head++;
+	*seq = ++r->newest_seq;
+	e = ring_entry(r, *pos);
+	*e = *ring_entry(r, old_pos);
+	e->seq = *seq;
+	e->payload_end = r->payload_head;
+	d = ring_desc(r, *pos);
+	*d = *old;
+	d->seq = *seq;
+	d->time_ns = time_ns;
+
+	ring_entry(r, old_pos)->state = BLKSHIP_STATE_ABORTED;
+	WRITE_ONCE(old->state, BLKSHIP_STATE_ABORTED);
+	WRITE_ONCE(r->shared->renewed, r->shared->renewed + 1);
+	ring_show_new(r);
+	ring_show_ended(r);
+	return true;
+}
+
+void blkship_ring_spoil(struct blkship_ring *r, u64 pos, u64 seq)
+{
+	if (!ring_is_open(r, pos, seq))
+		return;
+	ring_entry(r, pos)->spoiled = true;
+	WRITE_ONCE(r->shared->uncaptured, r->shared->uncaptured + 1);
+}
+
+u8 blkship_ring_odd_end(struct blkship_ring *r, const struct blkship_entry *e,
+			u8 state)
+{
+	/* It is in no point before its mark: what depends on it comes after that. */
+	blkship_ring_ended(r, r->newest_seq);
 	if (state == BLKSHIP_STATE_ABORTED)
 		WRITE_ONCE(r->shared->aborted, r->shared->aborted + 1);
 	else if (state == BLKSHIP_STATE_FAILED)
 		WRITE_ONCE(r->shared->failed, r->shared->failed + 1);
 	else if (state == BLKSHIP_STATE_GAP)
 		WRITE_ONCE(r->shared->timeouts, r->shared->timeouts + 1);
+	/* One that did not reach the device has nothing that could be wrong. */
+	return e->spoiled && state == BLKSHIP_STATE_DONE ? BLKSHIP_STATE_GAP :
+							   state;
 }
 
 const struct blkship_entry *

@@ -8,6 +8,8 @@
  *
  * Promises (DESIGN 1.1-1.3):
  *  - a seq is taken for every write and every mark, captured or not;
+ *  - a record's seq is above those of all writes that ended before its payload
+ *    was copied, if its submitter asks blkship_ring_in_order() and renews;
  *  - a captured write has an entry until it ended; the watermark never passes
  *    an entry that is OPEN;
  *  - descriptors at or below the watermark do not change until released;
@@ -33,6 +35,7 @@ struct blkship_entry {
 	u32 length_bytes;
 	u16 volume;
 	u8 state;		/* enum blkship_state */
+	bool spoiled;		/* its record is not to be believed */
 };
 
 struct blkship_ring {
@@ -45,6 +48,7 @@ struct blkship_ring {
 	u64 payload_bytes;		/* power of two */
 
 	u64 newest_seq;
+	u64 newest_ended;	/* newest seq of what has ended */
 	u64 desc_head;
 	u64 watermark_pos;
 	u64 watermark_payload;	/* payload position that has ended */
@@ -196,6 +200,7 @@ static __always_inline u64 ring_take(struct blkship_ring *r,
 	e->length_bytes = w->length_bytes;
 	e->volume = w->volume;
 	e->state = BLKSHIP_STATE_OPEN;
+	e->spoiled = false;
 
 	d->seq = seq;
 	d->time_ns = w->time_ns;
@@ -260,8 +265,54 @@ static inline void blkship_ring_publish(struct blkship_ring *r, u64 pos,
 	WRITE_ONCE(ring_desc(r, pos)->crc32c, crc32c);
 }
 
-/* Count one that ended in another way than most. */
-void blkship_ring_count_end(struct blkship_ring *r, u8 state);
+/*
+ * What took this seq has ended, and its submitter was not told yet. Part of the end
+ * of an entry that ended well; of a write that has none, or whose record says
+ * nothing of what it did, the mark counts, or any newer seq.
+ */
+static inline void blkship_ring_ended(struct blkship_ring *r, u64 seq)
+{
+	if (seq > r->newest_ended)
+		WRITE_ONCE(r->newest_ended, seq);
+	/* Pairs with blkship_ring_in_order(): what its submitter writes comes after. */
+	smp_wmb();
+}
+
+/*
+ * No lock, when the payload is in place: whether this seq is above those of all
+ * writes that ended before. A page may have changed while it was copied because
+ * of one that did, so what has that page must not come before it in the order.
+ * If not, the record is to be renewed.
+ */
+static inline bool blkship_ring_in_order(const struct blkship_ring *r, u64 seq)
+{
+	/* Pairs with blkship_ring_ended(): who saw what was written then sees that. */
+	smp_rmb();
+	return READ_ONCE(r->newest_ended) <= seq;
+}
+
+/*
+ * Give the record at *pos, whose seq is *seq, the next seq and a new descriptor, for
+ * the payload where it is; the old one is aborted. time_ns: as of a reservation.
+ * Returns false when it has ended meanwhile (*pos and *seq stay), or when there is no
+ * descriptor for it.
+ */
+bool blkship_ring_renew(struct blkship_ring *r, u64 time_ns, u64 *seq,
+			u64 *pos);
+
+/*
+ * The record at pos is not to be believed: it will end as a gap. The caller marks
+ * its range dirty; as it is open, nobody reads that back before it has ended.
+ * Nothing is done when it has ended already.
+ */
+void blkship_ring_spoil(struct blkship_ring *r, u64 pos, u64 seq);
+
+/*
+ * One that is not done, or not to be believed, ends: what it is shown as. Counts it.
+ * Its range was marked before.
+ */
+u8 blkship_ring_odd_end(struct blkship_ring *r, const struct blkship_entry *e,
+			u8 state);
 
 /*
  * The operation of this descriptor ended, or timed out (STATE_GAP). Returns
@@ -275,10 +326,12 @@ static inline bool blkship_ring_end(struct blkship_ring *r, u64 pos, u64 seq,
 
 	if (unlikely(e->seq != seq || e->state != BLKSHIP_STATE_OPEN))
 		return false;
+	if (unlikely(state != BLKSHIP_STATE_DONE) || unlikely(e->spoiled))
+		state = blkship_ring_odd_end(r, e, state);
+	else
+		blkship_ring_ended(r, seq);
 	e->state = state;
 	WRITE_ONCE(ring_desc(r, pos)->state, state);
-	if (unlikely(state != BLKSHIP_STATE_DONE))
-		blkship_ring_count_end(r, state);
 	ring_show_ended(r);
 	return true;
 }

@@ -276,7 +276,7 @@ TEST_F(volume, write_that_may_not_wait)
 TEST_F(volume, group_has_one_order)
 {
 	struct async *writes[16];
-	uint64_t base, last_pos;
+	uint64_t base, last_pos, nr, nr_done = 0;
 	uint8_t *data = pattern(ARRAY_SIZE(writes) * 4096, 7);
 	int fds[2] = { fd };
 
@@ -293,18 +293,23 @@ TEST_F(volume, group_has_one_order)
 			EXPECT_EQ(4096, async_wait(writes[i]));
 		}
 	}
-	/* Each took one seq. */
+	/* Each took one seq, or two if a later one ended before it was copied. */
 	EXPECT_TRUE(ring_settle(&ring));
-	EXPECT_EQ(base + 320, ring_newest(&ring));
-	ASSERT_EQ(last_pos + 320, ring_head(&ring));
-	for (uint64_t i = 0; i < 320; i++) {
+	nr = 320 + ring.kernel->renewed;
+	EXPECT_EQ(base + nr, ring_newest(&ring));
+	ASSERT_EQ(last_pos + nr, ring_head(&ring));
+	for (uint64_t i = 0; i < nr; i++) {
 		const struct blkship_desc *d = ring_desc(&ring, last_pos + i);
 		uint64_t slot = d->offset_bytes / 4096 % 16;
 
 		ASSERT_EQ(base + 1 + i, d->seq);
 		ASSERT_EQ(slot % 2, d->volume);
+		if (d->state == BLKSHIP_STATE_ABORTED)
+			continue;
+		nr_done++;
 		ASSERT_TRUE(payload_is(d, data + slot * 4096));
 	}
+	EXPECT_EQ(320, nr_done);
 	free(data);
 	close(fds[1]);
 	volume_remove("t1", GROUP, "v1");

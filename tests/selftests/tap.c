@@ -61,6 +61,8 @@ static bool recorded(uint64_t since, uint64_t at, const uint8_t *data,
 		const struct blkship_desc *d = ring_find(&ring, seq);
 		uint64_t to = d ? d->offset_bytes - at : 0;
 
+		if (d && d->state == BLKSHIP_STATE_ABORTED)
+			continue;	/* renewed, or there is one too few */
 		if (!d || d->op != BLKSHIP_OP_WRITE ||
 		    d->state != BLKSHIP_STATE_DONE || d->offset_bytes < at ||
 		    to + d->length_bytes > bytes ||

@@ -6,9 +6,15 @@
 
 #include "../../userspace/lib/seq.h"
 
-static uint32_t op_value(const struct op *op)
+/* What this write in flight may have put there by then. */
+static uint32_t value_at(const struct sim *s, const struct op *op, uint32_t sector,
+			 uint64_t instant)
 {
-	return op->kind == OP_WRITE ? op->id : op->kind == OP_ZERO ? ID_ZERO : ID_ANY;
+	uint32_t value = op_value(op, sector - op->first);
+
+	if (op->late_id && value == op->late_id && instant < s->ops[op->late_op].t_submit)
+		return op->id;
+	return value;
 }
 
 static bool covers(const struct op *op, uint32_t volume, uint32_t sector)
@@ -29,7 +35,7 @@ static bool legal(const struct sim *s, uint32_t volume, uint32_t sector, uint64_
 		if (!e->mix)
 			nr = 0;
 		if (nr < 16)
-			settled[nr++] = op_value(e->op);
+			settled[nr++] = op_value(e->op, sector - e->op->first);
 	}
 	for (uint32_t i = 0; i < nr; i++)
 		if (settled[i] == id || settled[i] == ID_ANY)
@@ -42,7 +48,8 @@ static bool legal(const struct sim *s, uint32_t volume, uint32_t sector, uint64_
 		if (op->fate == FATE_ABORTED || !covers(op, volume, sector) ||
 		    (op->t_told && op->t_told < instant))
 			continue;
-		if (op_value(op) == id || op_value(op) == ID_ANY)
+		if (value_at(s, op, sector, instant) == id ||
+		    value_at(s, op, sector, instant) == ID_ANY)
 			return true;
 	}
 	return false;
@@ -97,6 +104,35 @@ static void point_read(struct sim *s, uint64_t cut, uint32_t volumes, uint32_t *
 	view_close(view);
 }
 
+static bool shows(const struct op *op, const uint32_t *ids, uint32_t id)
+{
+	for (uint32_t i = 0; i < op->count; i++)
+		if (ids[op->volume * HOT_SECTORS + op->first + i] == id)
+			return true;
+	return false;
+}
+
+/* What is there because of a write is there with it, or with what came after that. */
+static void causes_check(struct sim *s, const struct seen_point *p, const uint32_t *ids)
+{
+	for (uint32_t k = 0; k < s->nr_ops; k++) {
+		const struct op *op = &s->ops[k], *cause = &s->ops[op->late_op];
+		uint64_t instant = p->instant > cause->t_told ? p->instant : cause->t_told + 1;
+
+		if (!op->late_id || op->volume >= p->volumes || cause->volume >= p->volumes ||
+		    !shows(op, ids, op->late_id))
+			continue;
+		for (uint32_t i = cause->first; i < cause->first + cause->count; i++)
+			if (!legal(s, cause->volume, i, instant,
+				   ids[cause->volume * HOT_SECTORS + i])) {
+				sim_violation(s, "point #%llu cut %llx: shows what %u was made because of %u, and not that",
+					      (unsigned long long)p->ordinal,
+					      (unsigned long long)p->cut_seq, op->id, cause->id);
+				return;
+			}
+	}
+}
+
 static void point_check(struct sim *s, struct seen_point *p, bool again)
 {
 	uint32_t ids[MAX_SECTORS];
@@ -121,6 +157,8 @@ static void point_check(struct sim *s, struct seen_point *p, bool again)
 				      (unsigned long long)p->cut_seq, v, i, ids[at]);
 			return;
 		}
+	if (!s->violation[0])
+		causes_check(s, p, ids);
 	if (!again)
 		memcpy(p->ids, ids, sizeof(ids));
 }

@@ -24,15 +24,17 @@ static void sector_fill(uint8_t *out, uint32_t id)
 		memcpy(out + i * 8, &word, 8);
 }
 
-void op_data(const struct sim *s, const struct op *op, uint8_t *out)
+uint32_t op_value(const struct op *op, uint32_t i)
 {
-	for (uint32_t i = 0; i < op->count; i++)
-		sector_fill(out + i * 512, op->id);
+	if (op->kind == OP_WRITE)
+		return op->late_id && i >= op->count - op->slow ? op->late_id : op->id;
+	return op->kind == OP_ZERO ? ID_ZERO : ID_ANY;
 }
 
-static uint32_t op_value(const struct op *op)
+void op_data(const struct op *op, uint32_t from, uint32_t end, uint8_t *out)
 {
-	return op->kind == OP_WRITE ? op->id : op->kind == OP_ZERO ? ID_ZERO : ID_ANY;
+	for (uint32_t i = from; i < end; i++)
+		sector_fill(out + i * 512, op_value(op, i));
 }
 
 void device_fill(struct sim *s, uint32_t v)
@@ -65,7 +67,7 @@ static void apply(struct sim *s, struct op *op, uint32_t i, bool mix)
 	s->history_end[at] = e;
 	/* A failed write leaves old, new or anything between. */
 	if (!mix || sim_random(s, 2))
-		s->content[at] = op_value(op);
+		s->content[at] = op_value(op, i);
 }
 
 /* The device is through: done = all sectors new, failed = whatever. */
@@ -98,6 +100,30 @@ static bool overlap_in_flight(const struct sim *s, const struct op *op)
 			return true;
 	}
 	return false;
+}
+
+/* Some write that has ended while this one is copied. */
+static const struct op *ended_meanwhile(struct sim *s, const struct op *op)
+{
+	const struct op *found = NULL;
+	uint32_t nr = 0;
+
+	for (uint32_t i = 0; i < s->nr_ops; i++)
+		if (s->ops[i].t_told >= op->t_submit && s->ops[i].fate == FATE_DONE &&
+		    !sim_random(s, ++nr))
+			found = &s->ops[i];
+	return found;
+}
+
+void device_copied(struct sim *s, struct op *op, const struct op *because)
+{
+	if (because) {
+		op->late_id = 0x20000000 + op->id;
+		op->late_op = because - s->ops;
+		sim_log(s, "app: the rest of %u changes because of %u", op->id, because->id);
+	}
+	kernel_copy_rest(s, op);
+	issue(op);
 }
 
 struct op *device_submit(struct sim *s, const struct op *what)
@@ -133,6 +159,8 @@ bool do_submit(struct sim *s)
 	if (overlap_in_flight(s, op) && !sim_odds(s, s->cfg.overlap))
 		return false;
 	op->kind = dice < 80 ? OP_WRITE : dice < 90 ? OP_ZERO : OP_DISCARD;
+	if (op->kind == OP_WRITE && sim_odds(s, s->cfg.slow_copy))
+		op->slow = 1 + sim_random(s, op->count);
 	op->fate = sim_odds(s, s->cfg.abort) ? FATE_ABORTED :
 		   sim_odds(s, s->cfg.fail) ? FATE_FAILED : FATE_DONE;
 	device_submit(s, op);
@@ -198,9 +226,14 @@ bool do_complete(struct sim *s)
 
 	for (uint32_t n = 0; n < s->nr_flying; n++) {
 		uint32_t slot = (start + n) % s->nr_flying;
-		if (s->ops[s->flying[slot]].state != OP_ISSUED)
+		struct op *op = &s->ops[s->flying[slot]];
+
+		if (op->state == OP_COPYING)
+			device_copied(s, op, ended_meanwhile(s, op));
+		else if (op->state == OP_ISSUED)
+			complete_slot(s, slot);
+		else
 			continue;
-		complete_slot(s, slot);
 		return true;
 	}
 	return false;
@@ -231,7 +264,7 @@ static uint32_t read_sector(struct sim *s, uint16_t volume, uint32_t sector)
 		if (op->at_device && op->volume == volume && sector >= op->first &&
 		    sector < op->first + op->count &&
 		    !(op->applied & 1u << (sector - op->first)) && !sim_random(s, 3))
-			id = op_value(op);
+			id = op_value(op, sector - op->first);
 	}
 	if (id == ID_ANY)
 		id = sim_random(s, 2) ? ID_ZERO : ID_JUNK;

@@ -34,6 +34,69 @@ static void mark_op(struct sim *s, const struct op *op, const char *why)
 	mark(s, op->volume, sector_offset(s, op->first), op->count * 512ull, why);
 }
 
+static struct op *op_at(struct sim *s, uint64_t pos)
+{
+	return &s->ops[s->entry_op[pos & (s->ring.desc_count - 1)]];
+}
+
+/* Whether another that is open shares a sector with it; of these only newer ones. */
+static bool meets_open(struct sim *s, const struct op *op, bool newer)
+{
+	for (uint64_t p = s->ring.watermark_pos; p < s->ring.desc_head; p++) {
+		const struct op *o = op_at(s, p);
+
+		if (s->entries[p & (s->ring.desc_count - 1)].state == BLKSHIP_STATE_OPEN &&
+		    o != op && (!newer || o->seq > op->seq) && o->volume == op->volume &&
+		    o->first < op->first + op->count && op->first < o->first + o->count)
+			return true;
+	}
+	return false;
+}
+
+/* A later write has ended while this one was copied. */
+static void renew(struct sim *s, struct op *op)
+{
+	uint64_t was = op->seq;
+
+	if ((s->cfg.dm && meets_open(s, op, true)) ||
+	    !blkship_ring_renew(&s->ring, s->now * 1000, &op->seq, &op->pos)) {
+		mark_op(s, op, "no new place in the order");
+		blkship_ring_spoil(&s->ring, op->pos, op->seq);
+		return;
+	}
+	note_seqs(s);
+	sim_log(s, "kernel: %u was seq %llu, is %llu", op->id, (unsigned long long)was,
+		(unsigned long long)op->seq);
+	s->entry_op[op->pos & (s->ring.desc_count - 1)] = op - s->ops;
+	if (!s->cfg.dm && meets_open(s, op, false))
+		mark_op(s, op, "overlap");
+}
+
+static void copy(struct sim *s, const struct op *op, uint32_t from, uint32_t end)
+{
+	op_data(op, from, end, blkship_ring_payload(&s->ring, op->pos));
+}
+
+void kernel_copy_rest(struct sim *s, struct op *op)
+{
+	uint32_t bytes = op->count * 512;
+
+	if (op->captured && op->kind == OP_WRITE) {
+		uint8_t *payload = blkship_ring_payload(&s->ring, op->pos);
+
+		copy(s, op, op->count - op->slow, op->count);
+		blkship_ring_publish(&s->ring, op->pos, crc32c(payload, bytes));
+		if (!blkship_ring_in_order(&s->ring, op->seq))
+			renew(s, op);
+		/* Memory rots: what was captured is not what is drained. */
+		if (sim_odds(s, s->cfg.corrupt))
+			payload[sim_random(s, bytes)] ^= 1;
+	}
+	if (op->captured && sim_odds(s, s->cfg.corrupt))
+		s->descs[op->pos & (s->ring.desc_count - 1)].op = 77;
+	op->state = s->cfg.dm && op->captured && !kernel_may_issue(s, op) ? OP_HELD : OP_ISSUED;
+}
+
 void kernel_submit(struct sim *s, struct op *op)
 {
 	struct blkship_write w = {
@@ -45,43 +108,25 @@ void kernel_submit(struct sim *s, struct op *op)
 		.op = op->kind == OP_WRITE ? BLKSHIP_OP_WRITE :
 		      op->kind == OP_ZERO ? BLKSHIP_OP_ZERO : BLKSHIP_OP_DISCARD,
 	};
-	const struct op *over = NULL;
+	bool over = meets_open(s, op, false);
 
-	for (uint64_t p = s->ring.watermark_pos; p < s->ring.desc_head; p++) {
-		const struct op *o = &s->ops[s->entry_op[p & (s->ring.desc_count - 1)]];
-
-		if (s->entries[p & (s->ring.desc_count - 1)].state == BLKSHIP_STATE_OPEN &&
-		    o->volume == op->volume && o->first < op->first + op->count &&
-		    op->first < o->first + o->count)
-			over = o;
-	}
 	op->captured = blkship_ring_reserve(&s->ring, &w, &op->seq, &op->pos);
 	note_seqs(s);
-	if (op->captured) {
+	if (op->captured)
 		s->entry_op[op->pos & (s->ring.desc_count - 1)] = op - s->ops;
-		if (op->kind == OP_WRITE) {
-			uint8_t *to = blkship_ring_payload(&s->ring, op->pos);
-
-			op_data(s, op, to);
-			blkship_ring_publish(&s->ring, op->pos, crc32c(to, w.length_bytes));
-			/* Memory rots: what was captured is not what is drained. */
-			if (sim_odds(s, s->cfg.corrupt))
-				to[sim_random(s, w.length_bytes)] ^= 1;
-		}
-		if (sim_odds(s, s->cfg.corrupt))
-			s->descs[op->pos & (s->ring.desc_count - 1)].op = 77;
-	} else {
+	else
 		blkship_dirty_mark(&s->maps[op->volume], w.offset_bytes, w.length_bytes);
-	}
-	op->state = OP_ISSUED;
 	sim_log(s, "app: submit %u kind %d volume %u sectors %u+%u seq %llu%s%s", op->id, op->kind,
 		op->volume, op->first, op->count, (unsigned long long)op->seq,
 		op->captured ? "" : " NOT CAPTURED", over ? " OVERLAP" : "");
-	if (over && s->cfg.dm) {
-		op->state = OP_HELD;
-	} else if (over) {
+	if (over && !s->cfg.dm)
 		mark_op(s, op, "overlap");
-	}
+	if (op->captured && op->kind == OP_WRITE)
+		copy(s, op, 0, op->count - op->slow);
+	if (op->captured && op->slow)
+		op->state = OP_COPYING;
+	else
+		kernel_copy_rest(s, op);
 }
 
 /* dm: a held write goes out when no earlier captured one on its blocks is open. */
@@ -103,24 +148,28 @@ void kernel_complete(struct sim *s, struct op *op)
 	uint8_t state = op->fate == FATE_DONE ? BLKSHIP_STATE_DONE :
 			op->fate == FATE_FAILED ? BLKSHIP_STATE_FAILED : BLKSHIP_STATE_ABORTED;
 
-	/* A failed range is dirty before the watermark can pass its record. */
-	if (op->captured && op->fate == FATE_FAILED)
-		blkship_dirty_mark(&s->maps[op->volume], sector_offset(s, op->first),
-				   op->count * 512ull);
-	if (op->captured && blkship_ring_end(&s->ring, op->pos, op->seq, state)) {
+	const struct blkship_entry *e = &s->entries[op->pos & (s->ring.desc_count - 1)];
+
+	if (op->captured && e->seq == op->seq && e->state == BLKSHIP_STATE_OPEN) {
+		/* A failed range is dirty before the watermark can pass its record. */
 		if (op->fate == FATE_FAILED)
 			mark_op(s, op, "failure");
+		blkship_ring_end(&s->ring, op->pos, op->seq, state);
 		return;
 	}
 	mark_op(s, op, "completion");
+	blkship_ring_ended(&s->ring, s->ring.newest_seq);
 }
 
 void kernel_timeout(struct sim *s, struct op *op)
 {
-	if (!blkship_ring_end(&s->ring, op->pos, op->seq, BLKSHIP_STATE_GAP))
+	const struct blkship_entry *e = &s->entries[op->pos & (s->ring.desc_count - 1)];
+
+	if (e->seq != op->seq || e->state != BLKSHIP_STATE_OPEN)
 		return;
 	sim_log(s, "kernel: time-out of %u", op->id);
 	mark_op(s, op, "time-out");
+	blkship_ring_end(&s->ring, op->pos, op->seq, BLKSHIP_STATE_GAP);
 }
 
 void kernel_consumer_gone(struct sim *s)

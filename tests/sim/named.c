@@ -432,6 +432,52 @@ static void volume_that_left_is_met_in_the_ring(struct sim *s)
 	write_done(s, 0, 8);
 }
 
+static struct op *slow_write_to(struct sim *s, uint32_t first, uint32_t count)
+{
+	const struct op what = { .kind = OP_WRITE, .first = first, .count = count, .slow = 4 };
+
+	sim_now(s);
+	return device_submit(s, &what);
+}
+
+static void copied(struct sim *s, struct op *op, const struct op *because)
+{
+	sim_now(s);
+	device_copied(s, op, because);
+}
+
+/*
+ * One that is copied while a later one ends, and for which another waits: a gap. What is
+ * there because of it comes after its mark, which a pass that ended before does not cover.
+ */
+static void spoiled_record_has_its_cause(struct sim *s)
+{
+	struct op *spoiled, *waits, *later, *depends;
+
+	s->cfg.dm = true;
+	protect(s);
+	sim_now(s);
+	blkship_ring_mark(&s->ring);	/* a gap of nothing */
+	drain(s);
+	shipper_cut(s->shipper);
+	deliver(s);
+	spoiled = slow_write_to(s, 0, 8);
+	waits = write_to(s, 0, 4);
+	later = write_to(s, 8, 4);
+	sim_now(s);
+	shipper_repair_step(s->shipper);	/* finds empty maps */
+	depends = slow_write_to(s, 12, 4);
+	complete(s, later);
+	copied(s, spoiled, NULL);
+	complete(s, spoiled);
+	copied(s, depends, spoiled);
+	complete(s, depends);
+	complete(s, waits);
+	drain(s);
+	shipper_cut(s->shipper);
+	deliver(s);
+}
+
 static const struct {
 	const char *name;
 	void (*run)(struct sim *s);
@@ -458,6 +504,8 @@ static const struct {
 	{ "volume that joins is met in the ring", volume_that_joins_is_met_in_the_ring,
 	  { .volumes = 1 } },
 	{ "volume that left is met in the ring", volume_that_left_is_met_in_the_ring,
+	  { .volumes = 1 } },
+	{ "what a spoiled record is the cause of", spoiled_record_has_its_cause,
 	  { .volumes = 1 } },
 	{ "target lost its history", target_lost_its_history, { .volumes = 1 } },
 };

@@ -47,7 +47,7 @@
 
 enum op_kind { OP_WRITE, OP_ZERO, OP_DISCARD };
 enum op_fate { FATE_DONE, FATE_FAILED, FATE_ABORTED };
-enum op_state { OP_NEW, OP_HELD, OP_ISSUED, OP_ENDED };
+enum op_state { OP_NEW, OP_COPYING, OP_HELD, OP_ISSUED, OP_ENDED };
 
 /* One write of the application. */
 struct op {
@@ -57,6 +57,9 @@ struct op {
 	enum op_state state;
 	uint16_t volume;
 	uint32_t first, count;		/* hot sectors of its volume */
+	uint32_t slow;			/* as many sectors at its end are copied later */
+	uint32_t late_id;		/* what those were made meanwhile; 0: nothing */
+	uint32_t late_op;		/* because of that one, by its index */
 	uint32_t applied;		/* bit per sector, from first */
 	bool captured, at_device;
 	uint64_t seq, pos;
@@ -92,7 +95,7 @@ struct sim_config {
 	uint32_t desc_count;
 	uint64_t payload_bytes;
 	uint32_t inflight, steps, outbox, chunk_regions;
-	uint32_t overlap, fail, abort, corrupt;	/* in 100 */
+	uint32_t overlap, fail, abort, corrupt, slow_copy;	/* in 100 */
 	uint8_t codec;
 	uint32_t segment_room;
 };
@@ -161,8 +164,11 @@ void sim_violation(struct sim *s, const char *format, ...)
 void device_init(struct sim *s);
 void device_fill(struct sim *s, uint32_t volume);	/* what is on it before anything */
 uint64_t sector_offset(const struct sim *s, uint32_t hot_sector);	/* bytes in the volume */
-void op_data(const struct sim *s, const struct op *op, uint8_t *out);
+uint32_t op_value(const struct op *op, uint32_t i);	/* of its sector i */
+void op_data(const struct op *op, uint32_t from, uint32_t end, uint8_t *out);
 struct op *device_submit(struct sim *s, const struct op *what);
+/* The rest of a slow copy is made, of pages that changed because of a write, or NULL. */
+void device_copied(struct sim *s, struct op *op, const struct op *because);
 void device_complete(struct sim *s, const struct op *op);
 bool do_submit(struct sim *s);
 bool do_apply(struct sim *s);
@@ -175,6 +181,7 @@ void device_settle(struct sim *s);	/* the machine crashed: whatever was in fligh
 void kernel_start(struct sim *s);
 void kernel_join(struct sim *s);	/* one more volume, of which nobody is told */
 void kernel_submit(struct sim *s, struct op *op);
+void kernel_copy_rest(struct sim *s, struct op *op);
 void kernel_complete(struct sim *s, struct op *op);
 void kernel_timeout(struct sim *s, struct op *op);
 bool kernel_may_issue(const struct sim *s, const struct op *op);

@@ -161,7 +161,7 @@ static void config_draw(struct sim *s, uint32_t *weights)
 	static const uint32_t apps[] = { 1, 4, 8 }, cons[] = { 4, 12, 24 }, nets[] = { 6, 18 };
 	static const uint32_t overlaps[] = { 0, 20, 100 }, outboxes[] = { 1, 2, 4 };
 	static const uint32_t fails[] = { 0, 0, 10 }, aborts[] = { 0, 0, 15 };
-	static const uint32_t corrupts[] = { 0, 0, 0, 5 };
+	static const uint32_t corrupts[] = { 0, 0, 0, 5 }, slow_copies[] = { 0, 10, 40 };
 	struct sim_config *c = &s->cfg;
 	uint32_t app, con, net;
 
@@ -179,6 +179,7 @@ static void config_draw(struct sim *s, uint32_t *weights)
 		.fail = choose(s, fails, 3),
 		.abort = choose(s, aborts, 3),
 		.corrupt = choose(s, corrupts, 4),
+		.slow_copy = choose(s, slow_copies, 3),
 		.codec = sim_random(s, 2) ? UNIT_LZ4 : UNIT_STORED,
 	};
 	/* Around the border of the two regions, so that writes lie in both. */

@@ -129,6 +129,105 @@ static void nonsense_from_the_consumer_is_not_followed(void **state)
 	assert_int_equal(kernel.desc_tail, 1);
 }
 
+static void what_was_copied_while_a_later_one_ended_comes_after_it(void **state)
+{
+	uint64_t a, a_pos, b, b_pos;
+
+	assert_true(put(8192, &a, &a_pos));
+	assert_true(put(4096, &b, &b_pos));
+	assert_true(blkship_ring_in_order(&ring, a));
+	end(b_pos, b);
+	assert_true(blkship_ring_in_order(&ring, b));
+	assert_false(blkship_ring_in_order(&ring, a));
+	blkship_ring_payload(&ring, a_pos)[0] = 77;
+	blkship_ring_publish(&ring, a_pos, 0x1234);
+	assert_true(blkship_ring_renew(&ring, 99, &a, &a_pos));
+	assert_int_equal(a, 3);
+	assert_int_equal(a_pos, 2);
+	assert_true(blkship_ring_in_order(&ring, a));
+	assert_int_equal(descs[0].state, BLKSHIP_STATE_ABORTED);
+	assert_int_equal(kernel.watermark_seq, 2);	/* what was held up by it */
+	assert_int_equal(descs[2].state, BLKSHIP_STATE_OPEN);
+	assert_int_equal(descs[2].crc32c, 0x1234);
+	assert_int_equal(descs[2].time_ns, 99);
+	assert_int_equal(blkship_ring_payload(&ring, a_pos)[0], 77);
+	assert_int_equal(kernel.captured, 2);
+	assert_int_equal(kernel.renewed, 1);
+	assert_int_equal(kernel.aborted, 0);
+	assert_false(blkship_ring_end(&ring, 0, 1, BLKSHIP_STATE_DONE));
+	end(a_pos, a);
+	assert_int_equal(kernel.watermark_seq, 3);
+}
+
+static void payload_of_a_renewed_record_stays_until_that_is_released(void **state)
+{
+	uint64_t a, a_pos, b, b_pos, c, c_pos;
+
+	assert_true(put(8192, &a, &a_pos));
+	assert_true(put(4096, &b, &b_pos));
+	assert_true(put(4096, &c, &c_pos));
+	end(b_pos, b);
+	assert_true(blkship_ring_renew(&ring, 0, &a, &a_pos));
+	end(c_pos, c);
+	consumer.released_pos = 3;
+	blkship_ring_collect(&ring);
+	assert_int_equal(kernel.desc_tail, 3);
+	assert_int_equal(kernel.payload_tail, 0);
+	end(a_pos, a);
+	consumer.released_pos = 4;
+	blkship_ring_collect(&ring);
+	assert_int_equal(kernel.payload_tail, 16384);
+}
+
+static void what_has_ended_or_finds_no_descriptor_is_not_renewed(void **state)
+{
+	struct blkship_write zero = { .op = BLKSHIP_OP_ZERO, .length_bytes = 512 };
+	uint64_t a, a_pos, seq, pos;
+
+	assert_true(put(4096, &a, &a_pos));
+	while (blkship_ring_reserve(&ring, &zero, &seq, &pos))
+		;
+	assert_false(blkship_ring_renew(&ring, 0, &a, &a_pos));
+	assert_int_equal(a, 1);
+	assert_int_equal(a_pos, 0);
+	end(a_pos, a);
+	consumer.released_pos = 1;
+	assert_false(blkship_ring_renew(&ring, 0, &a, &a_pos));
+	assert_int_equal(kernel.renewed, 0);
+}
+
+static void a_spoiled_record_ends_as_a_gap(void **state)
+{
+	uint64_t seq[3], pos[3];
+
+	for (int i = 0; i < 3; i++) {
+		assert_true(put(4096, &seq[i], &pos[i]));
+		blkship_ring_spoil(&ring, pos[i], seq[i]);
+	}
+	end(pos[0], seq[0]);
+	assert_true(blkship_ring_end(&ring, pos[1], seq[1], BLKSHIP_STATE_FAILED));
+	assert_true(blkship_ring_end(&ring, pos[2], seq[2], BLKSHIP_STATE_ABORTED));
+	assert_int_equal(descs[0].state, BLKSHIP_STATE_GAP);
+	assert_int_equal(descs[1].state, BLKSHIP_STATE_FAILED);
+	assert_int_equal(descs[2].state, BLKSHIP_STATE_ABORTED);
+	assert_int_equal(kernel.uncaptured, 3);
+	assert_int_equal(kernel.timeouts, 0);
+	assert_int_equal(kernel.watermark_seq, 3);
+	blkship_ring_spoil(&ring, pos[0], seq[0]);	/* too late */
+	assert_int_equal(kernel.uncaptured, 3);
+}
+
+static void a_write_without_an_entry_counts_when_it_ends(void **state)
+{
+	uint64_t seq, pos;
+
+	assert_true(put(4096, &seq, &pos));
+	blkship_ring_mark(&ring);
+	assert_true(blkship_ring_in_order(&ring, seq));
+	blkship_ring_ended(&ring, blkship_ring_mark(&ring));
+	assert_false(blkship_ring_in_order(&ring, seq));
+}
+
 /* Any mix of sizes: payload never wraps inside a record, never overlaps live data. */
 static void payload_is_never_overrun(void **state)
 {
@@ -149,6 +248,14 @@ static void payload_is_never_overrun(void **state)
 					    l.start >= o->start + o->bytes);
 			}
 			live[head++ % DESCS] = l;
+		} else if (done < head && unit_random(&seed) % 4 == 0 &&
+			   blkship_ring_renew(&ring, 0, &live[done % DESCS].seq,
+					      &live[done % DESCS].pos)) {
+			/* The oldest that is open is the newest now; its old place is void. */
+			const struct live renewed = live[done % DESCS];
+
+			live[done++ % DESCS].bytes = 0;
+			live[head++ % DESCS] = renewed;
 		} else if (done < head && unit_random(&seed) % 2) {
 			end(live[done % DESCS].pos, live[done % DESCS].seq);
 			done++;
@@ -261,6 +368,14 @@ int main(void)
 		cmocka_unit_test_setup(watermark_waits_for_the_oldest, setup),
 		cmocka_unit_test_setup(only_released_space_is_reused, setup),
 		cmocka_unit_test_setup(nonsense_from_the_consumer_is_not_followed, setup),
+		cmocka_unit_test_setup(what_was_copied_while_a_later_one_ended_comes_after_it,
+				       setup),
+		cmocka_unit_test_setup(payload_of_a_renewed_record_stays_until_that_is_released,
+				       setup),
+		cmocka_unit_test_setup(what_has_ended_or_finds_no_descriptor_is_not_renewed,
+				       setup),
+		cmocka_unit_test_setup(a_spoiled_record_ends_as_a_gap, setup),
+		cmocka_unit_test_setup(a_write_without_an_entry_counts_when_it_ends, setup),
 		cmocka_unit_test_setup(payload_is_never_overrun, setup),
 		cmocka_unit_test_setup(some_descriptors_are_kept_for_no_payload, setup),
 		cmocka_unit_test_setup(a_flush_never_makes_a_gap, setup),

@@ -89,7 +89,7 @@ struct blkship_ring_kernel {
 
 	__u64 captured;		/* operations captured */
 	__u64 captured_bytes;
-	__u64 uncaptured;	/* writes that became a gap: ring full or not capturing */
+	__u64 uncaptured;	/* writes that became a gap: ring full, not capturing ... */
 	__u64 marks;		/* events that marked a range dirty and took a seq */
 	__u64 aborted;
 	__u64 failed;
@@ -97,7 +97,8 @@ struct blkship_ring_kernel {
 	__u64 timeouts;
 	__u64 overflows;	/* times capture stopped because the ring was full */
 	__u64 rejected_positions; /* consumer positions that made no sense */
-	__u64 reserved3[6];
+	__u64 renewed;		/* captured, aborted and captured again: see RING.md */
+	__u64 reserved3[5];
 };
 
 /* Consumer positions; the consumer writes, the kernel trusts nothing here. */
