@@ -239,6 +239,34 @@ static void a_file_that_is_good_stays(void **state)
 	rig_fini(&r);
 }
 
+/* One copy is damaged and the other cannot be read: refused, with what to do; and that helps. */
+static void what_cannot_be_read_is_lost_when_told(void **state)
+{
+	uint64_t nr_back, nth;
+	struct rig r;
+	char path[64];
+	int ret = 0;
+
+	rig_init(&r, 4, true);
+	points_path(path, sizeof(path), "/tl", r.tl->manifest.points.number, 0);
+	sim_env_flip(r.sim, path, 20, 3);
+	timeline_close(r.tl);
+	for (nth = 1; nth < 100 && !(ret == -EIO && strstr(why, "neither copy")); nth++) {
+		sim_env_fail(r.sim, SIM_FAULT_READ, nth, -EIO, false);
+		ret = timeline_open(r.env, "/tl", 0, NULL, &r.tl, why);
+		if (!ret)
+			timeline_close(r.tl);
+		sim_env_fail(r.sim, SIM_FAULT_READ, 0, 0, false);
+	}
+	assert_int_equal(ret, -EIO);
+	assert_non_null(strstr(why, "run `blkship store check --rebuild"));
+	sim_env_fail(r.sim, SIM_FAULT_READ, nth - 1, -EIO, false);
+	rig_open(&r, TIMELINE_REBUILD);
+	assert_true(timeline_rebuilt(r.tl, &nr_back));
+	expect_right_views(&r);
+	rig_fini(&r);
+}
+
 /* Nothing is guessed, and it is said what is in the way. */
 static void from_a_damaged_pack_nothing_is_made(void **state)
 {
@@ -332,6 +360,7 @@ int main(void)
 		cmocka_unit_test(without_packs_all_that_ever_was_is_back),
 		cmocka_unit_test(with_packs_what_is_whole_is_back_and_nothing_else),
 		cmocka_unit_test(a_file_that_is_good_stays),
+		cmocka_unit_test(what_cannot_be_read_is_lost_when_told),
 		cmocka_unit_test(from_a_damaged_pack_nothing_is_made),
 		cmocka_unit_test(a_crash_on_the_way_does_no_harm),
 		cmocka_unit_test(kept_cuts_come_back_and_nonsense_is_refused),

@@ -367,6 +367,9 @@ static int recover_points(struct timeline *tl, struct numbers *n, char *why)
 		return 0;
 	}
 	/* A disk that could not be read may be read the next time. */
+	if (ret == -EIO && left_out && !why[0])
+		snprintf(why, TIMELINE_TEXT_BYTES, "%.80s/%016llx.points: neither copy can be read: %s; look at the disk; if it stays so, run `blkship store check --rebuild GROUP`",
+			 tl->dir, (unsigned long long)named->number, strerror(-ret));
 	if (ret != -ENOENT && ret != -EBADMSG && (ret != -EIO || left_out))
 		return ret;
 	tl->points_bad = true;
