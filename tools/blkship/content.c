@@ -108,7 +108,7 @@ static const char *lv_why_not(const struct lvm_volume *lv, const struct content 
 	if (lv->type[0])
 		return "a logical volume that is not linear; map it with --device and use vgimportclone";
 	if (lv->nr_pieces > 1)
-		return "a logical volume in several pieces";
+		return "a logical volume in several pieces, and there are too many of those; map it with --device and use vgimportclone";
 	if (p->offset_bytes > pv->length_bytes ||
 	    p->length_bytes > pv->length_bytes - p->offset_bytes)
 		return "a logical volume that goes on behind the end of its disk";

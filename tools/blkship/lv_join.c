@@ -34,7 +34,7 @@ int lv_join_note(struct lv_join *join, const char *volume, struct content *c, js
 		memcpy(pv->id, c->pv, sizeof(pv->id));
 		snprintf(pv->volume, sizeof(pv->volume), "%s", volume);
 	}
-	if (c->pieces) {
+	if (c->pieces && join->nr_lvs < LV_JOIN_MAX) {
 		struct lv_join_lv *lv;
 
 		if (!array_reserve(&join->lvs, &join->max_lvs, join->nr_lvs + 1))

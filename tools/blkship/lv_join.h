@@ -13,6 +13,8 @@
 #include "../../userspace/lib/name.h"
 #include "content.h"
 
+#define LV_JOIN_MAX 64	/* logical volumes: each is a server of its own */
+
 struct lv_join_pv {
 	char id[LVM_ID_BYTES];
 	char volume[NAME_BYTES];

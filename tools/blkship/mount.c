@@ -131,7 +131,6 @@ static int add_joined(struct mount *mt, const struct lv_join_lv *lv, unsigned in
 		ret = mapping_fuse_joined(&mt->m, name, pieces, file, why);
 		if (ret == 0 && (ret = content_whole(file, &c)) < 0)
 			snprintf(why, sizeof(why), "%s", strerror(-ret));
-		c.why_not = NULL;
 	}
 	free(pieces);
 	if (ret < 0)
