@@ -46,11 +46,11 @@ static void a_group_overrides_what_is_for_all(void **state)
 	expect(&conf, "erp", "all:2d", 48 * HOUR);
 	expect(&conf, "web", "all:1h", 0);
 	expect(&conf, "other", "all:1h", 48 * HOUR);
-	expect_packing(&conf, "erp", strcmp(RETENTION_CONF_PACKING, "yes") == 0);
-	assert_int_equal(retention_conf_line(&conf, "target", "packing", "yes", why), 0);
-	assert_int_equal(retention_conf_line(&conf, "group web", "packing", "no", why), 0);
 	expect_packing(&conf, "erp", true);
-	expect_packing(&conf, "web", false);
+	assert_int_equal(retention_conf_line(&conf, "target", "packing", "no", why), 0);
+	assert_int_equal(retention_conf_line(&conf, "group web", "packing", "yes", why), 0);
+	expect_packing(&conf, "erp", false);
+	expect_packing(&conf, "web", true);
 	retention_conf_fini(&conf);
 }
 

@@ -650,7 +650,7 @@ void timeline_pack_state(const struct timeline *tl, struct timeline_pack_state *
 	const struct pack_aside *last = p->asides.items + p->asides.nr - 1;
 	char path[sizeof(out->aside)];
 
-	*out = (struct timeline_pack_state){ .need_bytes = p->need_bytes,
+	*out = (struct timeline_pack_state){ .on = p->on, .need_bytes = p->need_bytes,
 					     .nr_aside = p->asides.nr };
 	if (!p->asides.nr)
 		return;

@@ -59,6 +59,7 @@ int timeline_index_take(struct timeline *tl, struct index_job *job);
 void timeline_set_packing(struct timeline *tl, bool packing);
 
 struct timeline_pack_state {
+	bool on;		/* timeline_set_packing() */
 	size_t nr_aside;	/* files that are left as they are, as they cannot be read */
 	char aside[32];		/* name of the last that became one; "": none */
 	int error;		/* -errno: why that one is */

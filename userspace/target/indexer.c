@@ -161,7 +161,7 @@ static void packing_tell(struct group *g, const struct timeline_pack_state *befo
 			    group_name(g), now.aside, strerror(-now.error), now.nr_aside,
 			    (int)(PACK_ASIDE_NS / 1000000000 / 3600));
 	if (now.need_bytes && !before->need_bytes)
-		log_warning("group %s: no room to give back space of dropped points: %llu MiB are needed beside what is left for new data; it waits; nothing is lost; make room on the disk",
+		log_error("ALARM: group %s: no room to give back space of dropped points: %llu MiB are needed beside what is left for new data; it waits; nothing is lost; make room on the disk",
 			    group_name(g), (unsigned long long)(now.need_bytes >> 20) + 1);
 }
 

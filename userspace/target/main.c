@@ -96,7 +96,7 @@ static int conf_read(struct options *o)
 	retention_conf_init(&o->retention);
 	line = access(path, F_OK) < 0 ? 0 : ini_parse(path, conf_line, o);
 	if (line) {
-		log_error("%s:%d: %s; nothing was started; what may be there, each once: [target] with listen = ADDRESS:PORT, groups = rados:POOL/NAMESPACE, key_file = FILE or key_command = PROGRAM ..., retention = " RETENTION_DEFAULT ", immutable = " RETENTION_CONF_IMMUTABLE " and packing = yes or no, and [group NAME] with the last three",
+		log_error("%s:%d: %s; nothing was started; what may be there, each once: [target] with listen = ADDRESS:PORT, groups = rados:POOL/NAMESPACE, key_file = FILE or key_command = PROGRAM ..., retention = " RETENTION_DEFAULT ", immutable = " RETENTION_CONF_IMMUTABLE " and packing = " RETENTION_CONF_PACKING ", and [group NAME] with the last three",
 			  path, line, *o->why ? o->why : "not understood");
 		return -EINVAL;
 	}

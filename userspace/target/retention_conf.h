@@ -18,7 +18,7 @@
 #include "groups.h"
 
 #define RETENTION_CONF_IMMUTABLE "7d"
-#define RETENTION_CONF_PACKING "no"
+#define RETENTION_CONF_PACKING "yes"
 
 struct retention_conf_group {
 	char name[TIMELINE_NAME_BYTES];

@@ -647,7 +647,7 @@ static json_t *group_status(struct server *sv, struct group *g)
 	timeline_state(tl, &state);
 	timeline_index_state(tl, &nr_runs, &nr_waiting);
 	timeline_pack_state(tl, &packing);
-	return json_pack("{s:s, s:s, s:b, s:s?, s:f, s:I, s:I, s:o, s:i, s:i, s:I, s:I, s:I, s:I, s:s?, s:I, s:s?, s:b, s:s?}",
+	return json_pack("{s:s, s:s, s:b, s:s?, s:f, s:I, s:I, s:o, s:i, s:i, s:I, s:I, s:I, s:b, s:I, s:s?, s:I, s:s?, s:b, s:s?}",
 			 "group", group_name(g), "owner", timeline_owner(tl), "connected", p != NULL,
 			 "peer", p ? p->name : NULL,
 			 "silent_s", p ? (double)(loop_now_ns() - p->heard_ns) / SECOND_NS : 0.0,
@@ -658,6 +658,7 @@ static json_t *group_status(struct server *sv, struct group *g)
 			 "unflushed_bytes", (json_int_t)timeline_unflushed_bytes(tl),
 			 "index_runs", (json_int_t)nr_runs,
 			 "index_waiting_segments", (json_int_t)nr_waiting,
+			 "packing", packing.on,
 			 "unreadable_files", (json_int_t)packing.nr_aside,
 			 "unreadable_file", packing.nr_aside ? packing.aside : NULL,
 			 "reclaim_needs_bytes", (json_int_t)packing.need_bytes,
