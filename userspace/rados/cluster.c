@@ -59,6 +59,8 @@ int cluster_end(struct cluster *c, struct cluster_request *r, int ret)
 {
 	pthread_mutex_lock(&c->lock);
 	TAILQ_REMOVE(&c->requests, r, link);
+	if (ret != -ETIMEDOUT)
+		c->answered_ns = env_host_monotonic_ns(NULL);
 	pthread_mutex_unlock(&c->lock);
 	/*
 	 * librados asks for a new map only for requests that are older than ten seconds. Where
@@ -105,12 +107,12 @@ static void *watch(void *arg)
 			pthread_mutex_lock(&c->lock);
 			continue;
 		}
-		if (told_ns && !late) {
+		if (told_ns && !late && c->answered_ns > told_ns) {
 			unsigned int seconds = (now_ns - told_ns) / SECOND_NS;
 
 			told_ns = 0;
 			pthread_mutex_unlock(&c->lock);
-			cluster_say(c, ENV_RADOS_INFO, "store %s: no request is waiting for the cluster any more, after %u s",
+			cluster_say(c, ENV_RADOS_INFO, "store %s: the cluster answers again, after %u s",
 				    c->location, seconds);
 			pthread_mutex_lock(&c->lock);
 			continue;

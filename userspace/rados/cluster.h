@@ -38,6 +38,7 @@ struct cluster {
 	pthread_cond_t wake;
 	TAILQ_HEAD(, cluster_request) requests;	/* the oldest first */
 	LIST_HEAD(, owner_lock) held;	/* or asked for; owner.c */
+	uint64_t answered_ns;		/* when a request was last answered, not given up */
 	bool stop;
 	pthread_t watchdog;
 
