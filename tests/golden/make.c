@@ -5,6 +5,8 @@
  *	golden_make history STORE SEED NR	NR random batches (tests/host/history.h)
  *	golden_make history STORE SEED NR KEYS...  the same: the first ones in clear, then as many
  *						with each file of keys; the last has them all
+ *	golden_make thinned STORE SEED NR	the same, a minute apart; then most points are dropped,
+ *						and what they needed is packed away
  *	golden_make images STORE IMAGE...	each image a state of one volume, and a point
  *
  * Makes STORE/groups/golden, with small segments and with runs, and prints a line for each
@@ -25,6 +27,8 @@
 #include "../../userspace/lib/env_posix.h"
 #include "../../userspace/lib/key_source.h"
 #include "../../userspace/lib/seq.h"
+#include "../../userspace/store/index.h"
+#include "../../userspace/store/retention.h"
 #include "../../userspace/store/view.h"
 #include "../host/history.h"
 #include "../host/test_steps.h"
@@ -39,6 +43,32 @@ static void die(const char *what, int ret)
 {
 	fprintf(stderr, "golden_make: %s: %s %s\n", what, strerror(-ret), why);
 	exit(1);
+}
+
+/* -- a clock that is put forward -- */
+
+static const struct env_ops *real_ops;
+static uint64_t ahead_ns;
+
+static uint64_t ahead_realtime_ns(struct env *env)
+{
+	return real_ops->realtime_ns(env) + ahead_ns;
+}
+
+static uint64_t ahead_monotonic_ns(struct env *env)
+{
+	return real_ops->monotonic_ns(env) + ahead_ns;
+}
+
+static void clock_take(struct env *env)
+{
+	static struct env_ops ops;
+
+	real_ops = env->ops;
+	ops = *real_ops;
+	ops.realtime_ns = ahead_realtime_ns;
+	ops.monotonic_ns = ahead_monotonic_ns;
+	env->ops = &ops;
 }
 
 static struct timeline *create(struct env *env, const char *store)
@@ -86,8 +116,40 @@ static void use_keys(struct timeline *tl, const char *path, struct keyring **key
 	keyring_free(old);
 }
 
+static void check_points(struct history *h, struct timeline *tl)
+{
+	const struct timeline_commit *commits;
+	size_t nr = timeline_commits(tl, &commits);
+
+	for (size_t i = 0; i < nr; i++) {
+		if (history_point(h, tl, commits[i].ordinal - 1))
+			continue;
+		snprintf(why, sizeof(why), "%.200s", h->why);
+		die("the model", -EINVAL);
+	}
+}
+
+/* One point in ten minutes stays. Runs come first: they were made before anything is dropped. */
+static void thin(struct env *env, struct timeline *tl)
+{
+	struct retention_policy policy;
+	int ret = test_index(env, tl);
+
+	if (!ret)
+		ret = retention_parse("all:10m,10m:30d", &policy, why);
+	if (!ret)
+		ret = timeline_set_retention(tl, &policy, 0);
+	ahead_ns += 7200 * 1000000000ull;
+	timeline_set_packing(tl, true);
+	if (!ret)
+		ret = test_index(env, tl);
+	if (ret)
+		die("thinning", ret);
+}
+
 static void make_history(struct env *env, struct timeline *tl, uint64_t seed, unsigned long nr,
-			 char *const *key_files, unsigned long nr_files, struct keyring **keys)
+			 char *const *key_files, unsigned long nr_files, struct keyring **keys,
+			 bool thinned)
 {
 	unsigned long each = nr / (nr_files + 1);
 	struct test_batch b;
@@ -102,15 +164,14 @@ static void make_history(struct env *env, struct timeline *tl, uint64_t seed, un
 	for (unsigned long i = 0; i < nr; i++) {
 		if (nr_files && i && i % each == 0 && i / each <= nr_files)
 			use_keys(tl, key_files[i / each - 1], keys);
+		if (thinned)
+			ahead_ns += 60 * 1000000000ull;
 		history_batch(&h, &b);
 		append(env, tl, &b);
 	}
-	for (size_t i = 0; i < nr; i++) {
-		if (!history_point(&h, tl, i)) {
-			snprintf(why, sizeof(why), "%.200s", h.why);
-			die("the model", -EINVAL);
-		}
-	}
+	if (thinned)
+		thin(env, tl);
+	check_points(&h, tl);
 	history_fini(&h);
 }
 
@@ -250,23 +311,25 @@ int main(int argc, char **argv)
 {
 	struct keyring *keys = NULL;
 	bool images = argc >= 4 && !strcmp(argv[1], "images");
+	bool thinned = argc == 5 && !strcmp(argv[1], "thinned");
 	struct timeline *tl;
 	struct env *env;
 	int ret;
 
-	if (!images && (argc < 5 || strcmp(argv[1], "history") != 0)) {
-		fprintf(stderr, "usage: golden_make history STORE SEED NR [KEYS...] | images STORE IMAGE...\n");
+	if (!images && !thinned && (argc < 5 || strcmp(argv[1], "history") != 0)) {
+		fprintf(stderr, "usage: golden_make history STORE SEED NR [KEYS...] | thinned STORE SEED NR | images STORE IMAGE...\n");
 		return 2;
 	}
 	ret = env_posix_create(NULL, &env);
 	if (ret)
 		die("environment", ret);
+	clock_take(env);
 	tl = create(env, argv[2]);
 	if (images)
 		make_images(env, tl, argv + 3, argc - 3);
 	else
 		make_history(env, tl, strtoull(argv[3], NULL, 10), strtoul(argv[4], NULL, 10),
-			     argv + 5, argc - 5, &keys);
+			     argv + 5, argc - 5, &keys, thinned);
 	ret = test_index(env, tl);
 	if (ret)
 		die("runs", ret);

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-only
-"""A second reader of a store, written from docs/SEGMENT.md, STORE.md and ENCRYPTION.md alone.
+"""A second reader of a store, written from docs/SEGMENT.md, STORE.md, PACK.md and
+ENCRYPTION.md alone.
 
   reader.py DIR points                     cut, time, members of every recovery point
   reader.py DIR image CUT VOLUME FILE      the volume at the point, as a raw image
@@ -98,6 +99,8 @@ def need(good, what):
 
 Volume = namedtuple('Volume', 'id size name identity')
 Run = namedtuple('Run', 'number first last last_ordinal nr_entries nr_blocks level')
+PackRecord = namedtuple('PackRecord',
+                        'number first last last_ordinal points_no nr_extents live_bytes file_bytes')
 Points = namedtuple('Points', 'number last_segment last_ordinal nr_commits file_bytes flags')
 
 
@@ -106,6 +109,7 @@ class Manifest:
         with open(path, 'rb') as f:
             data = f.read()
         self.volumes, self.ends, self.runs, self.incarnation = {}, {}, [], 0
+        self.packs = []
         self.points = None
         at = 0
         while at + 16 <= len(data):
@@ -140,6 +144,15 @@ class Manifest:
             self.runs.sort(key=lambda r: r.first)
         elif kind == 6:
             self.points = Points(*struct.unpack('<QQQQQI4x', p))
+        elif kind == 8:
+            pack = PackRecord(*struct.unpack('<QQQQQQQQ', p))
+            for old in self.packs:
+                need(old.last < pack.first or old.first > pack.last or
+                     pack.first <= old.first and old.last <= pack.last,
+                     f'manifest: pack {pack.number} covers a part of pack {old.number}')
+            self.packs = [o for o in self.packs if o.last < pack.first or o.first > pack.last]
+            self.packs.append(pack)
+            self.packs.sort(key=lambda o: o.first)
         elif kind in (7, 11):
             pass        # policies and pins say what will stay, not what is there
         elif kind == 10:
@@ -204,7 +217,30 @@ def unit_read(data, at):
                      data[at + 60:at + tables], 'at': at}
 
 
-class Segment:
+class Units:
+    """A file with units, which may be encrypted."""
+
+    def __init__(self, name, text, key, place_):
+        self.name, self.text, self.key, self.place, self.gcm = name, text, key, place_, None
+
+    def open_unit(self, unit, keys):
+        """The CRC table and stored data of a unit, in clear."""
+        need(bool(unit['seal']) == bool(self.key), 'unit: encrypted where nothing is, or not')
+        if not self.key:
+            return unit['crcs'], unit['stored']
+        if not self.gcm:
+            need(self.key[0] in keys, f'{self.name}: its key is not there')
+            self.gcm = aes_gcm.Gcm(aes_gcm.hkdf(keys[self.key[0]], self.key[1],
+                                                self.text + self.place, 32))
+        nr = len(unit['crcs'])
+        plain = self.gcm.decrypt(unit['seal'][:12], unit['clear'] + struct.pack('<Q', unit['at']),
+                                 struct.pack(f'<{nr}I', *unit['crcs']) + unit['stored'],
+                                 unit['seal'][12:])
+        need(plain is not None, f'{self.name}, byte {unit["at"]}: does not decrypt')
+        return struct.unpack_from(f'<{nr}I', plain), plain[4 * nr:]
+
+
+class Segment(Units):
     """Its commits and versions. Found by its footer, or read from the start."""
 
     def __init__(self, manifest, path, number, first_ordinal):
@@ -216,9 +252,9 @@ class Segment:
         if len(head) < BLOCK or head[:4] != b'BSG1' or not crc_is(head, 12):
             return      # nothing of it ever counted
         version, flags, _, _, timeline, mine, first = struct.unpack_from('<HHII16sQQ', head, 4)
-        self.key = struct.unpack_from('<16s32s', head, 64) if flags & 1 else None
-        self.place = timeline + struct.pack('<Q', mine)
-        self.gcm = None
+        super().__init__(f'segment {number}', b'blkship segment 1',
+                         struct.unpack_from('<16s32s', head, 64) if flags & 1 else None,
+                         timeline + struct.pack('<Q', mine))
         need(version == 1 and timeline == manifest.timeline and mine == number and
              first == first_ordinal, f'segment {number}: header')
         self.end = manifest.ends[number][0] if number in manifest.ends else len(self.data)
@@ -233,22 +269,6 @@ class Segment:
             at = self.batch(at)
             if not at:
                 break
-
-    def open_unit(self, unit, keys):
-        """The CRC table and stored data of a unit, in clear."""
-        need(bool(unit['seal']) == bool(self.key), 'unit: encrypted where nothing is, or not')
-        if not self.key:
-            return unit['crcs'], unit['stored']
-        if not self.gcm:
-            need(self.key[0] in keys, f'segment {self.number}: its key is not there')
-            self.gcm = aes_gcm.Gcm(aes_gcm.hkdf(keys[self.key[0]], self.key[1],
-                                                b'blkship segment 1' + self.place, 32))
-        nr = len(unit['crcs'])
-        plain = self.gcm.decrypt(unit['seal'][:12], unit['clear'] + struct.pack('<Q', unit['at']),
-                                 struct.pack(f'<{nr}I', *unit['crcs']) + unit['stored'],
-                                 unit['seal'][12:])
-        need(plain is not None, f'segment {self.number}, byte {unit["at"]}: does not decrypt')
-        return struct.unpack_from(f'<{nr}I', plain), plain[4 * nr:]
 
     def batch(self, at):
         """Take the batch there; where the next one is, or 0: no batch counts there."""
@@ -299,6 +319,80 @@ class Segment:
                  (v.offset, v.length, v.volume, v.kind, v.data_offset, v.unit.offset, v.label,
                   v.order[1]), f'segment {self.number}: footer entry {i}')
         self.sealed = True
+
+
+# -- packs --
+
+
+class Pack(Units):
+    """What was live of some segments: parts of their extents, and some of their commits."""
+
+    def __init__(self, manifest, path, named):
+        with open(path, 'rb') as f:
+            self.data = f.read()
+        number, head = named.number, self.data[:BLOCK]
+        need(head[:4] == b'BSK1' and crc_is(head, 12), f'pack {number}: header')
+        (version, flags, _, _, timeline, *fields) = struct.unpack_from('<HHII16s10Q4I', head, 4)
+        (mine, first, last, self.first_ordinal, last_ordinal, points_no, nr_extents, live_bytes,
+         self.data_end, tables_bytes, self.nr_blocks, _, self.nr_commits, tables_crc) = fields
+        need(version == 1 and timeline == manifest.timeline and named ==
+             PackRecord(mine, first, last, last_ordinal, points_no, nr_extents, live_bytes,
+                        len(self.data)), f'pack {number}: other than the manifest says')
+        super().__init__(f'pack {number}', b'blkship pack 1',
+                         struct.unpack_from('<16s32s', head, 128) if flags & 1 else None,
+                         timeline + struct.pack('<Q', number))
+        self.number, self.named, self.versions, self.parts = number, named, [], {}
+        tables = self.directory()
+        need(len(self.versions) == nr_extents, f'pack {number}: extents')
+        body = self.data[tables:tables + tables_bytes]
+        need(crc32c(body) == tables_crc, f'pack {number}: tables')
+        self.tables(body, body[:len(body) - struct.unpack_from('<I', head, 176)[0]])
+
+    def directory(self):
+        """Take all parts; where the directory ends."""
+        last, at = None, self.data_end
+        for number in range(self.nr_blocks):
+            block = self.data[at:at + BLOCK]
+            _, mine, place_, nr = struct.unpack_from('<IIIH', block)
+            need(crc_is(block, 0) and (mine, place_) == (self.number & 0xffffffff, number) and
+                 1 <= nr <= 56 and (nr == 56 or number + 1 == self.nr_blocks),
+                 f'{self.name}: block {number} of the directory')
+            for i in range(nr):
+                origin = self.part(struct.unpack_from('<QQQQQIIIIIHHB', block, 16 + 72 * i))
+                need(last is None or last < origin, f'{self.name}: order of the directory')
+                last = origin
+            at += BLOCK
+        return at
+
+    def part(self, fields):
+        """Take one; where it was."""
+        (offset, length, label, readback, _, segment, unit_at, from_, at, data_offset, extent,
+         volume, kind) = fields
+        version = Version(volume, offset, length, kind, label,
+                          (label, readback, segment, unit_at * 8, extent), Unit(self, at * 8),
+                          data_offset, 0)
+        self.versions.append(version)
+        self.parts.setdefault((segment, unit_at, extent), []).append((from_, version))
+        return segment, unit_at, extent, from_
+
+    def tables(self, body, commits):
+        nr = self.named.last - self.named.first + 1
+        self.ordinals = struct.unpack_from(f'<{nr}Q', body)
+        need(self.ordinals[-1] == self.named.last_ordinal, f'{self.name}: ordinals')
+        self.commits, at = [], 8 * nr
+        while at < len(commits):
+            found, size = commit_read(commits, at)
+            need(found, f'{self.name}: a commit')
+            self.commits.append(found[0])
+            at += size
+        need(len(self.commits) == self.nr_commits, f'{self.name}: commits')
+
+    def find(self, e):
+        """The part that has the place of an entry of a run; None: nothing there was live."""
+        for from_, v in self.parts.get((e.segment, e.unit, e.extent), ()):
+            if v.kind != DATA or from_ <= e.sector * SECTOR < from_ + v.length:
+                return v
+        return None
 
 
 # -- runs --
@@ -433,13 +527,8 @@ class Timeline:
     def __init__(self, directory, runs=False, keys=None):
         self.dir, self.keys = directory, keys or {}
         self.manifest = Manifest(os.path.join(directory, 'manifest'))
-        numbers = sorted(int(n[:16], 16) for n in os.listdir(directory) if n.endswith('.seg'))
-        self.segments, self.commits = {}, []
-        for i, number in enumerate(numbers, 1):
-            need(number == i, f'segment {i} is missing')
-            path = os.path.join(directory, f'{number:016x}.seg')
-            self.segments[number] = s = Segment(self.manifest, path, number, len(self.commits) + 1)
-            self.commits += s.commits
+        self.segments, self.packs, self.commits = {}, [], []
+        self.files_read()
         self.exists = self.commits
         if self.manifest.points:
             named = self.manifest.points
@@ -451,7 +540,31 @@ class Timeline:
                      for r in self.manifest.runs] if runs else []
         covered = {n for r in self.manifest.runs for n in range(r.first, r.last + 1)} if runs else ()
         self.rest = [v for n, s in self.segments.items() if n not in covered for v in s.versions]
+        self.rest += [v for p in self.packs for v in p.versions if v.order[2] not in covered]
         self.unpacked = {}
+
+    def files_read(self):
+        """Segments by their numbers, or the packs in their places."""
+        numbers = {int(n[:16], 16) for n in os.listdir(self.dir) if n.endswith('.seg')}
+        number, ordinal = 1, 1
+        packs = {p.first: p for p in self.manifest.packs}
+        last = max(numbers | {p.last for p in self.manifest.packs}, default=0)
+        while number <= last:
+            if number in packs:
+                file = Pack(self.manifest, os.path.join(
+                    self.dir, f'{packs[number].number:016x}.pack'), packs[number])
+                need(file.first_ordinal == ordinal, f'{file.name}: its first batch')
+                self.packs.append(file)
+                ordinal, number = file.named.last_ordinal + 1, file.named.last + 1
+            else:
+                need(number in numbers, f'segment {number} is missing')
+                path = os.path.join(self.dir, f'{number:016x}.seg')
+                self.segments[number] = file = Segment(self.manifest, path, number, ordinal)
+                ordinal, number = file.next, number + 1
+            self.commits += file.commits
+
+    def pack_of(self, segment):
+        return next((p for p in self.packs if p.named.first <= segment <= p.named.last), None)
 
     # -- which commits are points --
 
@@ -494,11 +607,22 @@ class Timeline:
                 continue
             for offset in range(0, size, 1 << shift):
                 e = run.newest(volume, offset, shift, cut)
-                if e:
-                    found[(offset, shift)] = self.entry_version(e)
+                v = e and self.entry_version(e)
+                if v:
+                    found[(offset, shift)] = v
         return found.values()
 
+    def packed_version(self, e, part):
+        need((part.volume, part.kind, part.label) == (e.volume, e.kind, e.label) and
+             part.offset <= e.offset and e.offset + (1 << e.shift) <= part.offset + part.length,
+             f'an entry of a run and its pack differ: segment {e.segment}, byte {e.unit * 8}')
+        return Piece(part, e.offset, 1 << e.shift)
+
     def entry_version(self, e):
+        pack = self.pack_of(e.segment)
+        if pack:
+            part = pack.find(e)
+            return part and self.packed_version(e, part)
         segment = self.segments[e.segment]
         unit = unit_read(segment.data, e.unit * 8)
         offset, length, volume, kind, data_offset, first_crc = unit['extents'][e.extent]
@@ -515,9 +639,13 @@ class Timeline:
 
     def data(self, unit):
         """Unpacked and checked data of a unit."""
-        key = (unit.segment.number, unit.offset)
+        key = (unit.segment.name, unit.offset)
         if key not in self.unpacked:
             u = unit_read(unit.segment.data, unit.offset)
+            need(u, f'{unit.segment.name}, byte {unit.offset}: no unit')
+            need(not isinstance(unit.segment, Pack) or
+                 (u['ordinal'], u['label']) == (unit.segment.number, unit.offset),
+                 f'{unit.segment.name}, byte {unit.offset}: a unit of elsewhere')
             need(u['codec'] in (STORED, LZ4), 'unit: codec')
             u['crcs'], data = unit.segment.open_unit(u, self.keys)
             data = data if u['codec'] == STORED else lz4_block(data, u['data_bytes'])
