@@ -10,6 +10,7 @@
  * figure: name, value, unit.
  *
  *	space_factor		segments and packs for each byte that a point needs
+ *	run_bytes		of runs for each that came in: they keep what is gone, too
  *	rewrite_factor		bytes of packs written for each that came in
  *	pack_seconds		processor time for that, with its passes over the index
  */
@@ -158,6 +159,15 @@ static double space_factor(struct env *env, struct timeline *tl, const char *dir
 	return (double)bytes / all.live_bytes;
 }
 
+static uint64_t run_bytes(const struct timeline *tl)
+{
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < tl->manifest.nr_runs; i++)
+		bytes += (uint64_t)tl->manifest.runs[i].nr_blocks * RUN_BLOCK_BYTES;
+	return bytes;
+}
+
 int main(int argc, char **argv)
 {
 	uint64_t nr = (argc > 2 ? atoi(argv[2]) : 30) * 86400ull / STEP_S;
@@ -194,6 +204,7 @@ int main(int argc, char **argv)
 			settle(env, tl, &f);
 	}
 	printf("space_factor %.2f x\n", space_factor(env, tl, argv[1]));
+	printf("run_bytes %.4f x\n", (double)run_bytes(tl) / f.in_bytes);
 	printf("rewrite_factor %.2f x\n", (double)f.packed_bytes / f.in_bytes);
 	printf("pack_seconds %.1f s\n", f.pack_seconds);
 	timeline_close(tl);

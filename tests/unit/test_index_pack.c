@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "../../userspace/lib/keyring.h"
+#include "../../userspace/store/branches.h"
 #include "../../userspace/store/check.h"
 #include "../../userspace/store/index.h"
 #include "../../userspace/store/index_pack.h"
@@ -425,6 +426,34 @@ static void a_check_goes_on_when_segments_are_packed(void **state_)
 	rig_fini(&r);
 }
 
+/* A branch shows what its parent's point does, and that is all it needs of it. */
+static void what_a_branch_begins_with_stays(void **state_)
+{
+	const struct points *p;
+	struct index_job *job;
+	size_t at = 0;
+	struct rig r;
+
+	rig_init(&r);
+	append(&r, 200);
+	index_all(&r);
+	p = &r.tl->points;
+	while (at < 40 || !p->commits[at].listed)
+		at++;
+	assert_int_equal(branch_create(r.env, "/tl", "b", r.tl, p->commits[at].cut_seq, why), 0);
+	drop(&r);
+	timeline_set_packing(r.tl, true);
+	while ((job = timeline_index_plan(r.tl))) {
+		index_job_run(job, r.env, NULL);
+		assert_int_equal(timeline_index_take(r.tl, job), 0);
+	}
+	assert_int_equal(nr_unpacked(&r), 0);
+	assert_true(r.tl->points.nr_commits < 100);
+	assert_true(points_find(p, r.h.batches[at].cut) < p->nr_commits);
+	check_points(&r);
+	rig_fini(&r);
+}
+
 /* -- room -- */
 
 static void packs_leave_room_for_what_comes_in(void **state_)
@@ -626,6 +655,7 @@ int main(void)
 		cmocka_unit_test(a_segment_without_a_run_stops_nothing),
 		cmocka_unit_test(a_bad_footer_before_a_pack_costs_nothing),
 		cmocka_unit_test(a_check_goes_on_when_segments_are_packed),
+		cmocka_unit_test(what_a_branch_begins_with_stays),
 		cmocka_unit_test(packs_leave_room_for_what_comes_in),
 		cmocka_unit_test(without_room_a_pack_waits),
 		cmocka_unit_test(a_full_disk_is_tried_again),
