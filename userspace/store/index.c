@@ -647,13 +647,14 @@ void timeline_set_packing(struct timeline *tl, bool packing)
 void timeline_pack_state(const struct timeline *tl, struct timeline_pack_state *out)
 {
 	const struct timeline_packing *p = &tl->packing;
-	const struct pack_aside *last = p->asides.items + p->asides.nr - 1;
+	const struct pack_aside *last;
 	char path[sizeof(out->aside)];
 
 	*out = (struct timeline_pack_state){ .on = p->on, .need_bytes = p->need_bytes,
 					     .nr_aside = p->asides.nr };
 	if (!p->asides.nr)
 		return;
+	last = &p->asides.items[p->asides.nr - 1];
 	if (last->pack)
 		pack_path(path, sizeof(path), "", last->pack, 0);
 	else
