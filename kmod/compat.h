@@ -35,35 +35,66 @@ static inline struct nlattr **blkship_dump_attrs(struct netlink_callback *cb)
 }
 #endif
 
-/* A block device kept open for as long as somebody looks at it; not claimed. */
+/*
+ * A block device kept open for as long as somebody looks at it: to read, or claimed,
+ * to read and write, and for nobody else to use.
+ */
 struct blkship_bdev {
-	struct block_device *bdev;
+	struct block_device *bdev;	/* or NULL */
 	struct file *file;
+	fmode_t mode;
 };
 
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 9, 0)
+static inline int blkship_bdev_get(dev_t dev, fmode_t mode, void *holder,
+				   struct blkship_bdev *b)
+{
+	struct block_device *bdev = blkdev_get_by_dev(dev, mode, holder);
+
+	b->file = NULL;
+	b->mode = mode;
+	b->bdev = IS_ERR(bdev) ? NULL : bdev;
+	return PTR_ERR_OR_ZERO(bdev);
+}
+
 static inline int blkship_bdev_open(dev_t dev, struct blkship_bdev *b)
 {
-	b->file = NULL;
-	b->bdev = blkdev_get_by_dev(dev, FMODE_READ, NULL);
-	return PTR_ERR_OR_ZERO(b->bdev);
+	return blkship_bdev_get(dev, FMODE_READ, NULL, b);
+}
+
+static inline int blkship_bdev_claim(dev_t dev, void *holder,
+				     struct blkship_bdev *b)
+{
+	return blkship_bdev_get(dev, FMODE_READ | FMODE_WRITE | FMODE_EXCL,
+				holder, b);
 }
 
 static inline void blkship_bdev_close(struct blkship_bdev *b)
 {
 	if (b->bdev)
-		blkdev_put(b->bdev, FMODE_READ);
+		blkdev_put(b->bdev, b->mode);
 	b->bdev = NULL;
 }
 #else
+static inline int blkship_bdev_get(dev_t dev, blk_mode_t mode, void *holder,
+				   struct blkship_bdev *b)
+{
+	struct file *file = bdev_file_open_by_dev(dev, mode, holder, NULL);
+
+	b->file = IS_ERR(file) ? NULL : file;
+	b->bdev = b->file ? file_bdev(file) : NULL;
+	return PTR_ERR_OR_ZERO(file);
+}
+
 static inline int blkship_bdev_open(dev_t dev, struct blkship_bdev *b)
 {
-	b->bdev = NULL;
-	b->file = bdev_file_open_by_dev(dev, BLK_OPEN_READ, NULL, NULL);
-	if (IS_ERR(b->file))
-		return PTR_ERR(b->file);
-	b->bdev = file_bdev(b->file);
-	return 0;
+	return blkship_bdev_get(dev, BLK_OPEN_READ, NULL, b);
+}
+
+static inline int blkship_bdev_claim(dev_t dev, void *holder,
+				     struct blkship_bdev *b)
+{
+	return blkship_bdev_get(dev, BLK_OPEN_READ | BLK_OPEN_WRITE, holder, b);
 }
 
 static inline void blkship_bdev_close(struct blkship_bdev *b)
@@ -94,44 +125,6 @@ blkship_mq_disk_alloc(struct blk_mq_tag_set *tags, u32 request_sectors,
 	struct queue_limits lim = { .max_hw_sectors = request_sectors };
 
 	return blk_mq_alloc_disk(tags, &lim, data);
-}
-#endif
-
-/* The same to read and write, and for nobody else to use. */
-#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 9, 0)
-#define BLKSHIP_CLAIM_MODE (FMODE_READ | FMODE_WRITE | FMODE_EXCL)
-static inline int blkship_bdev_claim(dev_t dev, void *holder,
-				     struct blkship_bdev *b)
-{
-	struct block_device *bdev = blkdev_get_by_dev(dev, BLKSHIP_CLAIM_MODE,
-						      holder);
-
-	b->file = NULL;
-	b->bdev = IS_ERR(bdev) ? NULL : bdev;
-	return PTR_ERR_OR_ZERO(bdev);
-}
-
-static inline void blkship_bdev_unclaim(struct blkship_bdev *b)
-{
-	if (b->bdev)
-		blkdev_put(b->bdev, BLKSHIP_CLAIM_MODE);
-	b->bdev = NULL;
-}
-#else
-static inline int blkship_bdev_claim(dev_t dev, void *holder,
-				     struct blkship_bdev *b)
-{
-	struct file *file = bdev_file_open_by_dev(dev, BLK_OPEN_READ |
-						  BLK_OPEN_WRITE, holder, NULL);
-
-	b->file = IS_ERR(file) ? NULL : file;
-	b->bdev = b->file ? file_bdev(file) : NULL;
-	return PTR_ERR_OR_ZERO(file);
-}
-
-static inline void blkship_bdev_unclaim(struct blkship_bdev *b)
-{
-	blkship_bdev_close(b);
 }
 #endif
 

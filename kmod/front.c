@@ -241,13 +241,13 @@ static void volume_begin(struct blkship_volume *vol, bool anew,
 	raw_spin_unlock_irq(&vol->grp->lock);
 }
 
-void blkship_front_load(struct blkship_front *front)
+int blkship_front_load(struct blkship_front *front, const char **why)
 {
 	struct blkship_volume *vol = front->vol;
 	struct blkship_meta *old;
 
 	if (front->started || (front->meta && front->meta->loaded))
-		return;
+		return 0;
 	/* Its front end is suspended, and this one takes its place. */
 	mutex_lock(&blkship_mutex);
 	old = vol->meta;
@@ -256,8 +256,7 @@ void blkship_front_load(struct blkship_front *front)
 		blkship_meta_stop(old, front->meta &&
 				  old->bdev == front->meta->bdev ?
 				  BLKSHIP_META_PASS_ON : BLKSHIP_META_VOID);
-	if (front->meta)
-		blkship_meta_load(front->meta, vol);
+	return front->meta ? blkship_meta_load(front->meta, vol, why) : 0;
 }
 
 /* How the metadata device is left, before the volume notices anything. */
@@ -280,9 +279,10 @@ int blkship_front_start(struct blkship_front *front)
 {
 	struct blkship_volume *vol = front->vol;
 	bool resized, moved, fed, fresh, anew, kept;
+	const char *ignored;
 	int ret = 0;
 
-	blkship_front_load(front);
+	blkship_front_load(front, &ignored);
 	mutex_lock(&blkship_mutex);
 	if (!front->started)
 		ret = front_fit(front, &resized);

@@ -46,10 +46,11 @@ int blkship_front_add(struct blkship_front *front, const char *group,
 
 /*
  * Read the metadata device, if there is one, before the start; part the volume
- * from another one. Waits for both devices, and for the volume's own. Done by
- * blkship_front_start() when it was not done.
+ * from another one. Waits for both devices, and for the volume's own, each for
+ * meta_timeout_s. Done by blkship_front_start() when it was not done. 0; -ETIMEDOUT, with
+ * *why: one did not answer; if it is started all the same, all of it is read back.
  */
-void blkship_front_load(struct blkship_front *front);
+int blkship_front_load(struct blkship_front *front, const char **why);
 
 /*
  * From now on every write passes this front end. Called with nothing in flight;

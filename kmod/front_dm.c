@@ -16,6 +16,7 @@
 #include <linux/slab.h>
 
 #include "capture.h"
+#include "compat.h"
 #include "front.h"
 #include "front_dm.h"
 #include "meta.h"
@@ -25,6 +26,8 @@
 struct dm_blkship {
 	struct dm_dev *dev;
 	struct dm_dev *meta_dev;	/* or NULL */
+	/* Once more, as device-mapper closes its own whatever is under way there. */
+	struct blkship_bdev disk_opened, meta_opened;
 	sector_t start;
 	u32 ring_mib;			/* as asked for; 0: default */
 	bool pass_through;
@@ -94,18 +97,32 @@ static int dm_blkship_parse(struct dm_target *ti, unsigned int argc,
 /* With the off switch, writes that are not listed: the list is to say so. */
 static int dm_blkship_meta(struct dm_target *ti, struct dm_blkship *dm)
 {
-	const char *why = "";
+	const char *why = "cannot open the devices";
 	int ret;
 
 	if (!dm->meta_dev)
 		return 0;
-	ret = blkship_meta_create(dm->meta_dev->bdev, dm->dev->bdev,
-				  (u64)dm->start << SECTOR_SHIFT,
-				  (u64)ti->len << SECTOR_SHIFT, true,
-				  &dm->front.meta, &why);
+	ret = blkship_bdev_open(dm->dev->bdev->bd_dev, &dm->disk_opened);
+	if (!ret)
+		ret = blkship_bdev_open(dm->meta_dev->bdev->bd_dev,
+					&dm->meta_opened);
+	if (!ret)
+		ret = blkship_meta_create(&dm->meta_opened, dm->dev->bdev,
+					  (u64)dm->start << SECTOR_SHIFT,
+					  (u64)ti->len << SECTOR_SHIFT, true,
+					  &dm->front.meta, &why);
 	if (ret && !dm->pass_through)
 		ti->error = (char *)why;
 	return dm->pass_through ? 0 : ret;
+}
+
+static void dm_blkship_put_meta(struct dm_blkship *dm)
+{
+	blkship_meta_release(dm->front.meta, &dm->meta_opened);
+	blkship_meta_release(dm->front.meta, &dm->disk_opened);
+	if (dm->front.meta)
+		blkship_meta_put(dm->front.meta);
+	dm->front.meta = NULL;
 }
 
 static int dm_blkship_attach(struct dm_target *ti, struct dm_blkship *dm)
@@ -119,8 +136,10 @@ static int dm_blkship_attach(struct dm_target *ti, struct dm_blkship *dm)
 		return -EOPNOTSUPP;
 	}
 	ret = dm_blkship_meta(ti, dm);
-	if (ret || dm->pass_through)
-		return ret;
+	if (ret)
+		goto err_meta;
+	if (dm->pass_through)
+		return 0;
 	dm->front.kind = "dm";
 	dm->front.owner = dm_table_get_md(ti->table);
 	dm->front.generation = ti->table;
@@ -143,8 +162,7 @@ static int dm_blkship_attach(struct dm_target *ti, struct dm_blkship *dm)
 err_front:
 	blkship_front_remove(&dm->front);
 err_meta:
-	if (dm->front.meta)
-		blkship_meta_put(dm->front.meta);
+	dm_blkship_put_meta(dm);
 	return ret;
 }
 
@@ -203,8 +221,7 @@ static void dm_blkship_dtr(struct dm_target *ti)
 				  &dm_disk(dm_table_get_md(ti->table))->state);
 	if (!dm->pass_through)
 		blkship_front_remove(&dm->front);
-	if (dm->front.meta)
-		blkship_meta_put(dm->front.meta);
+	dm_blkship_put_meta(dm);
 	dm_blkship_put_devices(ti, dm);
 	kfree(dm);
 }

@@ -7,6 +7,7 @@
 #include <linux/module.h>
 #include <linux/workqueue.h>
 
+#include "batch.h"
 #include "capture.h"
 #include "chardev.h"
 #include "front_dm.h"
@@ -56,9 +57,12 @@ static int __init blkship_init(void)
 					  WQ_MEM_RECLAIM | WQ_UNBOUND, 0);
 	if (!blkship_meta_wq)
 		goto err_wq;
-	ret = blkship_tap_init();
+	ret = blkship_batch_init();
 	if (ret)
 		goto err_meta_wq;
+	ret = blkship_tap_init();
+	if (ret)
+		goto err_batch;
 	ret = blkship_tap_selftest();
 	if (ret)
 		goto err_tap;
@@ -79,6 +83,8 @@ err_netlink:
 	blkship_netlink_exit();
 err_tap:
 	blkship_tap_exit();
+err_batch:
+	blkship_batch_exit();
 err_meta_wq:
 	destroy_workqueue(blkship_meta_wq);
 err_wq:
@@ -97,6 +103,7 @@ static void __exit blkship_exit(void)
 	blkship_tap_exit();
 	destroy_workqueue(blkship_meta_wq);
 	destroy_workqueue(blkship_wq);
+	blkship_batch_exit();
 }
 
 module_init(blkship_init);

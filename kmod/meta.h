@@ -13,20 +13,18 @@
  *
  * Locks: the list, what waits for it and the fields marked so are under the
  * group's lock. All I/O is done by one work item, or while that cannot run
- * (start, stop); never under blkship_mutex. Nothing is allocated after
- * blkship_meta_create().
+ * (start, stop); never under blkship_mutex, and never waited for without a limit. Nothing
+ * is allocated after blkship_meta_create().
  */
 #ifndef BLKSHIP_META_H
 #define BLKSHIP_META_H
 
-#include <linux/bio.h>
-#include <linux/completion.h>
 #include <linux/irq_work.h>
 #include <linux/kref.h>
-#include <linux/timer.h>
 #include <linux/wait.h>
 #include <linux/workqueue.h>
 
+#include "batch.h"
 #include "meta_core.h"
 
 struct blkship_flight;
@@ -34,16 +32,7 @@ struct blkship_front;
 struct blkship_group;
 struct blkship_volume;
 
-#define META_SLOTS	16	/* blocks that are written at once */
-
-/* One block on its way. */
-struct meta_slot {
-	struct bio_vec vec;
-	struct page *page;
-	struct blkship_meta *meta;
-	u32 index;		/* of the list's block */
-	struct bio bio;		/* last: it is open-ended */
-};
+#define META_SLOTS	BLKSHIP_BATCH_BLOCKS	/* blocks that are written at once */
 
 struct blkship_meta {
 	struct kref ref;
@@ -52,11 +41,10 @@ struct blkship_meta {
 	u64 disk_start_bytes;
 	bool logs;
 
-	struct meta_slot *slots[META_SLOTS];
-	struct meta_slot *disk_slot;	/* of period_work, for the disk */
-	atomic_t nr_pending;
-	struct completion all_done;
-	blk_status_t status;		/* of the batch: any error */
+	struct blkship_batch *io;	/* with the metadata device */
+	/* And the disk; apart: what waits for the list never waits for that. */
+	struct blkship_batch *disk_io;
+	u32 written[META_SLOTS];	/* blocks of the list, in io */
 
 	struct blkship_super super;	/* as it is on the device */
 	u64 *memory;
@@ -92,25 +80,33 @@ struct blkship_meta {
 	struct delayed_work work;
 	struct delayed_work period_work;
 	struct work_struct tell_work;
-	struct completion disk_done;
-	struct timer_list hang_timer;
 };
 
 /*
- * For a volume of this size, on a block device that is the caller's and stays
- * open until blkship_meta_put(). Looks whether the device can be ours; *why when
- * not. May wait and allocate.
+ * For a volume of this size. Looks whether the device can be ours; *why when not.
+ * May wait and allocate. What was opened for it, *opened and the disk, is the caller's
+ * to give to blkship_meta_release() before he puts it; when this fails *opened is gone.
  */
-int blkship_meta_create(struct block_device *bdev, struct block_device *disk,
+int blkship_meta_create(struct blkship_bdev *opened, struct block_device *disk,
 			u64 disk_start_bytes, u64 size_bytes, bool logs,
 			struct blkship_meta **out, const char **why);
 void blkship_meta_put(struct blkship_meta *meta);
+/*
+ * Close its metadata device or its disk, as soon as nothing that we sent is under
+ * way there; it is stopped, and not used any more. Without @meta, or if it is another
+ * device: now.
+ */
+void blkship_meta_release(struct blkship_meta *meta,
+			  struct blkship_bdev *opened);
 
 /* -- for volume.c; nothing is in flight on the volume -- */
 
-/* Read it: meta->partial, list and super. Not under blkship_mutex. */
-void blkship_meta_load(struct blkship_meta *meta,
-		       const struct blkship_volume *vol);
+/*
+ * Read it: meta->partial, list and super. Not under blkship_mutex. 0; -ETIMEDOUT, with
+ * *why: a device did not answer, and nothing is known.
+ */
+int blkship_meta_load(struct blkship_meta *meta,
+		      const struct blkship_volume *vol, const char **why);
 /* Forget what was read: everything is listed, or will be. */
 void blkship_meta_distrust(struct blkship_meta *meta);
 /* Mark dirty what is listed. Under blkship_mutex. */
@@ -152,19 +148,13 @@ void blkship_meta_kick(struct blkship_meta *meta);
 
 /* -- between meta_io.c and meta_log.c -- */
 
-/* Submit the first nr slots, wait for all; 0 or -EIO. Not reentrant. */
-int meta_rw(struct blkship_meta *meta, u32 nr, blk_opf_t opf);
-void meta_slot_set(struct blkship_meta *meta, u32 n, struct block_device *bdev,
-		   u64 offset_bytes);
-static inline void *meta_slot_data(struct blkship_meta *meta, u32 n)
-{
-	return page_address(meta->slots[n]->page);
-}
+/* What is done with that device from now on may take meta_timeout_s, all together. */
+void meta_limit(struct blkship_batch *io);
 /* Write meta->super; a state that makes the list worthless goes to both places. */
 int meta_super_write(struct blkship_meta *meta);
 /*
  * Take all prints, where nobody writes any more. A block that cannot be read has
- * none. 0; or -EIO where there are more of those than a few.
+ * none. 0; or -EIO where there are more of those than a few, or the disk does not answer.
  */
 int meta_prints_take(struct blkship_meta *meta);
 /* The works of meta_log.c, ready to be queued. */

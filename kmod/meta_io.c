@@ -10,47 +10,14 @@
 #include <linux/vmalloc.h>
 
 #include "capture.h"
+#include "compat.h"
 #include "meta.h"
 
 /* -- blocks -- */
 
-static void slot_ended(struct bio *bio)
+void meta_limit(struct blkship_batch *io)
 {
-	struct meta_slot *slot = container_of(bio, struct meta_slot, bio);
-	struct blkship_meta *meta = slot->meta;
-
-	if (bio->bi_status)
-		WRITE_ONCE(meta->status, bio->bi_status);
-	if (atomic_dec_and_test(&meta->nr_pending))
-		complete(&meta->all_done);
-}
-
-void meta_slot_set(struct blkship_meta *meta, u32 n, struct block_device *bdev,
-		   u64 offset_bytes)
-{
-	struct meta_slot *slot = meta->slots[n];
-
-	bio_init(&slot->bio, bdev, &slot->vec, 1, 0);
-	slot->bio.bi_iter.bi_sector = offset_bytes >> SECTOR_SHIFT;
-	slot->bio.bi_end_io = slot_ended;
-	__bio_add_page(&slot->bio, slot->page, META_BLOCK_BYTES, 0);
-}
-
-int meta_rw(struct blkship_meta *meta, u32 nr, blk_opf_t opf)
-{
-	u32 i;
-
-	meta->status = BLK_STS_OK;
-	atomic_set(&meta->nr_pending, nr);
-	reinit_completion(&meta->all_done);
-	for (i = 0; i < nr; i++) {
-		meta->slots[i]->bio.bi_opf = opf;
-		submit_bio(&meta->slots[i]->bio);
-	}
-	/* In turns: a device that hangs is not a hung task of ours. */
-	while (!wait_for_completion_timeout(&meta->all_done, 30 * HZ))
-		;
-	return meta->status ? -EIO : 0;
+	blkship_batch_limit(io, READ_ONCE(blkship_meta_timeout_s));
 }
 
 #define WRITE_OPF	(REQ_OP_WRITE | REQ_SYNC | REQ_META | REQ_FUA)
@@ -61,9 +28,9 @@ static int blocks_read(struct blkship_meta *meta, u64 first, u32 nr)
 	u32 i;
 
 	for (i = 0; i < nr; i++)
-		meta_slot_set(meta, i, meta->bdev,
-			      (first + i) * META_BLOCK_BYTES);
-	return meta_rw(meta, nr, REQ_OP_READ | REQ_SYNC | REQ_META);
+		blkship_batch_set(meta->io, i, (first + i) * META_BLOCK_BYTES);
+	return blkship_batch_run(meta->io, nr,
+				 REQ_OP_READ | REQ_SYNC | REQ_META);
 }
 
 /* A disk of which more prints cannot be read is not asked for the rest. */
@@ -97,15 +64,17 @@ int meta_super_write(struct blkship_meta *meta)
 			 meta->super.state == META_OFF;
 	int ret = 0, i;
 
+	if (blkship_batch_is_late(meta->io))
+		return -ETIMEDOUT;
 	prints_to_write(meta);
 	/* One after the other, so that one of them always is whole. */
 	for (i = 0; !ret && i < (worthless ? 2 : 1); i++) {
 		u64 at = ++meta->super.write_no % META_SUPERS;
 
 		blkship_super_encode(&meta->super, &meta->to_write,
-				     meta_slot_data(meta, 0));
-		meta_slot_set(meta, 0, meta->bdev, at * META_BLOCK_BYTES);
-		ret = meta_rw(meta, 1, WRITE_OPF | REQ_PREFLUSH);
+				     blkship_batch_data(meta->io, 0));
+		blkship_batch_set(meta->io, 0, at * META_BLOCK_BYTES);
+		ret = blkship_batch_run(meta->io, 1, WRITE_OPF | REQ_PREFLUSH);
 	}
 	return ret;
 }
@@ -120,8 +89,8 @@ static int super_read(struct blkship_meta *meta, struct blkship_super *out,
 
 	*foreign = false;
 	for (i = 0; !ret && i < META_SUPERS; i++)
-		memcpy(blocks + i * META_BLOCK_BYTES, meta_slot_data(meta, i),
-		       META_BLOCK_BYTES);
+		memcpy(blocks + i * META_BLOCK_BYTES,
+		       blkship_batch_data(meta->io, i), META_BLOCK_BYTES);
 	if (!ret)
 		ret = blkship_super_choose(blocks, out, foreign);
 	if (!ret)
@@ -139,7 +108,7 @@ static int head_is_zero(struct blkship_meta *meta, bool *zero)
 
 	*zero = true;
 	for (i = 0; !ret && i < META_FIRST_BLOCK; i++)
-		*zero &= !memchr_inv(meta_slot_data(meta, i), 0,
+		*zero &= !memchr_inv(blkship_batch_data(meta->io, i), 0,
 				     META_BLOCK_BYTES);
 	return ret;
 }
@@ -170,17 +139,17 @@ static void disk_identity(struct block_device *bdev, char *out)
 	}
 }
 
-/* These blocks of the disk, into the first nr slots. */
+/* These blocks of the disk. */
 static int print_blocks_read(struct blkship_meta *meta, const u32 *which,
 			     u32 nr)
 {
 	u32 k;
 
 	for (k = 0; k < nr; k++)
-		meta_slot_set(meta, k, meta->disk, meta->disk_start_bytes +
-			      blkship_print_offset(meta->super.size_bytes,
-						   which[k]));
-	return meta_rw(meta, nr, REQ_OP_READ | REQ_SYNC);
+		blkship_batch_set(meta->disk_io, k, meta->disk_start_bytes +
+				  blkship_print_offset(meta->super.size_bytes,
+						       which[k]));
+	return blkship_batch_run(meta->disk_io, nr, REQ_OP_READ | REQ_SYNC);
 }
 
 /* One by one, as some of these blocks cannot be read: how many. */
@@ -191,7 +160,7 @@ static u32 prints_take_each(struct blkship_meta *meta, const u32 *which, u32 nr)
 	for (k = 0; k < nr; k++) {
 		if (!print_blocks_read(meta, &which[k], 1)) {
 			blkship_print_set(&meta->prints, which[k],
-					  meta_slot_data(meta, 0));
+					  blkship_batch_data(meta->disk_io, 0));
 			continue;
 		}
 		blkship_print_forget(&meta->prints, which[k]);
@@ -215,7 +184,7 @@ int meta_prints_take(struct blkship_meta *meta)
 		}
 		for (k = 0; k < nr; k++)
 			blkship_print_set(&meta->prints, n + k,
-					  meta_slot_data(meta, k));
+					  blkship_batch_data(meta->disk_io, k));
 	}
 	return unreadable <= UNREADABLE_MAX ? 0 : -EIO;
 }
@@ -223,7 +192,8 @@ int meta_prints_take(struct blkship_meta *meta)
 /*
  * Whether the disk still holds what is known of it. Who writes there unseen
  * hardly ever leaves all of that alone: file systems note that they were
- * mounted. 0; -ESTALE: it does not; or -EIO.
+ * mounted. 0; -ESTALE: it does not; -EIO; or
+ * -ETIMEDOUT.
  */
 static int prints_check(struct blkship_meta *meta)
 {
@@ -240,7 +210,8 @@ static int prints_check(struct blkship_meta *meta)
 		ret = print_blocks_read(meta, which, nr);
 		for (k = 0; !ret && k < nr; k++)
 			if (!blkship_print_fits(&meta->prints, which[k],
-						meta_slot_data(meta, k)))
+						blkship_batch_data(meta->disk_io,
+								   k)))
 				ret = -ESTALE;
 		nr = 0;
 	}
@@ -249,35 +220,14 @@ static int prints_check(struct blkship_meta *meta)
 
 /* -- making one -- */
 
-static struct meta_slot *slot_alloc(struct blkship_meta *meta)
-{
-	struct meta_slot *slot = kzalloc(sizeof(*slot), GFP_KERNEL);
-
-	if (!slot)
-		return NULL;
-	slot->meta = meta;
-	slot->page = alloc_page(GFP_KERNEL);
-	if (slot->page)
-		return slot;
-	kfree(slot);
-	return NULL;
-}
-
-static void slot_free(struct meta_slot *slot)
-{
-	if (slot && slot->page)
-		__free_page(slot->page);
-	kfree(slot);
-}
-
 static void meta_free(struct kref *ref)
 {
 	struct blkship_meta *meta = container_of(ref, struct blkship_meta, ref);
-	u32 i;
 
-	for (i = 0; i < META_SLOTS; i++)
-		slot_free(meta->slots[i]);
-	slot_free(meta->disk_slot);
+	if (meta->io)
+		blkship_batch_free(meta->io, NULL);
+	if (meta->disk_io)
+		blkship_batch_free(meta->disk_io, NULL);
 	vfree(meta->memory);
 	kfree(meta);
 }
@@ -287,77 +237,110 @@ void blkship_meta_put(struct blkship_meta *meta)
 	kref_put(&meta->ref, meta_free);
 }
 
-static struct blkship_meta *meta_alloc(u64 size_bytes)
+void blkship_meta_release(struct blkship_meta *meta,
+			  struct blkship_bdev *opened)
+{
+	struct blkship_batch **io = NULL;
+
+	if (meta && meta->io && opened->bdev == meta->bdev)
+		io = &meta->io;
+	else if (meta && meta->disk_io && opened->bdev == meta->disk)
+		io = &meta->disk_io;
+	if (!io) {
+		blkship_bdev_close(opened);
+		return;
+	}
+	blkship_batch_free(*io, opened);
+	*io = NULL;
+}
+
+static struct blkship_meta *meta_alloc(struct block_device *bdev,
+				       struct block_device *disk,
+				       u64 size_bytes)
 {
 	struct blkship_meta *meta = kzalloc(sizeof(*meta), GFP_KERNEL);
-	u32 i;
 
 	if (!meta)
 		return NULL;
 	kref_init(&meta->ref);
-	init_completion(&meta->all_done);
 	init_waitqueue_head(&meta->idle);
 	meta_works_init(meta);
 	INIT_LIST_HEAD(&meta->waiting);
+	meta->bdev = bdev;
+	meta->disk = disk;
 	meta->memory = vzalloc(array_size(blkship_list_words(size_bytes),
 					  sizeof(u64)));
-	meta->disk_slot = slot_alloc(meta);
-	for (i = 0; i < META_SLOTS; i++) {
-		meta->slots[i] = slot_alloc(meta);
-		if (!meta->slots[i])
-			break;
-	}
-	if (meta->memory && meta->disk_slot && i == META_SLOTS)
+	meta->io = blkship_batch_alloc(bdev);
+	meta->disk_io = blkship_batch_alloc(disk);
+	if (meta->memory && meta->io && meta->disk_io)
 		return meta;
 	blkship_meta_put(meta);
 	return NULL;
 }
 
-int blkship_meta_create(struct block_device *bdev, struct block_device *disk,
+/* Whether the device is one of ours, or may become one. */
+static int meta_look(struct blkship_meta *meta, const char **why)
+{
+	struct blkship_super super;
+	bool foreign, zero;
+	int ret;
+
+	meta_limit(meta->io);
+	ret = super_read(meta, &super, &foreign);
+	if (ret == -ENODATA) {
+		ret = head_is_zero(meta, &zero);
+		foreign = !ret && !zero;
+	}
+	if (ret == -ETIMEDOUT) {
+		*why = "the metadata device does not answer (meta_timeout_s): try again when it does";
+		return ret;
+	}
+	if (ret == -EIO || ret == -ENOMEM) {
+		*why = "the metadata device cannot be read";
+		return ret;
+	}
+	if (foreign) {
+		*why = "the metadata device holds something else: zero its first 32 KiB if that is not needed";
+		return -EINVAL;
+	}
+	return 0;
+}
+
+int blkship_meta_create(struct blkship_bdev *opened, struct block_device *disk,
 			u64 disk_start_bytes, u64 size_bytes, bool logs,
 			struct blkship_meta **out, const char **why)
 {
 	u64 blocks = META_FIRST_BLOCK + blkship_list_blocks(size_bytes);
-	struct blkship_meta *meta;
-	struct blkship_super super;
-	bool foreign, zero;
+	struct block_device *bdev = opened->bdev;
+	struct blkship_meta *meta = NULL;
 	int ret;
 
 	if (bdev == disk || bdev_nr_bytes(bdev) < blocks * META_BLOCK_BYTES) {
 		*why = bdev == disk ? "the metadata device is the volume's own" :
 			"the metadata device is too small";
-		return -EINVAL;
+		ret = -EINVAL;
+		goto err;
 	}
-	meta = meta_alloc(size_bytes);
+	meta = meta_alloc(bdev, disk, size_bytes);
 	if (!meta) {
 		*why = "no memory for the list of the metadata device";
-		return -ENOMEM;
+		ret = -ENOMEM;
+		goto err;
 	}
-	meta->bdev = bdev;
-	meta->disk = disk;
 	meta->disk_start_bytes = disk_start_bytes;
 	meta->logs = logs;
 	meta->super.size_bytes = size_bytes;
 	disk_identity(disk, meta->super.disk);
-	ret = super_read(meta, &super, &foreign);
-	if (ret == -EIO || ret == -ENOMEM) {
-		*why = "the metadata device cannot be read";
+	ret = meta_look(meta, why);
+	if (ret)
 		goto err;
-	}
-	if (ret == -ENODATA) {
-		ret = head_is_zero(meta, &zero);
-		foreign = ret || !zero;
-	}
-	if (foreign) {
-		*why = "the metadata device holds something else: zero its first 32 KiB if that is not needed";
-		ret = -EINVAL;
-		goto err;
-	}
 	*out = meta;
 	return 0;
 
 err:
-	blkship_meta_put(meta);
+	blkship_meta_release(meta, opened);
+	if (meta)
+		blkship_meta_put(meta);
 	return ret;
 }
 
@@ -384,7 +367,8 @@ static int list_read(struct blkship_meta *meta)
 		nr = min_t(u32, META_SLOTS, meta->list.nr_blocks - at);
 		ret = blocks_read(meta, META_FIRST_BLOCK + at, nr);
 		for (i = 0; !ret && i < nr; i++) {
-			const struct meta_block *b = meta_slot_data(meta, i);
+			const struct meta_block *b =
+				blkship_batch_data(meta->io, i);
 			bool valid = blkship_block_valid(b, meta->super.id,
 							 at + i);
 
@@ -399,11 +383,11 @@ static int list_read(struct blkship_meta *meta)
 }
 
 /*
- * Whether the list is good, now that it is read. A table that is reloaded was
- * attached up to now, and its volume is still there. Where it is listed, the disk may
- * differ for a good reason.
+ * Whether the list is good, now that it is read: 0, or why not. A table that is reloaded
+ * was attached up to now, and its volume is still there. Where it is listed, the disk
+ * may differ for a good reason.
  */
-static bool list_is_good(struct blkship_meta *meta,
+static int list_check(struct blkship_meta *meta,
 			 const struct blkship_volume *vol)
 {
 	int ret;
@@ -412,19 +396,20 @@ static bool list_is_good(struct blkship_meta *meta,
 		if (vol->seen &&
 		    !memcmp(meta->super.instance, vol->grp->ring.shared->instance,
 			    sizeof(meta->super.instance)))
-			return true;
+			return 0;
 		blkship_prints_settle(&meta->prints, &meta->list,
 				      meta->super.size_bytes);
 	}
+	meta_limit(meta->disk_io);
 	ret = prints_check(meta);
 	if (ret == -ESTALE)
 		pr_warn("blkship: group %s: volume %s: its disk was written to while it was not attached: all of it is read back\n",
 			vol->grp->name, vol->name);
-	return !ret;
+	return ret;
 }
 
-void blkship_meta_load(struct blkship_meta *meta,
-		       const struct blkship_volume *vol)
+int blkship_meta_load(struct blkship_meta *meta,
+		      const struct blkship_volume *vol, const char **why)
 {
 	char disk[META_DISK_BYTES];
 	struct blkship_super super;
@@ -433,11 +418,14 @@ void blkship_meta_load(struct blkship_meta *meta,
 	int ret;
 
 	meta->loaded = true;
+	meta->partial = false;
 	memcpy(disk, meta->super.disk, sizeof(disk));
 	blkship_list_init(&meta->list, meta->super.size_bytes, meta->memory);
 	memset(meta->memory, 0, blkship_list_words(meta->super.size_bytes) *
 	       sizeof(u64));
 	meta->log_no = 0;
+	meta_limit(meta->io);
+	*why = "the metadata device does not answer (meta_timeout_s): try again when it does";
 	ret = super_read(meta, &super, &foreign);
 	if (!ret) {
 		write_no = super.write_no;
@@ -446,9 +434,14 @@ void blkship_meta_load(struct blkship_meta *meta,
 	}
 	if (!ret && meta->partial) {
 		meta->super = super;
-		meta->partial = !list_read(meta) && list_is_good(meta, vol);
+		ret = list_read(meta);
+		if (!ret) {
+			*why = "the disk does not answer (meta_timeout_s): try again when it does";
+			ret = list_check(meta, vol);
+		}
+		meta->partial = !ret;
 	}
-	if (ret || !meta->partial) {
+	if (!meta->partial) {
 		blkship_meta_distrust(meta);
 		meta->super.write_no = write_no;
 		memset(meta->super.group, 0, sizeof(meta->super.group));
@@ -459,6 +452,7 @@ void blkship_meta_load(struct blkship_meta *meta,
 			sizeof(meta->super.volume));
 		memcpy(meta->super.disk, disk, sizeof(disk));
 	}
+	return ret == -ETIMEDOUT ? ret : 0;
 }
 
 void blkship_meta_distrust(struct blkship_meta *meta)
@@ -483,5 +477,6 @@ void blkship_meta_void(struct blkship_meta *meta)
 {
 	meta->loaded = false;
 	meta->super.state = META_OFF;
+	meta_limit(meta->io);
 	meta_super_write(meta);
 }

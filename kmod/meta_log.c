@@ -78,14 +78,6 @@ static void log_off(struct blkship_meta *meta)
 	wake_up_all(&meta->idle);
 }
 
-static void hang_timer(struct timer_list *timer)
-{
-	struct blkship_meta *meta = container_of(timer, struct blkship_meta,
-						 hang_timer);
-
-	log_off(meta);
-}
-
 /* Apart from the other work, which a device that hangs keeps. */
 static void tell_work(struct work_struct *work)
 {
@@ -105,6 +97,7 @@ static void tell_work(struct work_struct *work)
 static bool off_write(struct blkship_meta *meta)
 {
 	meta->super.state = META_OFF;
+	meta_limit(meta->io);
 	return !meta_super_write(meta);
 }
 
@@ -128,7 +121,7 @@ static u32 batch_fill(struct blkship_meta *meta, u32 *from, u64 *log_no)
 	bool due;
 
 	while (n < META_SLOTS) {
-		block = meta_slot_data(meta, n);
+		block = blkship_batch_data(meta->io, n);
 		raw_spin_lock_irq(&grp->lock);
 		due = blkship_list_due(&meta->list, *from, &index);
 		if (due) {
@@ -141,10 +134,10 @@ static u32 batch_fill(struct blkship_meta *meta, u32 *from, u64 *log_no)
 		if (!due)
 			break;
 		blkship_block_seal(block, meta->super.id, index, *log_no);
-		meta_slot_set(meta, n, meta->bdev,
-			      (META_FIRST_BLOCK + (u64)index) *
-			      META_BLOCK_BYTES);
-		meta->slots[n++]->index = index;
+		blkship_batch_set(meta->io, n,
+				  (META_FIRST_BLOCK + (u64)index) *
+				  META_BLOCK_BYTES);
+		meta->written[n++] = index;
 		*from = index + 1;
 	}
 	return n;
@@ -158,8 +151,8 @@ static void batch_wrote(struct blkship_meta *meta, u32 nr, u64 log_no)
 
 	for (i = 0; i < nr; i++) {
 		raw_spin_lock_irq(&grp->lock);
-		blkship_list_block_wrote(&meta->list, meta->slots[i]->index,
-					 meta_slot_data(meta, i));
+		blkship_list_block_wrote(&meta->list, meta->written[i],
+					 blkship_batch_data(meta->io, i));
 		raw_spin_unlock_irq(&grp->lock);
 	}
 	raw_spin_lock_irq(&grp->lock);
@@ -183,11 +176,13 @@ static int write_due(struct blkship_meta *meta)
 	int ret;
 
 	for (;;) {
+		if (blkship_batch_is_late(meta->io))
+			return -ETIMEDOUT;
 		nr = batch_fill(meta, &from, &log_no);
 		if (!nr)
 			return 0;
-		ret = meta_rw(meta, nr, REQ_OP_WRITE | REQ_SYNC | REQ_META |
-			      REQ_FUA);
+		ret = blkship_batch_run(meta->io, nr, REQ_OP_WRITE | REQ_SYNC |
+					REQ_META | REQ_FUA);
 		if (ret)
 			return ret;
 		batch_wrote(meta, nr, log_no);
@@ -294,10 +289,8 @@ static void meta_work(struct work_struct *work)
 	if (!pass_has_ended(meta, 1))
 		return;
 	while (!ret && pass_begin(meta)) {
-		mod_timer(&meta->hang_timer, jiffies +
-			  max(READ_ONCE(blkship_meta_timeout_s), 1U) * HZ);
+		meta_limit(meta->io);
 		ret = write_all(meta);
-		del_timer_sync(&meta->hang_timer);
 		if (!ret)
 			pass_end(meta);
 	}
@@ -319,7 +312,7 @@ static bool sync_is_over(struct blkship_meta *meta, u64 pass)
 
 /*
  * The pass that is under way may have gone by what the caller asks for: so it is
- * the next one. The timer of a device that hangs ends it, too.
+ * the next one. A device that hangs ends it, too.
  */
 void blkship_meta_sync(struct blkship_meta *meta)
 {
@@ -355,41 +348,19 @@ void blkship_meta_sync_group(struct blkship_group *grp)
 
 /* -- periods -- */
 
-static void disk_io_ended(struct bio *bio)
-{
-	complete(&container_of(bio, struct meta_slot, bio)->meta->disk_done);
-}
-
-/* Apart from the other slots: what waits for the list never waits for the disk. */
-static int disk_io(struct blkship_meta *meta)
-{
-	struct bio *bio = &meta->disk_slot->bio;
-
-	reinit_completion(&meta->disk_done);
-	bio->bi_end_io = disk_io_ended;
-	submit_bio(bio);
-	while (!wait_for_completion_timeout(&meta->disk_done, 30 * HZ))
-		;
-	return bio->bi_status ? -EIO : 0;
-}
-
 /* What the disk said was written stays there, also when the power goes. */
 static int disk_flush(struct blkship_meta *meta)
 {
-	bio_init(&meta->disk_slot->bio, meta->disk, NULL, 0,
-		 REQ_OP_WRITE | REQ_PREFLUSH);
-	return disk_io(meta);
+	meta_limit(meta->disk_io);
+	return blkship_batch_flush(meta->disk_io);
 }
 
 static int disk_read_block(struct blkship_meta *meta, u64 offset_bytes)
 {
-	struct meta_slot *slot = meta->disk_slot;
-
-	bio_init(&slot->bio, meta->disk, &slot->vec, 1, REQ_OP_READ);
-	slot->bio.bi_iter.bi_sector = (meta->disk_start_bytes + offset_bytes) >>
-				      SECTOR_SHIFT;
-	__bio_add_page(&slot->bio, slot->page, META_BLOCK_BYTES, 0);
-	return disk_io(meta);
+	meta_limit(meta->disk_io);
+	blkship_batch_set(meta->disk_io, 0,
+			  meta->disk_start_bytes + offset_bytes);
+	return blkship_batch_run(meta->disk_io, 1, REQ_OP_READ);
 }
 
 /*
@@ -403,6 +374,7 @@ static void prints_complete(struct blkship_meta *meta)
 	u64 size = meta->super.size_bytes, at;
 	u32 count = blkship_prints_count(size), n;
 	bool missing;
+	int ret;
 
 	for (n = 0; n < count; n++) {
 		at = blkship_print_offset(size, n);
@@ -413,15 +385,19 @@ static void prints_complete(struct blkship_meta *meta)
 		raw_spin_unlock_irq(&grp->lock);
 		if (!missing)
 			continue;
-		if (disk_read_block(meta, at)) {
-			/* A disk that fails is not asked again and again. */
-			meta->prints_ended = true;
+		ret = disk_read_block(meta, at);
+		if (ret) {
+			/*
+			 * A disk that fails is not asked again and again; one that
+			 * hangs is, when it has answered.
+			 */
+			meta->prints_ended = ret != -ETIMEDOUT;
 			return;
 		}
 		raw_spin_lock_irq(&grp->lock);
 		if (blkship_list_rests(&meta->list, at))
 			blkship_print_set(&meta->prints, n,
-					  page_address(meta->disk_slot->page));
+					  blkship_batch_data(meta->disk_io, 0));
 		raw_spin_unlock_irq(&grp->lock);
 	}
 }
@@ -488,8 +464,6 @@ void meta_works_init(struct blkship_meta *meta)
 	INIT_DELAYED_WORK(&meta->work, meta_work);
 	INIT_DELAYED_WORK(&meta->period_work, period_work);
 	INIT_WORK(&meta->tell_work, tell_work);
-	init_completion(&meta->disk_done);
-	timer_setup(&meta->hang_timer, hang_timer, 0);
 }
 
 /* List what is dirty or repairing. Nothing is in flight that could add to it. */
@@ -555,6 +529,7 @@ void blkship_meta_start(struct blkship_meta *meta)
 	memcpy(meta->super.instance, grp->ring.shared->instance,
 	       sizeof(meta->super.instance));
 	meta->super.state = meta->logs ? META_LOGGED : META_IN_USE;
+	meta_limit(meta->io);
 	if (meta->logs)
 		ret = write_due(meta);
 	if (!ret) {
@@ -619,8 +594,10 @@ static int keep(struct blkship_meta *meta)
 	ret = write_due(meta);
 	if (!ret)
 		ret = disk_flush(meta);
+	meta_limit(meta->disk_io);
 	if (!ret)
 		ret = meta_prints_take(meta);
+	meta_limit(meta->io);
 	meta->super.log_no = meta->log_no;
 	if (!ret) {
 		meta->super.state = META_CLEAN;
@@ -650,6 +627,7 @@ void blkship_meta_stop(struct blkship_meta *meta, enum blkship_meta_end how)
 	cancel_delayed_work_sync(&meta->work);
 	flush_work(&meta->tell_work);
 	WARN_ON_ONCE(!list_empty(&meta->waiting));
+	meta_limit(meta->io);
 	if (how == BLKSHIP_META_PASS_ON && !meta->off && !write_all(meta))
 		return;
 	if (how == BLKSHIP_META_KEEP && !meta->off && !keep(meta))

@@ -268,6 +268,16 @@ static void tap_hide(struct blkship_tap *tap)
 	blkship_observe_give_up(tap->front.vol);
 }
 
+/* What was kept is not good any more if nothing comes of it: writes go on. */
+static int tap_load(struct blkship_tap *tap, const char **why)
+{
+	int ret = blkship_front_load(&tap->front, why);
+
+	if (ret)
+		blkship_meta_void(tap->front.meta);
+	return ret;
+}
+
 static int tap_start(struct blkship_tap *tap, const char **why)
 {
 	struct blkship_volume *vol = tap->front.vol;
@@ -293,6 +303,8 @@ static int tap_start(struct blkship_tap *tap, const char **why)
 	/* Who was caught between our probe and the queue has no entry. */
 	blkship_observe_explain(vol);
 	if (!ret)
+		ret = tap_load(tap, why);
+	if (!ret)
 		ret = blkship_front_start(&tap->front);
 	if (ret)
 		tap_hide(tap);
@@ -312,8 +324,8 @@ static bool device_exists(dev_t dev)
 	return inode;
 }
 
-static int tap_open_meta(struct blkship_tap *tap, struct block_device *disk,
-			 dev_t meta_dev, const char **why)
+static int tap_open_meta(struct blkship_tap *tap, dev_t meta_dev,
+			 const char **why)
 {
 	struct blkship_place place;
 	int ret;
@@ -332,20 +344,23 @@ static int tap_open_meta(struct blkship_tap *tap, struct block_device *disk,
 		*why = "the metadata device is a part of the volume";
 		return -EINVAL;
 	}
-	return blkship_meta_create(tap->meta_bdev.bdev, disk,
+	return blkship_meta_create(&tap->meta_bdev, tap->bdev.bdev,
 				   tap->front.dev_start_bytes,
 				   tap->front.size_bytes, false,
 				   &tap->front.meta, why);
 }
 
+/* And what it has opened is closed. */
 static void tap_free(struct blkship_tap *tap)
 {
+	blkship_meta_release(tap->front.meta, &tap->meta_bdev);
+	blkship_meta_release(tap->front.meta, &tap->bdev);
 	if (tap->front.meta)
 		blkship_meta_put(tap->front.meta);
-	blkship_bdev_unclaim(&tap->meta_bdev);
 	kfree(tap);
 }
 
+/* *bdev, if given, is the tap's from here on, whatever comes of it. */
 static int tap_attach(const char *group, const char *volume,
 		      const struct blkship_place *place, u64 ring_bytes,
 		      struct blkship_bdev *bdev, dev_t meta_dev,
@@ -358,12 +373,14 @@ static int tap_attach(const char *group, const char *volume,
 		*why = "no memory";
 		return -ENOMEM;
 	}
-	if (bdev)
-		tap->bdev = *bdev;	/* the caller's again if this fails */
+	if (bdev) {
+		tap->bdev = *bdev;
+		bdev->bdev = NULL;
+	}
 	ret = tap_list(tap, place, why);
 	if (ret)
 		goto err_free;
-	ret = bdev ? tap_open_meta(tap, bdev->bdev, meta_dev, why) : 0;
+	ret = tap_open_meta(tap, meta_dev, why);
 	if (ret)
 		goto err_list;
 	ret = blkship_front_add(&tap->front, group, volume, ring_bytes, why);
@@ -450,7 +467,6 @@ int blkship_tap_add(const char *group, const char *volume, dev_t dev,
 	struct blkship_place place;
 	struct blkship_bdev opened;
 	struct blkship_tap *tap;
-	bool kept = false;
 	int ret = place_open(dev, &place, &opened, why);
 
 	if (ret)
@@ -464,10 +480,8 @@ int blkship_tap_add(const char *group, const char *volume, dev_t dev,
 		if (!ret)
 			ret = tap_attach(group, volume, &place, ring_bytes,
 					 &opened, meta_dev, why);
-		kept = !ret;
 	}
-	if (!kept)
-		blkship_bdev_close(&opened);
+	blkship_bdev_close(&opened);	/* unless there is a tap that has it */
 	return ret;
 }
 
@@ -492,9 +506,8 @@ static void tap_detach(struct blkship_tap *tap)
 	tap_unlist(tap);
 	/* Free for the next, before anybody is told that it is. */
 	blkship_front_end_meta(&tap->front);
-	blkship_bdev_unclaim(&tap->meta_bdev);
+	blkship_meta_release(tap->front.meta, &tap->meta_bdev);
 	blkship_front_remove(&tap->front);
-	blkship_bdev_close(&tap->bdev);
 	tap_free(tap);
 }
 

@@ -99,6 +99,7 @@ static int receive(struct nl_sock *sk,
 /* What a command has besides the names. */
 struct tap_place {
 	uint32_t dev;
+	uint32_t meta;			/* 0: none */
 	uint64_t ring_bytes;
 };
 
@@ -120,6 +121,8 @@ static int exchange(int command, int flags, const char *group,
 	if (place) {
 		nla_put_u32(msg, BLKSHIP_A_DEV, place->dev);
 		nla_put_u64(msg, BLKSHIP_A_RING_BYTES, place->ring_bytes);
+		if (place->meta)
+			nla_put_u32(msg, BLKSHIP_A_META, place->meta);
 	}
 	ret = nl_send_auto(sk, msg);
 	nlmsg_free(msg);
@@ -145,8 +148,15 @@ uint32_t netlink_dev(const char *device)
 int netlink_tap(const char *device, const char *group, const char *volume,
 		unsigned int ring_mib)
 {
+	return netlink_tap_meta(device, NULL, group, volume, ring_mib);
+}
+
+int netlink_tap_meta(const char *device, const char *meta, const char *group, const char *volume,
+		     unsigned int ring_mib)
+{
 	struct tap_place place = {
 		.dev = netlink_dev(device),
+		.meta = meta ? netlink_dev(meta) : 0,
 		.ring_bytes = (uint64_t)ring_mib << 20,
 	};
 

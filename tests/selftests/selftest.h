@@ -102,6 +102,9 @@ uint32_t netlink_dev(const char *device);
 /* Attach a tap; the same. */
 int netlink_tap(const char *device, const char *group, const char *volume,
 		unsigned int ring_mib);
+/* With a metadata device, unless that is NULL. */
+int netlink_tap_meta(const char *device, const char *meta, const char *group, const char *volume,
+		     unsigned int ring_mib);
 
 struct netlink_event {
 	unsigned int event;		/* enum blkship_event */

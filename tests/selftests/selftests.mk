@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # Programs that run in guests against the real module; included by the top Makefile.
 
-SELFTESTS := $(addprefix $(BUILD)/selftests/,control capture order overflow consumer faults meta tap replay inject hostile lifetime)
+SELFTESTS := $(addprefix $(BUILD)/selftests/,control capture order overflow consumer faults meta hang tap replay inject hostile lifetime)
 SELFTEST_COMMON := $(call objs,$(addprefix tests/selftests/,selftest.c ring.c netlink.c fault.c))
 
 # kselftest.h and kselftest_harness.h of the kernel's own tests, found when first used.
