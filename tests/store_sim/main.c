@@ -73,11 +73,12 @@ static void totals_print(const struct totals *sum)
 {
 	const struct store_sim_counts *c = &sum->counts;
 
-	printf("%llu points compared; %llu power cuts, %llu kills, %llu failures, %llu bits of the index turned; %llu jobs, %llu merges, %llu points files; %llu commits dropped; %llu packs, %llu looks at views that stayed open; %llu strays; %llu units encrypted\n",
+	printf("%llu points compared; %llu power cuts, %llu kills, %llu failures, %llu bits of the index turned; %llu jobs, %llu merges, %llu points files, %llu made again; %llu commits dropped; %llu packs, %llu looks at views that stayed open; %llu strays; %llu units encrypted\n",
 	       (unsigned long long)c->points, (unsigned long long)c->power_cuts,
 	       (unsigned long long)c->kills, (unsigned long long)c->faults,
 	       (unsigned long long)c->flips, (unsigned long long)c->jobs,
 	       (unsigned long long)c->merges, (unsigned long long)c->points_files,
+	       (unsigned long long)c->rebuilt,
 	       (unsigned long long)c->dropped, (unsigned long long)c->packs,
 	       (unsigned long long)c->views,
 	       (unsigned long long)c->strays, (unsigned long long)c->units);

@@ -9,7 +9,8 @@
  *  - nothing acknowledged is lost, and nothing is there that was not sent;
  *  - every point looked at is what the model says;
  *  - what a reader finds in the points file and behind it is what the writer knows;
- *  - a commit that retention dropped is never there again, and a pinned one is never dropped;
+ *  - a commit that retention dropped is never there again, unless the points file was lost, and a
+ *    pinned one is never dropped;
  *  - a view of that one which stays open shows the same whatever is packed and removed;
  *  - without faults every run and points file the manifest names is whole, and no other is there;
  *  - no nonce was used twice with one key (a quarter of the seeds encrypt, and get their
@@ -33,6 +34,7 @@ struct store_sim_counts {
 	uint64_t dropped;	/* commits, by retention */
 	uint64_t views;		/* of a pinned point, looked at while they stay open */
 	uint64_t packs;		/* in the place of segments and of other packs */
+	uint64_t rebuilt;	/* points files that were lost and held the only list */
 	uint64_t strays;	/* found and removed when opening */
 	uint64_t flips;
 	uint64_t units;		/* encrypted ones that were on the disk at some time */

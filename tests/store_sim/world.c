@@ -46,6 +46,7 @@ struct store_sim {
 	struct nonces *nonces;
 	bool retention;		/* points are dropped */
 	uint64_t clock_ns;	/* the target's, about */
+	bool lost;		/* the points file is, until a life has made it again */
 	uint64_t gone;		/* up to here commits were seen to be dropped, or not */
 	bool *dropped;		/* by ordinal */
 	size_t max_dropped;
@@ -594,13 +595,54 @@ static void life_end(struct store_sim *s)
 	faults_lift(s);
 }
 
+/* If nothing else knows which points there are. */
+static bool points_lose(struct store_sim *s)
+{
+	char why[TIMELINE_TEXT_BYTES], path[64];
+	struct manifest m;
+	bool lose = !manifest_open(&m, s->env, DIR, false, why) &&
+		    (m.points.flags & MANIFEST_POINTS_LEFT_OUT || m.nr_packs);
+
+	if (lose) {
+		points_path(path, sizeof(path), DIR, m.points.number, 0);
+		s->env->ops->unlink(s->env, path);
+	}
+	manifest_close(&m);
+	return lose;
+}
+
+/*
+ * Sometimes the points file is lost between two lives, and made again. Points that were dropped
+ * may be back then, if they are whole, which is checked as with any.
+ */
+static int life_open(struct store_sim *s, char *why)
+{
+	uint64_t nr_back;
+	int ret;
+
+	if (s->retention && !s->armed && !s->turned && below(s, 8) == 0 && points_lose(s)) {
+		s->lost = true;
+		s->gone = 0;
+	}
+	ret = timeline_open(s->env, DIR, TIMELINE_CREATE | (s->lost ? TIMELINE_REBUILD : 0),
+			    "owner", &s->tl, why);
+	if (ret)
+		return ret;
+	if (timeline_rebuilt(s->tl, &nr_back)) {
+		say(s, "made a points file again, %d are back", (int)nr_back);
+		s->counts.rebuilt++;
+	}
+	s->lost = false;
+	return 0;
+}
+
 /* Open, and hold what is found against what was acknowledged and sent. */
 static bool life_begin(struct store_sim *s)
 {
 	size_t files = nr_index_files(s);
 	char why[TIMELINE_TEXT_BYTES];
 	uint64_t durable;
-	int ret = timeline_open(s->env, DIR, TIMELINE_CREATE, "owner", &s->tl, why);
+	int ret = life_open(s, why);
 
 	if (ret) {
 		s->tl = NULL;
@@ -785,7 +827,7 @@ const char *store_sim_run(struct store_sim *s, uint64_t seed, bool trace)
 	sim_env_reset(s->sim, seed);
 	history_reset(&s->h, seed);
 	s->acked = s->sent = 0;
-	s->greeted = s->armed = s->faulty = s->turned = false;
+	s->greeted = s->armed = s->faulty = s->turned = s->lost = false;
 	s->trace = trace;
 	s->wrong[0] = 0;
 	s->gone = s->pin = 0;
