@@ -143,7 +143,7 @@ static void failure_tell(const struct group *g, const char *what, int error)
 	const int retry_s = RETRY_NS / 1000000000u;
 
 	if (error == -EAGAIN || error == -EBUSY)
-		log_info("group %s: index, %s: put off, as a branch or a hold was made meanwhile; tried again in %d s",
+		log_info("group %s: index, %s: put off, as a branch or a hold was made, or a reader began, meanwhile; tried again in %d s",
 			 group_name(g), what, retry_s);
 	else
 		log_warning("group %s: index, %s: %s; nothing is lost, but points open more slowly, and space of dropped points stays taken; tried again every %d s; check the disk and its free space",
