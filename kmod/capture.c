@@ -153,24 +153,16 @@ static __always_inline u8 *aligned(u8 *to)
 	return PTR_ALIGN_DOWN(to, sizeof(u64));
 }
 
-/* Whatever the pieces are: of several pages, of parts of some, at odd places. */
-static noinline void copy_odd(u8 *to, const u8 *end, struct bio_vec *bv,
-			      u32 skip)
+/* One piece, whatever it is: several pages, a part of one, at an odd place. */
+static noinline u8 *copy_odd(u8 *to, const u8 *from, u32 bytes)
 {
-	const u8 *from;
-	u32 left;
-
-	for (; to < end; bv++, skip = 0) {
-		from = bvec_virt(bv) + skip;
-		left = min_t(u32, bv->bv_len - skip, end - to);
-		for (; left >= PAGE_SIZE && to == aligned(to); left -= PAGE_SIZE) {
-			memcpy(aligned(to), from, PAGE_SIZE);
-			to += PAGE_SIZE;
-			from += PAGE_SIZE;
-		}
-		memcpy(to, from, left);
-		to += left;
+	for (; bytes >= PAGE_SIZE && to == aligned(to); bytes -= PAGE_SIZE) {
+		memcpy(aligned(to), from, PAGE_SIZE);
+		to += PAGE_SIZE;
+		from += PAGE_SIZE;
 	}
+	memcpy(to, from, bytes);
+	return to + bytes;
 }
 
 /*
@@ -184,12 +176,19 @@ static __always_inline void copy_payload(u8 *to, const struct bio *bio,
 	const u8 *end = to + from->bi_size, *last_page = end - PAGE_SIZE;
 	u32 skip = from->bi_bvec_done;
 
-	if (likely(!skip) && likely(to == aligned(to)))
-		for (to = aligned(to); to <= last_page &&
-		     likely(bv->bv_len == PAGE_SIZE); to += PAGE_SIZE, bv++)
-			memcpy(to, bvec_virt(bv), PAGE_SIZE);
-	if (unlikely(to < end))
-		copy_odd(to, end, bv, skip);
+	for (;;) {
+		if (likely(!skip) && likely(to == aligned(to)))
+			for (to = aligned(to); to <= last_page &&
+			     likely(bv->bv_len == PAGE_SIZE);
+			     to += PAGE_SIZE, bv++)
+				memcpy(to, bvec_virt(bv), PAGE_SIZE);
+		if (likely(to >= end))
+			break;
+		to = copy_odd(to, bvec_virt(bv) + skip,
+			      min_t(u32, bv->bv_len - skip, end - to));
+		bv++;
+		skip = 0;
+	}
 }
 
 void blkship_payload_copy(struct blkship_ring *ring, u64 pos,
