@@ -13,6 +13,7 @@
 #include "../../userspace/store/index.h"
 #include "../../userspace/store/index_pack.h"
 #include "../../userspace/store/points_file.h"
+#include "../../userspace/store/segment_scan.h"
 #include "../../userspace/store/timeline_internal.h"
 #include "../host/history.h"
 #include "../host/sim_env.h"
@@ -338,6 +339,70 @@ static struct timeline *reader_open(struct rig *r)
 }
 
 /* What comes behind it is a pack: that says where it ended. */
+/* The block where this finished segment has its last commit. */
+static uint64_t last_commit_block(struct rig *r, uint64_t segment)
+{
+	char path[40];
+	struct segment_scan scan = {
+		.env = r->env, .path = path, .number = segment, .trust_footer = true,
+		.timeline = r->tl->manifest.identity.timeline,
+	};
+	uint64_t at;
+
+	segment_path(path, sizeof(path), "/tl", segment);
+	assert_int_equal(segment_first_ordinal(r->env, "/tl", scan.timeline, segment,
+					       &scan.first_ordinal), 0);
+	assert_int_equal(segment_scan(&scan), 0);
+	at = scan.index.commits[scan.index.nr_commits - 1] / 4096 * 4096;
+	segment_index_fini(&scan.index);
+	return at;
+}
+
+/*
+ * A segment whose last commit is bad seems to end before it. Where those after it have a run,
+ * and it has none, nothing but its footer says that something is missing.
+ */
+static void a_segment_that_ends_too_early_shows_no_old_content(void **state_)
+{
+	static const uint64_t segments[] = { 30, 50, 63, 120 };
+	static const uint8_t nothing[4096];
+
+	for (size_t i = 0; i < sizeof(segments) / sizeof(segments[0]); i++) {
+		const struct timeline_commit *c;
+		struct timeline *reader;
+		struct rig r;
+		char path[40];
+		size_t nr;
+
+		rig_init(&r);
+		append(&r, 200);
+		index_all(&r);
+		segment_path(path, sizeof(path), "/tl", segments[i]);
+		assert_int_equal(sim_env_poke(r.sim, path, last_commit_block(&r, segments[i]),
+					      nothing, sizeof(nothing)), 0);
+		for (size_t k = 0; k < r.tl->manifest.nr_runs; k++) {
+			run_path(path, sizeof(path), "/tl", r.tl->manifest.runs[k].number, 0);
+			sim_env_flip(r.sim, path, 20, 1);
+		}
+		timeline_close(r.tl);
+		rig_open(&r);
+		index_all(&r);
+		reader = reader_open(&r);
+		nr = timeline_commits(reader, &c);
+		for (size_t k = 0; k < nr; k++) {
+			struct view *v;
+
+			if (view_open(reader, c[k].cut_seq, &v, why))
+				continue;	/* it says that it cannot */
+			if (!history_check(&r.h, v, c[k].ordinal - 1))
+				fail_msg("point %d: %s", (int)c[k].ordinal, r.h.why);
+			view_close(v);
+		}
+		timeline_close(reader);
+		rig_fini(&r);
+	}
+}
+
 static void a_bad_footer_before_a_pack_costs_nothing(void **state_)
 {
 	struct check check = { .first_segment = 0 };
@@ -653,6 +718,7 @@ int main(void)
 		cmocka_unit_test(a_key_that_is_missing_keeps_only_its_segments),
 		cmocka_unit_test(a_bad_leaf_of_a_run_is_mended),
 		cmocka_unit_test(a_segment_without_a_run_stops_nothing),
+		cmocka_unit_test(a_segment_that_ends_too_early_shows_no_old_content),
 		cmocka_unit_test(a_bad_footer_before_a_pack_costs_nothing),
 		cmocka_unit_test(a_check_goes_on_when_segments_are_packed),
 		cmocka_unit_test(what_a_branch_begins_with_stays),

@@ -80,6 +80,7 @@ static int scan(struct collect *c, uint64_t number, uint64_t *ordinal, char *why
 		.env = tl->env, .path = path, .timeline = tl->manifest.identity.timeline,
 		.number = number, .first_ordinal = *ordinal + 1,
 		.end_limit = end ? end->end_offset : 0, .trust_footer = true,
+		.next = manifest_pack(&tl->manifest, number + 1),
 		.commit = take_commit, .arg = c,
 	};
 	int ret;
@@ -87,7 +88,9 @@ static int scan(struct collect *c, uint64_t number, uint64_t *ordinal, char *why
 	c->segment = number;
 	c->unit_offset = 0;
 	segment_path(path, sizeof(path), tl->dir, number);
-	ret = segment_scan(&scan);
+	/* What comes after it may have a run: nothing else would say that this ends early. */
+	ret = number < tl->nr_segments ? segment_scan_finished(&scan, tl->dir) :
+					 segment_scan(&scan);
 	segment_index_fini(&scan.index);
 	if (!ret && (!scan.header_valid ||
 		     (scan.damaged && scan.last_ordinal < c->view->last_ordinal)))
