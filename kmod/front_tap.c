@@ -163,6 +163,19 @@ static void tap_complete_raw(struct blkship_tap *tap, struct request *rq)
 		blkship_tap_alarm(tap);
 }
 
+/*
+ * Its driver has taken the bios out, to submit them again (xen-blkfront after the
+ * machine was moved): they may be on the disk, and may yet fail without a request.
+ */
+static noinline void tap_complete_taken(struct blkship_tap *tap,
+					const struct request *rq)
+{
+	struct blkship_span span;
+
+	if (tap_span(tap, blk_rq_pos(rq), blk_rq_sectors(rq), &span))
+		blkship_observe_taken(tap->front.vol, span);
+}
+
 static void tap_complete(struct blkship_tap *tap, struct request *rq,
 			 bool failed, u32 bytes)
 {
@@ -173,6 +186,8 @@ static void tap_complete(struct blkship_tap *tap, struct request *rq,
 		tap_complete_raw(tap, rq);
 		return;
 	}
+	if (unlikely(!rq->bio) && bytes && blk_rq_sectors(rq))
+		tap_complete_taken(tap, rq);
 	for (bio = rq->bio; bio && bytes; bio = bio->bi_next) {
 		part = min(bytes, bio->bi_iter.bi_size);
 		bytes -= part;

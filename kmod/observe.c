@@ -631,10 +631,14 @@ bool blkship_observe_progress(struct blkship_volume *vol, const struct bio *bio,
 	return expected;
 }
 
-/* No request that had a part of it has ended; it has none in flight any more. */
+/*
+ * No request that had a part of it has ended, and it has none in flight any more. Of a
+ * driver that takes bios out of requests which it was given nobody can tell.
+ */
 static bool never_issued(const struct blkship_observed *o)
 {
-	return o->left_bytes ==
+	return !o->flight.vol->bios_taken &&
+	       o->left_bytes ==
 	       (o->flight.last - o->flight.first + 1) << SECTOR_SHIFT;
 }
 
@@ -738,11 +742,25 @@ bool blkship_observe_raw(struct blkship_volume *vol)
 	return news;
 }
 
-void blkship_observe_raw_forget(struct blkship_volume *vol)
+bool blkship_observe_raw_forget(struct blkship_volume *vol)
 {
+	bool was;
+
 	raw_spin_lock_irq(&vol->grp->lock);
+	was = vol->raw_command;
 	vol->raw_command = false;
 	raw_spin_unlock_irq(&vol->grp->lock);
+	return was;
+}
+
+void blkship_observe_taken(struct blkship_volume *vol, struct blkship_span span)
+{
+	unsigned long flags;
+
+	raw_spin_lock_irqsave(&vol->grp->lock, flags);
+	vol->bios_taken = true;
+	loose_mark(vol, span.first, span.last);
+	raw_spin_unlock_irqrestore(&vol->grp->lock, flags);
 }
 
 void blkship_observe_outgrown(struct blkship_volume *vol)

@@ -138,8 +138,18 @@ void blkship_observe_explain(struct blkship_volume *vol);
  */
 bool blkship_observe_raw(struct blkship_volume *vol);
 
-/* All is read back from now on; what comes after this counts again. */
-void blkship_observe_raw_forget(struct blkship_volume *vol);
+/*
+ * All is read back from now on; what comes after this counts again. Whether there was
+ * one.
+ */
+bool blkship_observe_raw_forget(struct blkship_volume *vol);
+
+/*
+ * A request for this ended without its bios, which its driver has taken out: they may
+ * have been written. Dirty; and what ends without a request is not taken for never
+ * issued any more.
+ */
+void blkship_observe_taken(struct blkship_volume *vol, struct blkship_span span);
 
 /*
  * Written to beyond its end: it has grown. No repair can begin until it has the

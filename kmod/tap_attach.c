@@ -298,12 +298,14 @@ static int tap_start(struct blkship_tap *tap, const char **why)
 		return ret;
 	}
 	queue_delayed_work(blkship_wq, &watch_work, HZ);
-	blkship_observe_raw_forget(vol);
 	ret = tap_drain(tap, why);
 	/* Who was caught between our probe and the queue has no entry. */
 	blkship_observe_explain(vol);
 	if (!ret)
 		ret = tap_load(tap, why);
+	/* What it has changed is read back, if all is: what was kept lacks it. */
+	if (!ret && blkship_observe_raw_forget(vol) && tap->front.meta)
+		blkship_meta_distrust(tap->front.meta);
 	if (!ret)
 		ret = blkship_front_start(&tap->front);
 	if (ret)
@@ -530,6 +532,15 @@ static bool tap_alone(const struct blkship_tap *tap)
 	       atomic_read(&tap->bdev.bdev->bd_openers) == 1;
 }
 
+/* Nothing is under way there, raw commands included, which nobody has opened it for. */
+static bool tap_rests(struct blkship_tap *tap)
+{
+	const char *ignored;
+
+	return !tap_drain(tap, &ignored) &&
+	       blkship_observe_idle(tap->front.vol);
+}
+
 /*
  * The machine goes down. What nobody has open any more but us is not written to
  * again: its state can be kept. Else, as after a crash, all is read back.
@@ -543,8 +554,8 @@ static int tap_reboot(struct notifier_block *block, unsigned long event,
 	list_for_each_entry(tap, &taps, link) {
 		if (tap->busy)
 			continue;	/* comes or goes: nothing is kept */
-		tap->front.keep = tap_alone(tap) &&
-				  blkship_observe_idle(tap->front.vol);
+		tap->front.keep = tap->front.meta && tap_alone(tap) &&
+				  tap_rests(tap);
 		blkship_front_end_meta(&tap->front);
 	}
 	mutex_unlock(&tap_mutex);

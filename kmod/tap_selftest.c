@@ -23,6 +23,7 @@ struct test_disk {
 	struct blk_mq_tag_set tags;
 	struct gendisk *disk;
 	bool fail;			/* what comes now */
+	bool take;			/* its bios end without their request */
 };
 
 static blk_status_t test_queue_rq(struct blk_mq_hw_ctx *hctx,
@@ -30,9 +31,16 @@ static blk_status_t test_queue_rq(struct blk_mq_hw_ctx *hctx,
 {
 	const struct test_disk *t = hctx->queue->queuedata;
 	bool fail = t->fail;
+	struct bio *bio = bd->rq->bio;
 
 	blk_mq_start_request(bd->rq);
 	bd->rq->rq_flags |= RQF_QUIET;	/* an error here is no news */
+	if (t->take) {
+		bd->rq->bio = bd->rq->biotail = NULL;
+		blk_mq_end_request(bd->rq, BLK_STS_OK);
+		bio_io_error(bio);
+		return BLK_STS_OK;
+	}
 	blk_mq_end_request(bd->rq, fail ? BLK_STS_IOERR : BLK_STS_OK);
 	return BLK_STS_OK;
 }
@@ -141,6 +149,7 @@ static const struct {
 	blk_opf_t flags;
 	bool fail;
 	u8 state;
+	bool take;
 } writes[] = {
 	{ SECTOR_SIZE, 1, 0, false, BLKSHIP_STATE_DONE },
 	{ SZ_4K, 128, REQ_SYNC, false, BLKSHIP_STATE_DONE },
@@ -149,6 +158,8 @@ static const struct {
 	{ LONG_BYTES, 120, 0, false, BLKSHIP_STATE_DONE },	/* split */
 	{ SZ_4K, 1024, 0, true, BLKSHIP_STATE_FAILED },
 	{ LONG_BYTES, 1024, 0, true, BLKSHIP_STATE_FAILED },
+	/* The last, as nothing is taken for never issued after that. */
+	{ SZ_4K, 512, 0, true, BLKSHIP_STATE_FAILED, true },
 };
 
 static const char *test_writes(struct test_disk *t, struct blkship_group *grp,
@@ -163,6 +174,7 @@ static const char *test_writes(struct test_disk *t, struct blkship_group *grp,
 
 		memset(data, 0x51 + i, writes[i].bytes);
 		t->fail = writes[i].fail;
+		t->take = writes[i].take;
 		ret = test_write(t, data, writes[i].bytes, writes[i].sector,
 				 writes[i].flags);
 		if (!ret == writes[i].fail)
@@ -173,6 +185,7 @@ static const char *test_writes(struct test_disk *t, struct blkship_group *grp,
 					      writes[i].state);
 	}
 	t->fail = false;
+	t->take = false;
 	return wrong;
 }
 

@@ -66,6 +66,7 @@ struct blkship_volume {
 	u64 explained_until;
 	bool raw_command;		/* group lock; diverged, not yet said so */
 	bool outgrown;			/* group lock; written to beyond its end */
+	bool bios_taken;		/* group lock; out of requests, by their driver */
 };
 
 /* Empty maps for a volume of this size; 0 or -ENOMEM, and then there are none. */
