@@ -132,7 +132,7 @@ static double space_factor(struct env *env, struct timeline *tl, const char *dir
 	if (!ret) {
 		const struct thin_cuts cuts = { kept.cuts, kept.nr, kept.settled_cut };
 		const struct pack_index index = { env, dir, timeline_id(tl), m->runs, m->nr_runs,
-						  &cuts, NULL };
+						  &cuts, NULL, NULL };
 
 		ret = pack_plan_count(&index, &all, 1, &bad);
 		free(kept.cuts);

@@ -12,6 +12,7 @@
 #include "../../userspace/store/check.h"
 #include "../../userspace/store/index.h"
 #include "../../userspace/store/index_pack.h"
+#include "../../userspace/store/lease.h"
 #include "../../userspace/store/points_file.h"
 #include "../../userspace/store/segment_scan.h"
 #include "../../userspace/store/timeline_internal.h"
@@ -663,9 +664,172 @@ static void with_both_copies_lost_the_worker_hears(void **state_)
 	rig_fini(&r);
 }
 
-/* -- removing -- */
+/* -- leases -- */
 
 static const struct env_ops *sim_ops;
+
+#define NR_VIEWS 4
+
+/* A reader of a point that is dropped. A view goes on with what it has open: each is read once. */
+struct reading {
+	struct rig *rig;
+	struct timeline *reader;
+	struct view *views[NR_VIEWS];
+	struct lease lease;
+	struct env_ops ops;
+	uint64_t cut_seq;
+	size_t batch;
+	bool due, began;
+};
+
+static struct reading late;
+
+static void reading_open(struct rig *r)
+{
+	const struct timeline_commit *commits;
+
+	late = (struct reading){ .rig = r, .reader = reader_open(r) };
+	assert_true(timeline_commits(late.reader, &commits) > 20);
+	late.batch = commits[20].ordinal - 1;
+	late.cut_seq = commits[20].cut_seq;
+	for (int i = 0; i < NR_VIEWS; i++)
+		assert_int_equal(view_open(late.reader, late.cut_seq, &late.views[i], why), 0);
+}
+
+static void reading_close(void)
+{
+	for (int i = 0; i < NR_VIEWS; i++)
+		view_close(late.views[i]);
+	timeline_close(late.reader);
+}
+
+/* The writer has looked which leases there are, and the record is not there yet. */
+static int lease_then_write(struct env *env, struct env_file *file, const void *data, size_t bytes,
+			    uint64_t offset)
+{
+	if (late.due) {
+		late.due = false;
+		late.began = true;
+		assert_int_equal(lease_take(&late.lease, env, "/tl", late.cut_seq, ""), 0);
+		assert_int_equal(view_check(late.views[0]), 0);
+	}
+	return sim_ops->write(env, file, data, bytes, offset);
+}
+
+static bool is_listed(const struct rig *r, uint64_t cut_seq)
+{
+	return points_find(&r->tl->points, cut_seq) < r->tl->points.nr_commits;
+}
+
+/* His point goes, and he is told nothing of it: he reads all that he could read. */
+static void drop_as_a_reader_begins(struct rig *r)
+{
+	struct retention_policy p;
+	struct index_job *job;
+
+	assert_int_equal(retention_parse("all:1m", &p, why), 0);
+	assert_int_equal(timeline_set_retention(r->tl, &p, 0), 0);
+	sim_env_advance(r->sim, HOUR);
+	sim_ops = r->env->ops;
+	late.ops = *sim_ops;
+	late.ops.write = lease_then_write;
+	while ((job = timeline_index_plan(r->tl))) {
+		bool points = !strncmp(index_job_text(job), "points", 6);
+
+		index_job_run(job, r->env, NULL);
+		late.due = points && !late.began;
+		r->env->ops = &late.ops;
+		assert_int_equal(timeline_index_take(r->tl, job), 0);
+		r->env->ops = sim_ops;
+	}
+	assert_true(late.began);
+	assert_false(is_listed(r, late.cut_seq));
+}
+
+/* So much more comes in and goes that what was packed is packed anew. */
+static void pack_anew(struct rig *r, struct lease *lease)
+{
+	const uint64_t first = r->tl->manifest.packs[0].number;
+
+	for (int i = 0; i < 20 && r->tl->manifest.packs[0].number == first; i++) {
+		append(r, 200);
+		sim_env_advance(r->sim, HOUR);
+		if (lease)
+			assert_int_equal(lease_renew(lease), 0);
+		index_all(r);
+		assert_int_equal(r->nr_failed, 0);
+	}
+	assert_true(r->tl->manifest.packs[0].number > first);
+	assert_int_equal(state(r).nr_aside, 0);
+	assert_int_equal(nr_unpacked(r), 0);
+}
+
+static void a_lease_of_the_last_moment_keeps_the_data(void **state_)
+{
+	struct rig r;
+
+	rig_init(&r);
+	append(&r, 200);
+	index_all(&r);
+	reading_open(&r);
+	timeline_set_packing(r.tl, true);
+	drop_as_a_reader_begins(&r);
+	assert_int_equal(nr_unpacked(&r), 0);
+	for (int i = 0; i < NR_VIEWS - 1; i++) {
+		if (!history_check(&r.h, late.views[i], late.batch))
+			fail_msg("after %d: %s", i, r.h.why);
+		pack_anew(&r, &late.lease);
+	}
+	lease_drop(&late.lease);
+	pack_anew(&r, NULL);
+	pack_anew(&r, NULL);
+	assert_false(history_check(&r.h, late.views[NR_VIEWS - 1], late.batch));
+	check_points(&r);
+	reading_close();
+	rig_fini(&r);
+}
+
+/* Of what is gone nothing comes back, and that is no damage. */
+static void a_lease_that_came_too_late_stops_no_pack(void **state_)
+{
+	struct lease lease;
+	struct rig r;
+
+	rig_dead(&r);
+	index_all(&r);
+	assert_int_equal(nr_unpacked(&r), 0);
+	assert_int_equal(lease_take(&lease, r.env, "/tl", r.h.batches[40].cut, ""), 0);
+	pack_anew(&r, &lease);
+	check_points(&r);
+	rig_fini(&r);
+}
+
+static int leases_refused(struct env *env, const char *dir,
+			  void (*fn)(void *arg, const char *name), void *arg)
+{
+	return strstr(dir, "/leases") ? -EIO : sim_ops->list(env, dir, fn, arg);
+}
+
+static void without_a_look_at_the_leases_nothing_is_packed(void **state_)
+{
+	struct env_ops ops;
+	struct rig r;
+
+	rig_dead(&r);
+	sim_ops = r.env->ops;
+	ops = *sim_ops;
+	ops.list = leases_refused;
+	r.env->ops = &ops;
+	index_all(&r);
+	r.env->ops = sim_ops;
+	assert_int_equal(r.tl->manifest.nr_packs, 0);
+	sim_env_advance(r.sim, HOUR);
+	index_all(&r);
+	assert_int_equal(nr_unpacked(&r), 0);
+	rig_fini(&r);
+}
+
+/* -- removing -- */
 
 static int unlink_refused(struct env *env, const char *path)
 {
@@ -727,6 +891,9 @@ int main(void)
 		cmocka_unit_test(a_full_disk_is_tried_again),
 		cmocka_unit_test(nothing_is_packed_beside_one_copy_of_the_points),
 		cmocka_unit_test(with_both_copies_lost_the_worker_hears),
+		cmocka_unit_test(a_lease_of_the_last_moment_keeps_the_data),
+		cmocka_unit_test(a_lease_that_came_too_late_stops_no_pack),
+		cmocka_unit_test(without_a_look_at_the_leases_nothing_is_packed),
 		cmocka_unit_test(taking_a_job_removes_nothing),
 	};
 

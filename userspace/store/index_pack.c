@@ -130,7 +130,42 @@ static bool sources_fill(const struct timeline *tl, struct index_pack *job)
 	return !wait;
 }
 
-bool index_pack_plan(const struct timeline *tl, struct index_pack *job)
+static int cut_compare(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+/*
+ * Who found his point there had his lease before the record that dropped it: so whoever plans a
+ * pack after that record sees it. One that came later may lack what is gone.
+ */
+static int leased_fill(struct timeline *tl, struct index_pack *job)
+{
+	const struct timeline_kept *kept = &job->kept;
+	const struct thin_cuts cuts = { kept->cuts, kept->nr, kept->settled_cut };
+	size_t nr = kept->nr;
+	int ret = timeline_leases_look(tl);
+
+	if (ret) {
+		tl->packing.retry_ns = now_ns(tl) + RETRY_NS;
+		return ret;
+	}
+	job->leased = malloc((kept->nr + tl->leases.nr + 1) * sizeof(*job->leased));
+	if (!job->leased)
+		return -ENOMEM;
+	memcpy(job->leased, kept->cuts, kept->nr * sizeof(*job->leased));
+	for (size_t i = 0; i < tl->leases.nr; i++)
+		if (!thin_cut_is_kept(&cuts, tl->leases.items[i].cut_seq))
+			job->leased[nr++] = tl->leases.items[i].cut_seq;
+	if (nr > kept->nr)
+		job->nr_leased = nr;
+	qsort(job->leased, job->nr_leased, sizeof(*job->leased), cut_compare);
+	return 0;
+}
+
+bool index_pack_plan(struct timeline *tl, struct index_pack *job)
 {
 	const struct timeline_packing *p = &tl->packing;
 	const struct manifest *m = &tl->manifest;
@@ -153,7 +188,7 @@ bool index_pack_plan(const struct timeline *tl, struct index_pack *job)
 	job->made = malloc(MAX_PACKS * sizeof(*job->made));
 	if (job->runs && job->sources && job->made && !timeline_kept_cuts(tl, &job->kept)) {
 		runs_fill(tl, job);
-		if (sources_fill(tl, job))
+		if (sources_fill(tl, job) && !leased_fill(tl, job))
 			return true;
 	}
 	index_pack_free(job);
@@ -165,6 +200,7 @@ void index_pack_free(struct index_pack *job)
 	free(job->runs);
 	free(job->sources);
 	free(job->kept.cuts);
+	free(job->leased);
 	free(job->made);
 	memset(job, 0, sizeof(*job));
 }
@@ -365,7 +401,9 @@ int index_pack_run(struct index_pack *job, struct env *env, const char *dir,
 		   const uint8_t *timeline, const struct run_pace *pace)
 {
 	const struct thin_cuts cuts = { job->kept.cuts, job->kept.nr, job->kept.settled_cut };
-	const struct pack_index index = { env, dir, timeline, job->runs, job->nr_runs, &cuts, pace };
+	const struct thin_cuts leased = { job->leased, job->nr_leased, job->kept.settled_cut };
+	const struct pack_index index = { env, dir, timeline, job->runs, job->nr_runs, &cuts,
+					  job->nr_leased ? &leased : NULL, pace };
 	struct pack_job pack = { .env = env, .dir = dir, .timeline = timeline,
 				 .points_no = job->points.number, .cuts = &cuts, .keys = job->keys,
 				 .pace = pace };

@@ -17,6 +17,8 @@ struct index_pack {
 	struct pack_source *sources;	/* all that is settled */
 	size_t nr_sources;
 	struct timeline_kept kept;
+	uint64_t *leased;		/* those and the cuts of leases, rising ... */
+	size_t nr_leased;		/* ... 0: these are kept all */
 	struct manifest_points points;	/* the points file that says so */
 	bool alone;			/* nothing else says so any more */
 	uint64_t number;		/* of the first pack */
@@ -35,7 +37,7 @@ struct index_pack {
 };
 
 /** index_pack_plan - whether enough may have died since it was last looked at; then @job is set */
-bool index_pack_plan(const struct timeline *tl, struct index_pack *job);
+bool index_pack_plan(struct timeline *tl, struct index_pack *job);
 
 /**
  * index_pack_run - look through the whole index, and write packs of what is worth it

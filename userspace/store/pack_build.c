@@ -42,10 +42,10 @@ struct build {
 
 /* -- the live set -- */
 
-struct pack_live pack_live_of(const struct run_entry *e)
+struct pack_live pack_live_of(const struct run_entry *e, bool leased)
 {
 	return (struct pack_live){ e->segment, e->unit_at, e->extent_no, e->data_sector,
-				   e->length_shift };
+				   e->length_shift, leased };
 }
 
 static struct pack_origin live_origin(const struct pack_live *l)
@@ -65,6 +65,23 @@ void pack_live_sort(struct pack_live *live, size_t nr)
 {
 	if (nr)
 		qsort(live, nr, sizeof(*live), live_compare);
+}
+
+static bool live_is_before(const struct pack_live *l, const struct pack_extent *e)
+{
+	const struct pack_origin at = live_origin(l), first = pack_extent_origin(e);
+
+	return pack_origin_compare(&at, &first) < 0;
+}
+
+/* Past what only leases need and what is not there any more: it would have come before @e. */
+static void leased_skip(struct build *b, const struct pack_extent *e)
+{
+	const struct pack_live *live = b->job->live;
+
+	while (b->next_live < b->job->nr_live && live[b->next_live].leased &&
+	       (!e || live_is_before(&live[b->next_live], e)))
+		b->next_live++;
 }
 
 /* The next live piece, if it is of this extent, or of this part of one. */
@@ -201,6 +218,7 @@ static int data_put(struct build *b, const struct pack_extent *e)
 /* Without data it is kept whole as long as any piece of it lives. */
 static int extent_put(struct build *b, const struct pack_extent *e)
 {
+	leased_skip(b, e);
 	if (e->kind == EXTENT_DATA)
 		return data_put(b, e);
 	if (!live_next(b, e))
@@ -345,6 +363,7 @@ static int sources_put(struct build *b)
 	if (ret)
 		return ret;
 	b->source = NULL;
+	leased_skip(b, NULL);
 	if (b->next_live == b->job->nr_live)
 		return 0;
 	/* What lives and was not found would be lost with them. */

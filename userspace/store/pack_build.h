@@ -13,17 +13,21 @@
 #include "run_build.h"
 #include "thin.h"
 
-/* A piece that lives: all that must be in the pack. */
+/*
+ * A piece that lives: all that must be in the pack. One that is leased lives for a reader of a
+ * dropped cut only; it is taken over if it is there, as it may have gone before he came.
+ */
 struct pack_live {
 	uint32_t segment;
 	uint32_t unit_at;
 	uint16_t extent_no;
 	uint8_t data_sector;
-	uint8_t length_shift;
+	uint8_t length_shift : 7;
+	uint8_t leased : 1;
 };
 
-/** pack_live_of - what an entry of a run says that its extent lives */
-struct pack_live pack_live_of(const struct run_entry *e);
+/** pack_live_of - what an entry of a run says that its extent lives, if only for a lease */
+struct pack_live pack_live_of(const struct run_entry *e, bool leased);
 
 /** pack_live_sort - by origin, as pack_build() wants them */
 void pack_live_sort(struct pack_live *live, size_t nr);
@@ -45,7 +49,7 @@ struct pack_job {
 	const uint8_t *timeline;	/* 16 bytes */
 	uint64_t number;		/* of the pack */
 	uint64_t points_no;		/* of the points file that has @cuts */
-	const struct thin_cuts *cuts;
+	const struct thin_cuts *cuts;	/* that are kept; leases have no place in tables */
 	const struct pack_source *sources; /* side by side, by segment */
 	size_t nr_sources;
 	const struct pack_live *live;	/* in the sources, by origin */

@@ -10,28 +10,46 @@
 
 #define PACE_ENTRIES 8192	/* between two calls of the pace */
 
-typedef int entry_fn(void *arg, const struct run_entry *e, bool dead);
+/* ENTRY_LEASED: only at a cut that was dropped, and that somebody still reads. */
+enum entry_life { ENTRY_DEAD, ENTRY_LEASED, ENTRY_LIVE };
+
+typedef int entry_fn(void *arg, const struct run_entry *e, enum entry_life life);
+
+/* What lives by the kept cuts lives by more cuts, too. */
+static int entry_look(struct thin *thin, struct thin *leased, const struct run_entry *e,
+		      enum entry_life *out)
+{
+	bool dead, unread = true;
+	int ret = thin_take(thin, e, &dead);
+
+	if (!ret && leased->cuts)
+		ret = thin_take(leased, e, &unread);
+	*out = !dead ? ENTRY_LIVE : !unread ? ENTRY_LEASED : ENTRY_DEAD;
+	return ret;
+}
 
 static int pass_entries(const struct pack_index *index, struct run_merge *m, entry_fn *fn,
 			void *arg)
 {
 	const struct run_pace *pace = index->pace;
 	struct run_entry e;
-	struct thin thin;
+	struct thin thin, leased;
+	enum entry_life life;
 	uint64_t nr = 0;
-	bool dead;
 	int ret;
 
 	thin_begin(&thin, index->cuts);
+	thin_begin(&leased, index->leased);
 	while ((ret = run_merge_next(m, &e)) == 0) {
-		ret = thin_take(&thin, &e, &dead);
+		ret = entry_look(&thin, &leased, &e, &life);
 		if (!ret)
-			ret = fn(arg, &e, dead);
+			ret = fn(arg, &e, life);
 		if (!ret && pace && ++nr % PACE_ENTRIES == 0)
 			ret = pace->fn(pace->arg, PACE_ENTRIES * sizeof(e));
 		if (ret)
 			break;
 	}
+	thin_end(&leased);
 	thin_end(&thin);
 	return ret == -ENOENT ? 0 : ret;
 }
@@ -57,13 +75,13 @@ struct count {
 	size_t nr;
 };
 
-static int count_entry(void *arg, const struct run_entry *e, bool dead)
+static int count_entry(void *arg, const struct run_entry *e, enum entry_life life)
 {
 	struct count *c = arg;
 	struct thin_file *file = thin_file_find(c->files, c->nr, e->segment);
 
 	if (file)
-		thin_file_count(file, e, dead);
+		thin_file_count(file, e, life == ENTRY_DEAD);
 	return 0;
 }
 
@@ -90,17 +108,17 @@ static bool is_wanted(const struct collect *c, uint64_t segment)
 	return false;
 }
 
-static int collect_entry(void *arg, const struct run_entry *e, bool dead)
+static int collect_entry(void *arg, const struct run_entry *e, enum entry_life life)
 {
 	struct collect *c = arg;
 
-	if (dead || !is_wanted(c, e->segment))
+	if (life == ENTRY_DEAD || !is_wanted(c, e->segment))
 		return 0;
 	if (c->nr == c->limit)
 		return -E2BIG;
 	if (!array_reserve(&c->live, &c->max, c->nr + 1))
 		return -ENOMEM;
-	c->live[c->nr++] = pack_live_of(e);
+	c->live[c->nr++] = pack_live_of(e, life == ENTRY_LEASED);
 	return 0;
 }
 

@@ -17,7 +17,8 @@ struct pack_index {
 	const uint8_t *timeline;
 	const struct manifest_run *runs;	/* by segment; of what has none, nothing is found */
 	size_t nr_runs;
-	const struct thin_cuts *cuts;
+	const struct thin_cuts *cuts;		/* that are kept */
+	const struct thin_cuts *leased;		/* and those with leases; NULL: there are none */
 	const struct run_pace *pace;		/* of bytes read; may be NULL */
 };
 
