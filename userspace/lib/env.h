@@ -49,6 +49,7 @@ struct env_ops {
 	uint64_t (*monotonic_ns)(struct env *env);
 	void (*random)(struct env *env, void *buf, size_t bytes);
 
+	/* -EISDIR, -ENXIO: it is there and not a file. Waits for nobody. */
 	int (*open)(struct env *env, const char *path, unsigned int flags,
 		    struct env_file **out);
 	void (*close)(struct env *env, struct env_file *file);

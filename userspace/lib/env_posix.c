@@ -43,12 +43,40 @@ static struct env_posix *to_posix(struct env *env)
 	return container_of(env, struct env_posix, env);
 }
 
+static void posix_close(struct env *env, struct env_file *file)
+{
+	if (!file)
+		return;
+	if (file->fd >= 0)
+		close(file->fd);
+	free(file);
+}
+
+/*
+ * Directories and pipes have no content at an offset. O_NONBLOCK was for the opening of a pipe
+ * that nobody writes to; with it transfers could end with -EAGAIN.
+ */
+static int opened_check(int fd)
+{
+	int flags = fcntl(fd, F_GETFL);
+	struct stat st;
+
+	if (flags < 0 || fstat(fd, &st) < 0)
+		return -errno;
+	if (S_ISDIR(st.st_mode))
+		return -EISDIR;
+	if (S_ISFIFO(st.st_mode))
+		return -ENXIO;	/* as for a socket */
+	return flags & O_NONBLOCK && fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) < 0 ? -errno : 0;
+}
+
 static int posix_open(struct env *env, const char *path, unsigned int flags,
 		      struct env_file **out)
 {
-	int oflags = O_CLOEXEC | (flags & ENV_WRITE ? O_RDWR : O_RDONLY) |
+	int oflags = O_CLOEXEC | (flags & ENV_WRITE ? O_RDWR : O_RDONLY | O_NONBLOCK) |
 		     (flags & ENV_CREATE ? O_CREAT | O_EXCL : 0);
 	struct env_file *file = malloc(sizeof(*file));
+	int ret;
 
 	if (!file)
 		return -ENOMEM;
@@ -59,22 +87,13 @@ static int posix_open(struct env *env, const char *path, unsigned int flags,
 		file->direct = false;
 		file->fd = open(path, oflags & ~O_EXCL, 0600);
 	}
-	if (file->fd < 0) {
-		int ret = -errno;
-
-		free(file);
+	ret = file->fd < 0 ? -errno : opened_check(file->fd);
+	if (ret) {
+		posix_close(env, file);
 		return ret;
 	}
 	*out = file;
 	return 0;
-}
-
-static void posix_close(struct env *env, struct env_file *file)
-{
-	if (!file)
-		return;
-	close(file->fd);
-	free(file);
 }
 
 static int64_t posix_read(struct env *env, struct env_file *file, void *buf, size_t bytes,
