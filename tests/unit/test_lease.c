@@ -4,8 +4,12 @@
 
 #include <errno.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include "../../userspace/lib/env_posix.h"
 #include "../../userspace/store/lease.h"
 #include "../host/sim_env.h"
 
@@ -107,18 +111,91 @@ static void one_never_seen_counts(void **state)
 	rig_fini(&r);
 }
 
-static void what_cannot_be_read_is_not_nothing(void **state)
+/* It says by its name what is read; and one does not stop the others. */
+static void one_that_cannot_be_read_counts(void **state)
+{
+	struct lease_info *infos;
+	struct lease one, two;
+	struct rig r;
+	size_t nr;
+
+	rig_init(&r);
+	assert_int_equal(lease_take(&one, r.env, "/tl", 7, ""), 0);
+	assert_int_equal(look(&r), 1);
+	assert_int_equal(lease_take(&two, r.env, "/tl", 9, ""), 0);
+	for (int i = 0; i < 40; i++) {
+		sim_env_advance(r.sim, MINUTE);
+		sim_env_fail(r.sim, SIM_FAULT_READ, 1, -EIO, false);
+		assert_int_equal(look(&r), i < 15 ? 2 : 1);
+		assert_memory_equal(r.seen.odd, "0000000000000007.", 17);
+		assert_int_equal(r.seen.odd_error, -EIO);
+		assert_true(r.seen.odd_counts);
+	}
+	sim_env_fail(r.sim, SIM_FAULT_READ, 1, -EIO, false);
+	assert_int_equal(leases_list(r.env, "/tl", &infos, &nr), 0);
+	assert_int_equal(nr, 1);
+	assert_string_equal(infos[0].label, "cannot be read: Input/output error");
+	free(infos);
+	/* Nothing came from it since before. */
+	assert_int_equal(look(&r), 0);
+	assert_string_equal(r.seen.odd, "");
+	rig_fini(&r);
+}
+
+/* Their readers were killed while nobody looked. */
+static void too_many_that_are_over_go_away(void **state)
 {
 	struct lease l;
 	struct rig r;
 
 	rig_init(&r);
-	assert_int_equal(lease_take(&l, r.env, "/tl", 7, ""), 0);
+	for (int i = 0; i < LEASES_MAX + 1; i++)
+		assert_int_equal(lease_take(&l, r.env, "/tl", 7, ""), 0);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(leases_look(&r.seen, r.env, "/tl",
+					     r.env->ops->monotonic_ns(r.env)), -E2BIG);
+		sim_env_advance(r.sim, 16 * MINUTE);
+	}
 	assert_int_equal(look(&r), 1);
-	sim_env_fail(r.sim, SIM_FAULT_READ, 1, -EIO, false);
-	assert_int_equal(leases_look(&r.seen, r.env, "/tl", 1), -EIO);
-	assert_int_equal(look(&r), 1);
+	sim_env_advance(r.sim, 16 * MINUTE);
+	assert_int_equal(look(&r), 0);
+	assert_int_equal(nr_files(&r), 0);
 	rig_fini(&r);
+}
+
+/* A pipe that nobody writes to must not keep who opens it waiting. */
+static void what_is_no_file_is_ignored_and_named(void **state)
+{
+	char dir[] = "/tmp/lease.XXXXXX", path[96];
+	struct leases seen = { 0 };
+	struct lease_info *infos;
+	struct lease l;
+	struct env *env;
+	size_t nr;
+
+	assert_non_null(mkdtemp(dir));
+	assert_int_equal(env_posix_create(NULL, &env), 0);
+	assert_int_equal(lease_take(&l, env, dir, 7, ""), 0);
+	for (int pipe = 0; pipe < 2; pipe++) {
+		snprintf(path, sizeof(path), "%s/leases/0000000000000009.0000000000000001", dir);
+		assert_int_equal(pipe ? mkfifo(path, 0600) : mkdir(path, 0700), 0);
+		assert_int_equal(leases_look(&seen, env, dir, 1), 0);
+		assert_int_equal(seen.nr, 1);
+		assert_int_equal(seen.items[0].cut_seq, 7);
+		assert_string_equal(seen.odd, "0000000000000009.0000000000000001");
+		assert_int_equal(seen.odd_error, pipe ? -ENXIO : -EISDIR);
+		assert_false(seen.odd_counts);
+		assert_int_equal(leases_list(env, dir, &infos, &nr), 0);
+		assert_int_equal(nr, 1);
+		free(infos);
+		assert_int_equal(remove(path), 0);
+	}
+	leases_fini(&seen);
+	lease_drop(&l);
+	snprintf(path, sizeof(path), "%s/leases", dir);
+	assert_int_equal(rmdir(path), 0);
+	assert_int_equal(rmdir(dir), 0);
+	env_posix_destroy(env);
 }
 
 static void others_files_are_left_alone(void **state)
@@ -157,7 +234,9 @@ int main(void)
 		cmocka_unit_test(the_document_has_each_field),
 		cmocka_unit_test(it_counts_as_long_as_it_changes),
 		cmocka_unit_test(one_never_seen_counts),
-		cmocka_unit_test(what_cannot_be_read_is_not_nothing),
+		cmocka_unit_test(one_that_cannot_be_read_counts),
+		cmocka_unit_test(too_many_that_are_over_go_away),
+		cmocka_unit_test(what_is_no_file_is_ignored_and_named),
 		cmocka_unit_test(others_files_are_left_alone),
 	};
 

@@ -501,10 +501,68 @@ static struct index_job *points_job(struct rig *r)
 	return job;
 }
 
-static void leases_that_cannot_be_read_keep_all(void **state)
+static int no_leases_list(struct env *env, const char *path,
+			  void (*name)(void *arg, const char *name), void *arg)
 {
+	return strstr(path, "/leases") ? -EACCES : sim_ops->list(env, path, name, arg);
+}
+
+static void ops_replace(struct rig *r, struct env_ops *ops)
+{
+	sim_ops = r->env->ops;
+	*ops = *sim_ops;
+	ops->list = no_leases_list;
+	r->env->ops = ops;
+}
+
+static int no_lease_open(struct env *env, const char *path, unsigned int flags,
+			 struct env_file **file)
+{
+	return strstr(path, "/leases/") ? -EACCES : sim_ops->open(env, path, flags, file);
+}
+
+/* As for a branch: opening must not become slower for it, and no file be made in vain. */
+static void leases_that_cannot_be_read_keep_all_and_stop_no_file(void **state)
+{
+	struct timeline_pack_state told;
 	struct index_job *job;
+	struct env_ops ops;
+	unsigned int nr = 0;
+	struct rig r;
+
+	rig_init(&r);
+	set(&r, "all:1m", 0);
+	ops_replace(&r, &ops);
+	for (int hour = 0; hour < 3; hour++) {
+		commits(&r, 100, S);
+		sim_env_advance(r.sim, HOUR);
+		for (int i = 0; i < 200 && (job = timeline_index_plan(r.tl)); i++) {
+			bool points = index_job_run(job, r.env, NULL) == 0 &&
+				      strstr(index_job_text(job), "leases/ cannot be read");
+
+			assert_int_equal(timeline_index_take(r.tl, job), points ? -EACCES : 0);
+			nr += points;
+		}
+		assert_int_equal(r.tl->manifest.points.last_segment,
+				 segment_writer_finished(&r.tl->writer));
+	}
+	assert_int_equal(nr, 3);
+	assert_int_equal(r.tl->points.nr_commits, 300);
+	timeline_pack_state(r.tl, &told);
+	assert_int_equal(told.leases_error, -EACCES);
+	r.env->ops = sim_ops;
+	pass(&r, 1, HOUR);
+	assert_false(exists(&r, 40));
+	timeline_pack_state(r.tl, &told);
+	assert_int_equal(told.leases_error, 0);
+	rig_fini(&r);
+}
+
+/* Of another user: its point stays, and nothing else. */
+static void a_lease_that_cannot_be_read_keeps_its_point(void **state)
+{
 	struct lease lease;
+	struct env_ops ops;
 	struct rig r;
 
 	rig_init(&r);
@@ -512,13 +570,75 @@ static void leases_that_cannot_be_read_keep_all(void **state)
 	commits(&r, 100, S);
 	assert_int_equal(lease_take(&lease, r.env, "/tl", seq_pack(1, 40), ""), 0);
 	index_all(&r);
+	sim_ops = r.env->ops;
+	ops = *sim_ops;
+	ops.open = no_lease_open;
+	r.env->ops = &ops;
+	pass(&r, 5, HOUR);
+	r.env->ops = sim_ops;
+	assert_true(exists(&r, 40));
+	assert_false(exists(&r, 39) || exists(&r, 41));
+	rig_fini(&r);
+}
+
+/* While a job is under way; then nothing is dropped. */
+static void leases_lost_meanwhile_keep_all(void **state)
+{
+	struct index_job *job;
+	struct env_ops ops;
+	struct rig r;
+
+	rig_init(&r);
+	set(&r, "all:1m", 0);
+	commits(&r, 100, S);
+	index_all(&r);
 	sim_env_advance(r.sim, HOUR);
-	assert_int_equal(lease_renew(&lease), 0);
 	job = points_job(&r);
-	sim_env_fail(r.sim, SIM_FAULT_READ, 1, -EIO, true);
-	assert_int_equal(timeline_index_take(r.tl, job), -EIO);
-	sim_env_fail(r.sim, SIM_FAULT_READ, 0, 0, false);
-	assert_true(exists(&r, 40) && exists(&r, 41));
+	ops_replace(&r, &ops);
+	assert_int_equal(timeline_index_take(r.tl, job), -EACCES);
+	r.env->ops = sim_ops;
+	assert_true(exists(&r, 50) && exists(&r, 51));
+	rig_fini(&r);
+}
+
+/* Each time a reader begins on a point that is about to go. */
+static void readers_that_come_and_go_stop_no_file(void **state)
+{
+	unsigned int nr_again = 0, nr_made = 0;
+	struct rig r;
+
+	rig_init(&r);
+	set(&r, "all:1m", 0);
+	commits(&r, 100, S);
+	for (int i = 0; i < 20; i++) {
+		struct index_job *job;
+		struct lease l;
+		int ret;
+
+		commits(&r, 60, S);
+		sim_env_advance(r.sim, HOUR);
+		while ((job = timeline_index_plan(r.tl)) &&
+		       strncmp(index_job_text(job), "points", 6) != 0) {
+			index_job_run(job, r.env, NULL);
+			assert_int_equal(timeline_index_take(r.tl, job), 0);
+		}
+		if (!job)
+			continue;
+		assert_int_equal(index_job_run(job, r.env, NULL), 0);
+		assert_int_equal(lease_take(&l, r.env, "/tl", seq_pack(1, 2 + i), ""), 0);
+		ret = timeline_index_take(r.tl, job);
+		assert_true(ret == 0 || ret == -EAGAIN);
+		nr_again += ret != 0;
+		nr_made += !ret;
+		lease_drop(&l);
+	}
+	assert_int_equal(nr_again, 10);
+	assert_int_equal(nr_made, 10);
+	assert_int_equal(r.tl->manifest.points.last_segment,
+			 segment_writer_finished(&r.tl->writer));
+	/* With nobody in the way it goes on. */
+	pass(&r, 2, HOUR);
+	assert_false(exists(&r, 40));
 	rig_fini(&r);
 }
 
@@ -876,7 +996,10 @@ int main(void)
 		cmocka_unit_test(a_damaged_branch_keeps_all_and_stops_no_file),
 		cmocka_unit_test(what_is_pinned_late_stays),
 		cmocka_unit_test(what_is_read_stays),
-		cmocka_unit_test(leases_that_cannot_be_read_keep_all),
+		cmocka_unit_test(leases_that_cannot_be_read_keep_all_and_stop_no_file),
+		cmocka_unit_test(a_lease_that_cannot_be_read_keeps_its_point),
+		cmocka_unit_test(leases_lost_meanwhile_keep_all),
+		cmocka_unit_test(readers_that_come_and_go_stop_no_file),
 		cmocka_unit_test(a_file_that_may_be_named_is_not_made_anew),
 		cmocka_unit_test(what_cannot_be_named_lets_the_others_go_first),
 		cmocka_unit_test(of_two_copies_one_is_not_left_alone),

@@ -39,6 +39,8 @@ struct index_job {
 	struct manifest_segment_end *ends;	/* its own; so the next two */
 	struct retention_past *past;
 	uint64_t *pinned;
+	int leases_error;		/* INDEX_POINTS: what is read is not known */
+	bool keeps_all;			/* INDEX_POINTS: retention is for another one */
 	bool alone;			/* of some commits only the points file knows */
 	char text[INDEX_TEXT_BYTES];
 	char lost[24];			/* that points file, if it is of no use */
@@ -291,6 +293,10 @@ static int job_points(const struct timeline *tl, struct index_job *job)
 		return -ENOMEM;
 	if (m->nr_ends)
 		memcpy(job->ends, m->ends, m->nr_ends * sizeof(*job->ends));
+	job->leases_error = m->nr_policies ? tl->leases_error : 0;
+	job->keeps_all = job->leases_error || tl->retain_waits;
+	if (job->keeps_all)
+		job->points.retain.retention.policy.nr_tiers = 0;
 	snprintf(job->text, sizeof(job->text), "points up to segment %llu",
 		 (unsigned long long)job->points.last_segment);
 	return 0;
@@ -363,8 +369,7 @@ struct index_job *timeline_index_plan(struct timeline *tl)
 	job = calloc(1, sizeof(*job));
 	if (!job)
 		return NULL;
-	/* When it fails nothing is dropped: all_pinned_stay() looks again. */
-	if (plan_points(tl))
+	if (tl->manifest.nr_policies && plan_points(tl))
 		timeline_leases_look(tl);
 	job->dir = strdup(tl->dir);
 	if (!job->dir || !plan_any(tl, job)) {
@@ -393,6 +398,10 @@ static int points_make(struct index_job *job, struct env *env, const struct run_
 	if (b->branches_error)
 		snprintf(job->text, sizeof(job->text),
 			 "points; a branch cannot be read, so none is dropped");
+	else if (job->leases_error)
+		snprintf(job->text, sizeof(job->text), "points; %s, so none is dropped",
+			 job->leases_error == -E2BIG ? "too many files in " LEASES_DIR "/" :
+						       LEASES_DIR "/ cannot be read");
 	if (b->before_bad && job->alone)
 		snprintf(job->lost, sizeof(job->lost), "%016llx.points",
 			 (unsigned long long)b->before.number);
@@ -556,15 +565,24 @@ static void points_unlink(struct timeline *tl, uint64_t number)
 	tl->env->ops->unlink(tl->env, path);
 }
 
-static void points_taken(struct timeline *tl, const struct points_build *b)
+/*
+ * Retention that was only put off is due at once; put off again, when it is due the next time.
+ * What was tried then cost a points file.
+ */
+static void points_taken(struct timeline *tl, const struct index_job *job)
 {
-	timeline_points_settled(tl, &b->points, b->last_segment);
-	timeline_retained(tl);
+	timeline_points_settled(tl, &job->points.points, job->points.last_segment);
+	tl->retain_waits = false;
+	if (!job->keeps_all)
+		tl->nr_put_off = 0;
+	if (job->leases_error || tl->nr_put_off != 1)
+		timeline_retained(tl);
 }
 
 /* Name it; then, and only then, the one before can go. */
-static int points_name(struct timeline *tl, const struct points_build *b)
+static int points_name(struct timeline *tl, const struct index_job *job)
 {
+	const struct points_build *b = &job->points;
 	uint64_t old = tl->manifest.points.number;
 	struct env_file *lock = NULL;
 	int ret = 0;
@@ -573,10 +591,12 @@ static int points_name(struct timeline *tl, const struct points_build *b)
 		ret = all_pinned_stay(tl, &b->points, &lock);
 	if (ret) {
 		points_unlink(tl, b->number);
+		tl->retain_waits = true;
+		tl->nr_put_off++;
 	} else {
 		ret = manifest_add_points(&tl->manifest, &b->named);
 		if (!ret) {
-			points_taken(tl, b);
+			points_taken(tl, job);
 			tl->points_bad = tl->points_mend = false;
 			if (old)
 				points_unlink(tl, old);
@@ -587,18 +607,19 @@ static int points_name(struct timeline *tl, const struct points_build *b)
 	return ret;
 }
 
-/* It counts also if what branches need was not known; retention is tried when it is due again. */
-static int points_take(struct timeline *tl, const struct points_build *b)
+/* It counts also if what stays was not known; retention is tried when it is due again. */
+static int points_take(struct timeline *tl, const struct index_job *job)
 {
+	const struct points_build *b = &job->points;
 	int ret = 0;
 
 	if (!b->same)
-		ret = points_name(tl, b);
+		ret = points_name(tl, job);
 	else
-		points_taken(tl, b);
+		points_taken(tl, job);
 	if (b->same)
 		tl->points_mend = false;
-	return ret ? ret : b->branches_error;
+	return ret ? ret : b->branches_error ? b->branches_error : job->leases_error;
 }
 
 /* What is beside it gets its runs; without one it is read through each time. */
@@ -629,7 +650,7 @@ int timeline_index_take(struct timeline *tl, struct index_job *job)
 	} else if (job->kind == INDEX_REMOVE) {
 		ret = 0;
 	} else if (!ret) {
-		ret = job->kind == INDEX_POINTS ? points_take(tl, &job->points) :
+		ret = job->kind == INDEX_POINTS ? points_take(tl, job) :
 						  run_name(tl, &job->run);
 	}
 	if (ret && job->kind == INDEX_SEGMENT && job->source_bad)
@@ -651,7 +672,11 @@ void timeline_pack_state(const struct timeline *tl, struct timeline_pack_state *
 	char path[sizeof(out->aside)];
 
 	*out = (struct timeline_pack_state){ .on = p->on, .need_bytes = p->need_bytes,
-					     .nr_aside = p->asides.nr };
+					     .nr_aside = p->asides.nr,
+					     .leases_error = tl->leases_error,
+					     .lease_error = tl->leases.odd_error,
+					     .lease_counts = tl->leases.odd_counts };
+	memcpy(out->lease, tl->leases.odd, sizeof(out->lease));
 	if (!p->asides.nr)
 		return;
 	last = &p->asides.items[p->asides.nr - 1];

@@ -12,6 +12,7 @@
 #ifndef BLKSHIP_INDEX_H
 #define BLKSHIP_INDEX_H
 
+#include "lease.h"
 #include "run_write.h"
 #include "timeline.h"
 
@@ -47,8 +48,8 @@ const char *index_job_lost(const struct index_job *job);
 
 /**
  * timeline_index_take - name what the job made, remove what that replaces; free the job
- * Return: 0; what index_job_run() returned; -errno of the manifest, or of a branch because of
- * which a points file leaves nothing out.
+ * Return: 0; what index_job_run() returned; -errno of the manifest, or of a branch or of the
+ * leases because of which a points file leaves nothing out.
  */
 int timeline_index_take(struct timeline *tl, struct index_job *job);
 
@@ -64,12 +65,16 @@ struct timeline_pack_state {
 	char aside[32];		/* name of the last that became one; "": none */
 	int error;		/* -errno: why that one is */
 	uint64_t need_bytes;	/* a pack waits for so much room; 0: none waits */
+	int leases_error;	/* -errno: leases/ cannot be read, no point is dropped */
+	char lease[LEASE_NAME_BYTES]; /* one that cannot be read; "": none */
+	int lease_error;	/* -errno: why */
+	bool lease_counts;	/* its point stays; false: it is no file */
 };
 
 /**
  * timeline_pack_state - what keeps jobs from giving space back, for people
- * A file is tried again after hours, or when keys were set; room is waited for. Everything
- * beside them goes on.
+ * A file is tried again after hours, or when keys were set; room is waited for; leases are looked
+ * at when retention is due. Everything beside them goes on.
  */
 void timeline_pack_state(const struct timeline *tl, struct timeline_pack_state *out);
 

@@ -12,7 +12,7 @@
 
 #define MAGIC		"BSE1"
 #define VERSION		1
-#define NAME_LENGTH	33	/* CUT.ID, 16 hexadecimal digits each */
+#define NAME_LENGTH	(LEASE_NAME_BYTES - 1)
 
 /* -- the reader's side -- */
 
@@ -113,7 +113,8 @@ static void name_take(void *arg, const char *name)
 							 .there = true };
 }
 
-static int names_read(struct leases *l, struct env *env, const char *dir)
+/* With @skipped some of them are not in @l, and the others are. */
+static int names_read(struct leases *l, struct env *env, const char *dir, int *skipped)
 {
 	struct names n = { .leases = l };
 	char path[LEASE_PATH_BYTES];
@@ -123,15 +124,30 @@ static int names_read(struct leases *l, struct env *env, const char *dir)
 		l->items[i].there = false;
 	snprintf(path, sizeof(path), "%s/" LEASES_DIR, dir);
 	ret = env->ops->list(env, path, name_take, &n);
-	return ret == -ENOENT ? 0 : ret ? ret : n.error;
+	*skipped = n.error;
+	return ret == -ENOENT ? 0 : ret;
 }
 
 /* -- the side of who drops points -- */
 
+static void seen_name(const struct lease_seen *s, char *name)
+{
+	snprintf(name, LEASE_NAME_BYTES, "%016llx.%016llx", (unsigned long long)s->cut_seq,
+		 (unsigned long long)s->id);
+}
+
 static void seen_path(const struct lease_seen *s, const char *dir, char *path)
 {
-	snprintf(path, LEASE_PATH_BYTES, "%s/" LEASES_DIR "/%016llx.%016llx", dir,
-		 (unsigned long long)s->cut_seq, (unsigned long long)s->id);
+	char name[LEASE_NAME_BYTES];
+
+	seen_name(s, name);
+	snprintf(path, LEASE_PATH_BYTES, "%s/" LEASES_DIR "/%s", dir, name);
+}
+
+/* A directory, a pipe: it has the name, and no reader made it. */
+static bool is_no_file(int error)
+{
+	return error == -EISDIR || error == -ENXIO;
 }
 
 /* What is in it: 0; -ENOENT it is gone; -errno. Whatever it is, a change shows a reader. */
@@ -153,18 +169,27 @@ static int seen_read(const struct lease_seen *s, struct env *env, const char *di
 	return got < 0 ? got : 0;
 }
 
-static int seen_look(struct lease_seen *s, struct env *env, const char *dir, uint64_t now_ns)
+/* What is known of it stays as it is, so that it is over as soon as it can be read. */
+static void odd_note(struct leases *l, struct lease_seen *s, int error)
+{
+	seen_name(s, l->odd);
+	l->odd_error = error;
+	l->odd_counts = s->there = !is_no_file(error);
+}
+
+static void seen_look(struct leases *l, struct lease_seen *s, struct env *env, const char *dir,
+		      uint64_t now_ns)
 {
 	char path[LEASE_PATH_BYTES];
 	struct lease_file file;
 	int ret = seen_read(s, env, dir, &file);
 	uint32_t crc = crc32c(&file, sizeof(file));
 
-	if (ret == -ENOENT)
+	if (ret == -ENOENT) {
 		s->there = false;
-	if (ret)
-		return ret == -ENOENT ? 0 : ret;
-	if (!s->changed_ns || crc != s->crc) {
+	} else if (ret) {
+		odd_note(l, s, ret);
+	} else if (!s->changed_ns || crc != s->crc) {
 		s->crc = crc;
 		s->changed_ns = now_ns;
 	} else if (now_ns - s->changed_ns >= LEASE_END_NS) {
@@ -172,24 +197,24 @@ static int seen_look(struct lease_seen *s, struct env *env, const char *dir, uin
 		env->ops->unlink(env, path);
 		s->there = false;
 	}
-	return 0;
 }
 
 int leases_look(struct leases *l, struct env *env, const char *dir, uint64_t now_ns)
 {
 	size_t kept = 0;
-	int ret = names_read(l, env, dir);
+	int skipped, ret = names_read(l, env, dir, &skipped);
 
-	for (size_t i = 0; i < l->nr && !ret; i++)
-		if (l->items[i].there)
-			ret = seen_look(&l->items[i], env, dir, now_ns);
 	if (ret)
 		return ret;
+	l->odd[0] = 0;
+	for (size_t i = 0; i < l->nr; i++)
+		if (l->items[i].there)
+			seen_look(l, &l->items[i], env, dir, now_ns);
 	for (size_t i = 0; i < l->nr; i++)
 		if (l->items[i].there)
 			l->items[kept++] = l->items[i];
 	l->nr = kept;
-	return 0;
+	return skipped;
 }
 
 void leases_fini(struct leases *l)
@@ -213,24 +238,28 @@ int leases_list(struct env *env, const char *dir, struct lease_info **out, size_
 {
 	struct leases l = { 0 };
 	struct lease_info *infos;
-	int ret = names_read(&l, env, dir);
+	int skipped, ret = names_read(&l, env, dir, &skipped);
 
 	*nr = 0;
+	if (!ret)
+		ret = skipped;
 	infos = malloc((l.nr + 1) * sizeof(*infos));
 	if (!infos)
 		ret = -ENOMEM;
 	for (size_t i = 0; i < l.nr && !ret; i++) {
 		struct lease_info *info = &infos[*nr];
 		struct lease_file file;
+		int error = seen_read(&l.items[i], env, dir, &file);
 
-		ret = seen_read(&l.items[i], env, dir, &file);
-		if (ret == -ENOENT) {
-			ret = 0;
+		if (error == -ENOENT || is_no_file(error))
 			continue;
-		}
 		info->cut_seq = l.items[i].cut_seq;
-		info->made_ns = le64toh(file.made_ns);
-		label_copy(info->label, file.label);
+		info->made_ns = error ? 0 : le64toh(file.made_ns);
+		if (error)
+			snprintf(info->label, sizeof(info->label), "cannot be read: %s",
+				 strerror(-error));
+		else
+			label_copy(info->label, file.label);
 		++*nr;
 	}
 	leases_fini(&l);

@@ -20,6 +20,7 @@
 #define LEASE_END_NS		UINT64_C(900000000000)	/* after so long without a change */
 #define LEASE_LABEL_BYTES	104
 #define LEASE_PATH_BYTES	4096
+#define LEASE_NAME_BYTES	34	/* of the file: CUT.ID, 16 hexadecimal digits each */
 #define LEASES_MAX		4096	/* of a timeline; with more nothing is dropped */
 
 /* What is in the file; docs/STORE.md. */
@@ -68,13 +69,18 @@ struct lease_seen {
 struct leases {
 	struct lease_seen *items;
 	size_t nr, max;
+	char odd[LEASE_NAME_BYTES];	/* one that cannot be read; "": all can */
+	int odd_error;			/* -errno: why */
+	bool odd_counts;		/* false: it is no file */
 };
 
 /**
  * leases_look - which there are now; those that did not change for LEASE_END_NS are removed
  * @now_ns: monotonic
- * One that was never seen before counts from now on.
- * Return: 0; -errno: what is leased is not known, nothing may be dropped.
+ * One that was never seen before counts from now on. One that cannot be read counts for as long as
+ * it is there: its name says of which point it is. What is no file does not.
+ * Return: 0; -errno: what is leased is not known, nothing may be dropped. -E2BIG: there are more
+ * than LEASES_MAX; those that are over were removed all the same.
  */
 int leases_look(struct leases *l, struct env *env, const char *dir, uint64_t now_ns);
 void leases_fini(struct leases *l);
@@ -87,7 +93,10 @@ struct lease_info {
 	char label[LEASE_LABEL_BYTES];
 };
 
-/** leases_list - all, also of readers that are no more; *out is free()d. 0 or -errno */
+/**
+ * leases_list - all, also of readers that are no more; *out is free()d. 0 or -errno
+ * Of one that cannot be read the label says why.
+ */
 int leases_list(struct env *env, const char *dir, struct lease_info **out, size_t *nr);
 
 #endif

@@ -94,6 +94,9 @@ struct timeline {
 	uint64_t age_base_ns;	/* the clock of retention stood there ... */
 	uint64_t age_base_mono_ns; /* ... at that monotonic time */
 	struct leases leases;	/* of readers, as they were seen last */
+	int leases_error;	/* -errno: which there are is not known */
+	unsigned int nr_put_off; /* retentions in a row that came to nothing at their end ... */
+	bool retain_waits;	/* ... the last just now: one points file goes before the next */
 	uint64_t retained_ns;	/* monotonic: when retention was last applied ... */
 	bool retained;		/* ... since the timeline was opened */
 	uint64_t points_no;	/* a reader's: the points file that points comes from */

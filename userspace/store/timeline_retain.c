@@ -166,7 +166,9 @@ int timeline_pins(const struct timeline *tl, struct timeline_pin **out, size_t *
 
 int timeline_leases_look(struct timeline *tl)
 {
-	return leases_look(&tl->leases, tl->env, tl->dir, tl->env->ops->monotonic_ns(tl->env));
+	tl->leases_error = leases_look(&tl->leases, tl->env, tl->dir,
+				       tl->env->ops->monotonic_ns(tl->env));
+	return tl->leases_error;
 }
 
 int timeline_leases(const struct timeline *tl, struct lease_info **out, size_t *nr)

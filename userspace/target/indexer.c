@@ -93,6 +93,30 @@ static void *work(void *arg)
 
 /* -- the loop's side -- */
 
+/* A reader of another user, mostly: nobody else can remove what it left. Told when it begins. */
+static void lease_tell(struct group *g, const struct timeline_pack_state *before)
+{
+	struct timeline_pack_state now;
+
+	timeline_pack_state(group_timeline(g), &now);
+	if (now.lease[0] && strcmp(now.lease, before->lease) != 0)
+		log_warning("group %s: " LEASES_DIR "/%s, of a reader, cannot be read: %s; %s, all else goes on; remove it if nobody reads that point",
+			    group_name(g), now.lease, strerror(-now.lease_error),
+			    now.lease_counts ? "as long as it is there its point stays" :
+					       "it is no file and keeps no point");
+}
+
+static struct index_job *plan_group(struct group *g)
+{
+	struct timeline_pack_state before;
+	struct index_job *job;
+
+	timeline_pack_state(group_timeline(g), &before);
+	job = timeline_index_plan(group_timeline(g));
+	lease_tell(g, &before);
+	return job;
+}
+
 /* The next group, from the one whose turn it was, that needs something. */
 static void plan(struct indexer *ix)
 {
@@ -111,7 +135,7 @@ static void plan(struct indexer *ix)
 		if (!first)
 			first = g;
 		if (now_ns >= group_index_retry(g))
-			job = timeline_index_plan(group_timeline(g));
+			job = plan_group(g);
 	} while (!job);
 	ix->last = ix->group = g;
 	pthread_mutex_lock(&ix->lock);
@@ -181,6 +205,7 @@ static void take(struct indexer *ix)
 	timeline_pack_state(group_timeline(g), &before);
 	ret = timeline_index_take(group_timeline(g), job);
 	packing_tell(g, &before);
+	lease_tell(g, &before);
 	if (ret && !group_index_retry(g))
 		failure_tell(g, what, ret);
 	group_set_index_retry(g, ret ? loop_now_ns() + RETRY_NS : 0);
