@@ -874,6 +874,98 @@ static void taking_a_job_removes_nothing(void **state_)
 	rig_fini(&r);
 }
 
+/* -- beside what comes in -- */
+
+static struct {
+	uint64_t read_bytes, paced_bytes;
+	unsigned int nr_removed;
+	unsigned int nr_paced, stop_at;
+} counted;
+
+static int64_t read_counted(struct env *env, struct env_file *file, void *data, size_t bytes,
+			    uint64_t offset)
+{
+	int64_t got = sim_ops->read(env, file, data, bytes, offset);
+
+	if (got > 0)
+		counted.read_bytes += got;
+	return got;
+}
+
+static int unlink_counted(struct env *env, const char *path)
+{
+	counted.nr_removed++;
+	return sim_ops->unlink(env, path);
+}
+
+static int pace_counted(void *arg, uint64_t bytes)
+{
+	counted.paced_bytes += bytes;
+	return ++counted.nr_paced == counted.stop_at ? -ECANCELED : 0;
+}
+
+static void reading_and_removing_have_a_pace(void **state_)
+{
+	const struct run_pace pace = { pace_counted, NULL };
+	struct index_job *job;
+	struct env_ops ops;
+	struct rig r;
+
+	rig_dead(&r);
+	sim_ops = r.env->ops;
+	ops = *sim_ops;
+	ops.read = read_counted;
+	ops.unlink = unlink_counted;
+	while ((job = timeline_index_plan(r.tl))) {
+		memset(&counted, 0, sizeof(counted));
+		r.env->ops = &ops;
+		assert_int_equal(index_job_run(job, r.env, &pace), 0);
+		r.env->ops = sim_ops;
+		/* Tables and headers beside. */
+		assert_true(counted.paced_bytes >= counted.read_bytes / 8 * 7);
+		assert_true(counted.nr_removed <= 64);
+		assert_true(counted.paced_bytes >= (uint64_t)counted.nr_removed << 20);
+		assert_int_equal(timeline_index_take(r.tl, job), 0);
+	}
+	assert_int_equal(nr_unpacked(&r), 0);
+	rig_fini(&r);
+}
+
+/* Whatever it was at: nothing of it is left, and no file is to blame. */
+static void a_pack_that_is_to_end_leaves_nothing(void **state_)
+{
+	const struct run_pace pace = { pace_counted, NULL };
+	struct index_job *job;
+	struct rig r;
+	int ret;
+
+	rig_dead(&r);
+	memset(&counted, 0, sizeof(counted));
+	do {
+		uint64_t bytes;
+
+		counted.nr_paced = 0;
+		counted.stop_at = counted.stop_at * 3 / 2 + 1;
+		while ((job = timeline_index_plan(r.tl)) &&
+		       strncmp(index_job_text(job), "packing", 7) != 0) {
+			index_job_run(job, r.env, NULL);
+			timeline_index_take(r.tl, job);
+		}
+		assert_non_null(job);
+		ret = index_job_run(job, r.env, &pace);
+		assert_int_equal(ret, counted.nr_paced >= counted.stop_at ? -ECANCELED : 0);
+		timeline_index_take(r.tl, job);
+		assert_int_equal(state(&r).nr_aside, 0);
+		assert_null(sim_env_content(r.sim, "/tl/0000000000000001.pack.new", &bytes));
+		sim_env_advance(r.sim, 301 * S);
+	} while (ret);
+	assert_true(counted.stop_at > 100);
+	index_all(&r);
+	assert_int_equal(nr_unpacked(&r), 0);
+	check_points(&r);
+	rig_fini(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -895,6 +987,8 @@ int main(void)
 		cmocka_unit_test(a_lease_that_came_too_late_stops_no_pack),
 		cmocka_unit_test(without_a_look_at_the_leases_nothing_is_packed),
 		cmocka_unit_test(taking_a_job_removes_nothing),
+		cmocka_unit_test(reading_and_removing_have_a_pace),
+		cmocka_unit_test(a_pack_that_is_to_end_leaves_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -25,6 +25,10 @@
 #define POINTS_BEHIND		4
 #define POINTS_PER_SEGMENT	16384	/* 160 bytes of points file each, of 32 MiB: 8 % */
 
+/* A file that is removed counts as so much written: a few go in a second. */
+#define REMOVE_BYTES		(4u << 20)
+#define REMOVE_FILES		64	/* by one job; then other timelines have their turn */
+
 struct index_job {
 	enum index_kind kind;
 	char *dir;
@@ -302,6 +306,21 @@ static int job_points(const struct timeline *tl, struct index_job *job)
 	return 0;
 }
 
+static bool plan_remove(struct timeline *tl, struct index_job *job)
+{
+	struct timeline_unneeded *all = &tl->unneeded, *now = &job->unneeded;
+	const size_t nr = all->nr < REMOVE_FILES ? all->nr : REMOVE_FILES;
+
+	if (!nr || !array_reserve(&now->names, &now->max, nr))
+		return false;
+	memcpy(now->names, all->names, nr * sizeof(*now->names));
+	now->nr = nr;
+	all->nr -= nr;
+	memmove(all->names, all->names + nr, all->nr * sizeof(*all->names));
+	snprintf(job->text, sizeof(job->text), "removing %zu files", nr);
+	return true;
+}
+
 /* Whether there is something of this kind to do; then the job says what. */
 static bool plan_kind(struct timeline *tl, enum index_kind kind, struct index_job *job)
 {
@@ -310,11 +329,7 @@ static bool plan_kind(struct timeline *tl, enum index_kind kind, struct index_jo
 	job->kind = kind;
 	switch (kind) {
 	case INDEX_REMOVE:
-		job->unneeded = tl->unneeded;
-		tl->unneeded = (struct timeline_unneeded){ 0 };
-		snprintf(job->text, sizeof(job->text), "removing %zu files",
-			 job->unneeded.nr);
-		return job->unneeded.nr;
+		return plan_remove(tl, job);
 	case INDEX_MERGE:
 		inputs = plan_merge(tl);
 		if (!inputs)
@@ -417,7 +432,10 @@ static int segment_make(struct index_job *job, struct env *env, const struct run
 				 &job->run, &job->source_bad);
 }
 
-/* Here, as freeing what is large takes a while. What stays goes when the timeline is opened. */
+/*
+ * Here, as freeing what is large takes a while, and what comes in waits for the same journal. What
+ * stays goes when the timeline is opened.
+ */
 static int files_remove(const struct index_job *job, struct env *env, const struct run_pace *pace)
 {
 	char path[PATH_BYTES];
@@ -426,7 +444,7 @@ static int files_remove(const struct index_job *job, struct env *env, const stru
 	for (size_t i = 0; i < job->unneeded.nr && !ret; i++) {
 		snprintf(path, sizeof(path), "%s/%s", job->dir, job->unneeded.names[i]);
 		env->ops->unlink(env, path);
-		ret = pace ? pace->fn(pace->arg, 0) : 0;
+		ret = pace ? pace->fn(pace->arg, REMOVE_BYTES) : 0;
 	}
 	return ret;
 }

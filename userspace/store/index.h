@@ -30,7 +30,7 @@ struct index_job *timeline_index_plan(struct timeline *tl);
 /**
  * index_job_run - do it
  * @env: of the calling thread; no submit() is called
- * @pace: called with the bytes written, as they are; may be NULL
+ * @pace: called with the bytes written or read, and for what is removed; may be NULL
  * Return: 0; -errno, or what @pace returned: nothing is left of it. The job knows, too.
  */
 int index_job_run(struct index_job *job, struct env *env, const struct run_pace *pace);

@@ -30,6 +30,8 @@ struct build {
 	uint8_t *window;
 	uint64_t window_offset;
 	size_t window_bytes;
+	uint64_t read_bytes;			/* of all sources ... */
+	uint64_t paced_bytes;			/* ... and what of it was told beside what is written */
 	uint64_t unit_offset;			/* of the unit in hand; 0: none */
 	struct unit_view unit;
 	uint8_t *data;				/* of it */
@@ -101,10 +103,31 @@ static const struct pack_live *live_next(const struct build *b, const struct pac
 
 /* -- units of the source -- */
 
+/* Writing has its own: a pack costs as much as is written, or read if that is more. */
+static int read_pace(void *arg, uint64_t bytes)
+{
+	struct build *b = arg;
+	const struct run_pace *pace = b->job->pace;
+	const uint64_t told = new_file_offset(&b->w.file) + b->paced_bytes;
+	uint64_t more;
+	int ret;
+
+	b->read_bytes += bytes;
+	if (!pace || b->read_bytes <= told)
+		return 0;
+	more = b->read_bytes - told;
+	b->paced_bytes += more;
+	ret = pace->fn(pace->arg, more);
+	if (ret)
+		b->w.file.error = ret;	/* no fault of the source */
+	return ret;
+}
+
 static int window_at(struct build *b, uint64_t offset, const uint8_t **at, size_t *seen)
 {
 	const struct env_ops *ops = b->job->env->ops;
 	int64_t got;
+	int ret;
 
 	if (offset < b->window_offset ||
 	    offset + UNIT_MAX_BYTES > b->window_offset + b->window_bytes) {
@@ -114,6 +137,9 @@ static int window_at(struct build *b, uint64_t offset, const uint8_t **at, size_
 		if (got < 0)
 			return got;
 		b->window_bytes = got;
+		ret = read_pace(b, got);
+		if (ret)
+			return ret;
 	}
 	if (offset >= b->window_offset + b->window_bytes)
 		return -EBADMSG;
@@ -265,12 +291,13 @@ static int segment_put(struct build *b)
 {
 	const struct pack_job *job = b->job;
 	const struct pack_source *s = b->source;
+	const struct run_pace pace = { read_pace, b };
 	char path[PATH_BYTES];
 	struct segment_scan scan = {
 		.env = job->env, .path = path, .timeline = job->timeline, .number = s->segment,
 		.first_ordinal = b->last_ordinal + 1, .end_limit = s->end_limit,
 		.trust_footer = true, .next = s->next.number ? &s->next : NULL,
-		.commit = batch_put, .arg = b,
+		.pace = &pace, .commit = batch_put, .arg = b,
 	};
 	int ret;
 

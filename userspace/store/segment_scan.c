@@ -20,6 +20,7 @@
 /* The file, through a window that moves forward. */
 struct reader {
 	struct env *env;
+	const struct run_pace *pace;
 	struct env_file *file;
 	uint64_t file_bytes;	/* as far as it counts */
 	uint8_t *window;
@@ -41,6 +42,15 @@ static uint64_t round_up(uint64_t n)
 	return (n + BLOCK_BYTES - 1) / BLOCK_BYTES * BLOCK_BYTES;
 }
 
+/* As env's: how many there were, -errno; or what the pace returned. */
+static int64_t reader_read(struct reader *r, void *to, size_t bytes, uint64_t offset)
+{
+	int64_t got = r->env->ops->read(r->env, r->file, to, bytes, offset);
+	int ret = got > 0 && r->pace ? r->pace->fn(r->pace->arg, got) : 0;
+
+	return ret ? ret : got;
+}
+
 /* Bytes that can be seen at @offset: at least @want, or all up to the end. */
 static int64_t reader_at(struct reader *r, uint64_t offset, size_t want, const uint8_t **at)
 {
@@ -58,7 +68,7 @@ static int64_t reader_at(struct reader *r, uint64_t offset, size_t want, const u
 			got = r->fill_bytes;
 		if (got > (int64_t)r->max_window_bytes)
 			got = r->max_window_bytes;
-		got = r->env->ops->read(r->env, r->file, r->window, got, start);
+		got = reader_read(r, r->window, got, start);
 		if (got < 0)
 			return got;
 		r->window_offset = start;
@@ -77,7 +87,7 @@ static int reader_open(struct reader *r, const struct segment_scan *scan)
 	const struct env_ops *ops = scan->env->ops;
 	int ret;
 
-	*r = (struct reader){ .env = scan->env, .fill_bytes = WINDOW_BYTES };
+	*r = (struct reader){ .env = scan->env, .pace = scan->pace, .fill_bytes = WINDOW_BYTES };
 	ret = ops->open(scan->env, scan->path, ENV_READ | ENV_DIRECT, &r->file);
 	if (ret)
 		return ret;
@@ -255,8 +265,7 @@ static int read_footer(struct segment_scan *scan, struct reader *r)
 	footer = aligned_alloc(BLOCK_BYTES, round_up(t.footer_bytes + 1));
 	if (!footer)
 		return -ENOMEM;
-	got = scan->env->ops->read(scan->env, r->file, footer, round_up(t.footer_bytes),
-				   t.footer_offset);
+	got = reader_read(r, footer, round_up(t.footer_bytes), t.footer_offset);
 	ret = got < 0 ? got : got < (int64_t)t.footer_bytes ? -EBADMSG :
 	      segment_footer_decode(footer, t.footer_bytes, t.data_end, &scan->index);
 	free(footer);

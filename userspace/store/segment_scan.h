@@ -19,6 +19,7 @@
 
 #include "../lib/env.h"
 #include "manifest_format.h"
+#include "new_file.h"
 #include "segment_index.h"
 
 struct segment_scan {
@@ -31,6 +32,7 @@ struct segment_scan {
 	uint64_t end_limit;	/* given up there; 0: no limit */
 	bool trust_footer;
 	const struct manifest_pack *next; /* has the place of the next one; NULL: none has */
+	const struct run_pace *pace;	/* of bytes read; may be NULL */
 	/* Called for each commit, in order; not 0: stop and return that. May be NULL. */
 	int (*commit)(void *arg, const struct commit_view *commit,
 		      const struct footer_extent *extents, size_t nr_extents);
@@ -50,7 +52,7 @@ struct segment_scan {
 /**
  * segment_scan - see above
  * Return: 0 with the answers, also when damaged; -ENOENT; -EIO; -ENOMEM; or what
- * commit() returned.
+ * commit(), or the pace, returned.
  */
 int segment_scan(struct segment_scan *scan);
 
