@@ -14,6 +14,7 @@
 #include "../../userspace/export/export.h"
 #include "../../userspace/lib/env_posix.h"
 #include "../../userspace/lib/seq.h"
+#include "../../userspace/store/lease.h"
 #include "../host/test_batch.h"
 
 #define VOLUME_BYTES	(1u << 20)
@@ -173,6 +174,30 @@ static void extents_cover_the_range(void **state)
 	export_close(r->ex);
 }
 
+/* A policy may be set while somebody reads. */
+static void it_has_a_lease_also_without_a_policy(void **state)
+{
+	struct rig *r = *state;
+	char why[POINT_TEXT_BYTES];
+	struct lease_info *infos;
+	struct env *env;
+	size_t nr;
+
+	assert_int_equal(env_posix_create(NULL, &env), 0);
+	open_export(r, "erp@seq:1:20", 1);
+	assert_int_equal(export_hold(r->ex, why), 0);
+	assert_string_equal(why, "");
+	assert_int_equal(leases_list(env, r->group, &infos, &nr), 0);
+	assert_int_equal(nr, 1);
+	assert_int_equal(infos[0].cut_seq, seq_pack(1, 20));
+	free(infos);
+	export_close(r->ex);
+	assert_int_equal(leases_list(env, r->group, &infos, &nr), 0);
+	assert_int_equal(nr, 0);
+	free(infos);
+	env_posix_destroy(env);
+}
+
 static void a_point_is_named_by_its_cut(void **state)
 {
 	struct rig *r = *state;
@@ -239,6 +264,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(many_threads_read_what_was_written),
 		cmocka_unit_test(extents_cover_the_range),
+		cmocka_unit_test(it_has_a_lease_also_without_a_policy),
 		cmocka_unit_test(a_point_is_named_by_its_cut),
 		cmocka_unit_test(what_is_not_there_is_refused),
 		cmocka_unit_test(a_fault_is_located),

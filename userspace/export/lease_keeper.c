@@ -136,10 +136,9 @@ int lease_keeper_start(const char *store, const char *group, struct timeline *tl
 
 	*out = NULL;
 	why[0] = 0;
-	if (!timeline_retention(tl, &immutable_ns))
-		return 0;
+	/* Without a policy as well, as one may be set meanwhile; then there is nothing to tell. */
 	ret = keeper_create(store, group, cut_seq, what, out, reason);
-	if (ret)
+	if (ret && timeline_retention(tl, &immutable_ns))
 		snprintf(why, POINT_TEXT_BYTES, "group %s: no lease of the point can be had: %.400s; if retention drops it meanwhile, reading ends with an error",
 			 group, *reason ? reason : strerror(-ret));
 	/* It may have gone before there was a lease. */

@@ -15,8 +15,9 @@ struct lease_keeper;
 /**
  * lease_keeper_start - have the point that a view shows stay while it is read
  * @what: "restore", for people
- * @out: out, NULL when no lease was made: there is no policy, or @why says why none can be had
- * @why: out, POINT_TEXT_BYTES: "", or what to tell; of a failure what is wrong
+ * @out: out, NULL when none can be had
+ * @why: out, POINT_TEXT_BYTES: "", or what to tell: why there is none, if the timeline has a policy;
+ *	of a failure what is wrong
  * Not before the process has forked for the last time.
  * Return: 0; -ESTALE the point has been dropped.
  */

@@ -384,7 +384,8 @@ struct index_job *timeline_index_plan(struct timeline *tl)
 	job = calloc(1, sizeof(*job));
 	if (!job)
 		return NULL;
-	if (tl->manifest.nr_policies && plan_points(tl))
+	/* Without a policy as well, as readers that were killed leave theirs. */
+	if (plan_points(tl))
 		timeline_leases_look(tl);
 	job->dir = strdup(tl->dir);
 	if (!job->dir || !plan_any(tl, job)) {
