@@ -579,13 +579,13 @@ static void without_room_a_pack_waits(void **state_)
 }
 
 /* Where nobody can say how much there is, or somebody else was quicker. */
-static void a_full_disk_is_tried_again(void **state_)
+static void full_disk_is_tried_again(int error)
 {
 	struct rig r;
 	uint64_t bytes;
 
 	rig_dead(&r);
-	sim_env_fail(r.sim, SIM_FAULT_WRITE, 1, -ENOSPC, true);
+	sim_env_fail(r.sim, SIM_FAULT_WRITE, 1, error, true);
 	index_all(&r);
 	assert_int_equal(r.nr_failed, 0);
 	assert_int_equal(r.tl->manifest.nr_packs, 0);
@@ -599,6 +599,12 @@ static void a_full_disk_is_tried_again(void **state_)
 	assert_int_equal(nr_unpacked(&r), 0);
 	assert_int_equal(state(&r).need_bytes, 0);
 	rig_fini(&r);
+}
+
+static void a_full_disk_is_tried_again(void **state_)
+{
+	full_disk_is_tried_again(-ENOSPC);
+	full_disk_is_tried_again(-EDQUOT);
 }
 
 /* -- the points file -- */

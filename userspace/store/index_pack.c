@@ -305,6 +305,11 @@ static void choose(struct index_pack *job, struct thin_file *files, uint64_t roo
 	see_rest(job, files, room);
 }
 
+static bool is_want_of_room(int error)
+{
+	return error == -ENOSPC || error == -EDQUOT;
+}
+
 /* Which sources, side by side, become one pack each; and what lives in them. */
 static int find_work(struct index_pack *job, const struct pack_index *index,
 		     struct choice *choices, size_t *nr, struct pack_live **live, size_t *nr_live)
@@ -371,7 +376,7 @@ static int build(struct index_pack *job, struct pack_job *pack, const struct cho
 		/* Those before it are on disk, and have given nothing back yet. */
 		ret = choices[i].need_bytes <= room_now(pack->env, pack->dir) ?
 		      build_one(job, pack, &choices[i]) : -ENOSPC;
-		if (ret == -ENOSPC)
+		if (is_want_of_room(ret))
 			job->need_bytes = choices[i].need_bytes;
 	}
 	return ret;
@@ -504,5 +509,5 @@ int index_pack_take(struct timeline *tl, const struct index_pack *job, int error
 	if (tl->points_mend)
 		error = 0;
 	p->retry_ns = ret || error || (p->need_bytes && !job->nr_made) ? now_ns(tl) + RETRY_NS : 0;
-	return ret ? ret : error == -ENOSPC ? 0 : error;
+	return ret ? ret : is_want_of_room(error) ? 0 : error;
 }
