@@ -880,6 +880,37 @@ static void taking_a_job_removes_nothing(void **state_)
 	rig_fini(&r);
 }
 
+/* What cannot be undone is said before it is done; once. */
+static void the_first_pack_is_told(void **state_)
+{
+	unsigned int nr_told = 0;
+	struct index_job *job;
+	struct rig r;
+
+	rig_dead(&r);
+	for (int i = 0; i < 2; i++) {
+		while ((job = timeline_index_plan(r.tl))) {
+			if (index_job_first_pack(job)) {
+				nr_told++;
+				assert_int_equal(r.tl->manifest.nr_packs, 0);
+				assert_int_equal(index_job_first_pack(job),
+						 r.tl->settled.last_ordinal -
+						 r.tl->manifest.points.nr_commits);
+			}
+			index_job_run(job, r.env, NULL);
+			timeline_index_take(r.tl, job);
+		}
+		assert_int_not_equal(r.tl->manifest.nr_packs, 0);
+		assert_int_equal(nr_told, 1);
+		append(&r, 200);
+		timeline_close(r.tl);
+		rig_open(&r);
+		timeline_set_packing(r.tl, true);
+		sim_env_advance(r.sim, HOUR);
+	}
+	rig_fini(&r);
+}
+
 /* -- beside what comes in -- */
 
 static struct {
@@ -992,6 +1023,7 @@ int main(void)
 		cmocka_unit_test(a_lease_of_the_last_moment_keeps_the_data),
 		cmocka_unit_test(a_lease_that_came_too_late_stops_no_pack),
 		cmocka_unit_test(without_a_look_at_the_leases_nothing_is_packed),
+		cmocka_unit_test(the_first_pack_is_told),
 		cmocka_unit_test(taking_a_job_removes_nothing),
 		cmocka_unit_test(reading_and_removing_have_a_pace),
 		cmocka_unit_test(a_pack_that_is_to_end_leaves_nothing),

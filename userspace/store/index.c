@@ -488,6 +488,11 @@ const char *index_job_text(const struct index_job *job)
 	return job->text;
 }
 
+uint64_t index_job_first_pack(const struct index_job *job)
+{
+	return job->pack.first ? job->pack.nr_dropped : 0;
+}
+
 const char *index_job_lost(const struct index_job *job)
 {
 	return job->lost[0] ? job->lost : NULL;

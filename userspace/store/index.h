@@ -40,6 +40,13 @@ int index_job_run(struct index_job *job, struct env *env, const struct run_pace 
 const char *index_job_text(const struct index_job *job);
 
 /**
+ * index_job_first_pack - commits that were dropped, if this job is the first to give back space
+ * From then on what they showed is gone. Once, for people; 0: it is not, or has been said since the
+ * timeline was opened.
+ */
+uint64_t index_job_first_pack(const struct index_job *job);
+
+/**
  * index_job_lost - after it was run: a points file that cannot be read any more, and nothing
  * else on disk says which points there are; NULL: none
  * The timeline knows them as long as it is open. It is as long as the job.

@@ -167,7 +167,7 @@ static int leased_fill(struct timeline *tl, struct index_pack *job)
 
 bool index_pack_plan(struct timeline *tl, struct index_pack *job)
 {
-	const struct timeline_packing *p = &tl->packing;
+	struct timeline_packing *p = &tl->packing;
 	const struct manifest *m = &tl->manifest;
 	const bool due = look_is_due(tl);
 
@@ -188,8 +188,11 @@ bool index_pack_plan(struct timeline *tl, struct index_pack *job)
 	job->made = malloc(MAX_PACKS * sizeof(*job->made));
 	if (job->runs && job->sources && job->made && !timeline_kept_cuts(tl, &job->kept)) {
 		runs_fill(tl, job);
-		if (sources_fill(tl, job) && !leased_fill(tl, job))
+		if (sources_fill(tl, job) && !leased_fill(tl, job)) {
+			job->first = job->nr_dropped && !m->nr_packs && !p->began;
+			p->began = p->began || job->first;
 			return true;
+		}
 	}
 	index_pack_free(job);
 	return false;

@@ -23,6 +23,7 @@ struct index_pack {
 	bool alone;			/* nothing else says so any more */
 	uint64_t number;		/* of the first pack */
 	uint64_t settled_segment, nr_dropped;
+	bool first;			/* nothing of what was dropped was packed so far */
 	uint64_t planned_ns;
 	uint64_t wanted_bytes;		/* only if there is room for so much; 0: look anyway */
 	const struct keyring *keys;

@@ -61,6 +61,7 @@ struct pack_looked {
 
 struct timeline_packing {
 	bool on;		/* space is to be given back */
+	bool began;		/* since the timeline was opened */
 	struct pack_looked looked;
 	struct pack_asides asides;
 	uint64_t need_bytes;	/* there was no room for so much; 0: there was enough */

@@ -114,6 +114,9 @@ static struct index_job *plan_group(struct group *g)
 	timeline_pack_state(group_timeline(g), &before);
 	job = timeline_index_plan(group_timeline(g));
 	lease_tell(g, &before);
+	if (job && index_job_first_pack(job))
+		log_info("group %s: retention has dropped %llu commits; their space is given back from now on, and what only they showed is gone for good; packing = no keeps what is left",
+			 group_name(g), (unsigned long long)index_job_first_pack(job));
 	return job;
 }
 
