@@ -115,10 +115,32 @@ static int op_size(struct env *env, struct env_file *file, uint64_t *bytes)
 	return file_size(&file->data, bytes);
 }
 
-/* In the directory of a file that we have locked: what nobody can be reading any more goes. */
+struct sweep_below {
+	struct env_rados *er;
+	const struct env_file *file;
+};
+
+static void sweep_below(void *arg, const char *name, const struct rados_entry *e)
+{
+	const struct sweep_below *s = arg;
+	char dir[RADOS_PATH_BYTES + RADOS_NAME_BYTES];
+
+	if (e->kind != RADOS_KIND_DIRECTORY)
+		return;
+	snprintf(dir, sizeof(dir), "%s%s%s", s->file->dir, *s->file->dir ? "/" : "", name);
+	dir_sweep(s->er->cluster, dir, GRACE_NS);
+}
+
+/*
+ * In the directory of a file that we have locked, and in those in it, which others without a
+ * lock may remove from: what nobody can be reading any more goes.
+ */
 static void sweep(struct env_rados *er, struct env_file *file)
 {
+	struct sweep_below below = { er, file };
+
 	dir_sweep(er->cluster, file->dir, GRACE_NS);
+	dir_list(er->cluster, file->dir, sweep_below, &below);
 	file->swept_ns = env_host_monotonic_ns(NULL);
 }
 
