@@ -25,6 +25,7 @@ struct blkship_batch {
 	blk_status_t status;		/* any error */
 	struct completion done;
 	struct work_struct send_work;
+	bool writes;			/* blocks, when it ran last */
 	/* late_lock */
 	struct list_head late;		/* of late_batches */
 	bool orphan;			/* its owner is gone: freed by the last end */
@@ -178,7 +179,8 @@ bool blkship_batch_is_late(const struct blkship_batch *batch)
 
 	spin_lock_irq(&late_lock);
 	list_for_each_entry(other, &late_batches, late)
-		late |= other->bdev == batch->bdev;
+		late |= other == batch ||
+			(other->bdev == batch->bdev && other->writes);
 	spin_unlock_irq(&late_lock);
 	return late;
 }
@@ -221,12 +223,15 @@ static int batch_run(struct blkship_batch *batch, unsigned int nr,
 	for (n = 0; n < nr; n++)
 		slot_init(batch, n, opf, empty);
 	batch->nr = nr;
+	batch->writes = op_is_write(opf) && !empty;
 	batch->status = BLK_STS_OK;
 	/* And who sends, as that may take its time as well. */
 	atomic_set(&batch->nr_pending, nr + 1);
 	reinit_completion(&batch->done);
 	queue_work(batch_wq, &batch->send_work);
 	if (!wait_for_completion_timeout(&batch->done, left)) {
+		if (cancel_work(&batch->send_work))
+			return -ETIMEDOUT;	/* nothing of it was sent */
 		if (batch_give_up(batch))
 			return -ETIMEDOUT;
 		wait_for_completion(&batch->done);

@@ -245,6 +245,8 @@ int blkship_front_load(struct blkship_front *front, const char **why)
 {
 	struct blkship_volume *vol = front->vol;
 	struct blkship_meta *old;
+	bool lost = false;
+	int ret;
 
 	if (front->started || (front->meta && front->meta->loaded))
 		return 0;
@@ -252,11 +254,19 @@ int blkship_front_load(struct blkship_front *front, const char **why)
 	mutex_lock(&blkship_mutex);
 	old = vol->meta;
 	mutex_unlock(&blkship_mutex);
-	if (old)
-		blkship_meta_stop(old, front->meta &&
-				  old->bdev == front->meta->bdev ?
-				  BLKSHIP_META_PASS_ON : BLKSHIP_META_VOID);
-	return front->meta ? blkship_meta_load(front->meta, vol, why) : 0;
+	if (old && front->meta && old->bdev == front->meta->bdev) {
+		blkship_meta_stop(old, BLKSHIP_META_PASS_ON);
+		/* Its log was off, or could not be passed on; it may not say so. */
+		lost = old->super.state == META_OFF;
+	} else if (old) {
+		blkship_meta_stop(old, BLKSHIP_META_VOID);
+	}
+	if (!front->meta)
+		return 0;
+	ret = blkship_meta_load(front->meta, vol, why);
+	if (!ret && lost)
+		blkship_meta_distrust(front->meta);
+	return ret;
 }
 
 /* How the metadata device is left, before the volume notices anything. */

@@ -32,6 +32,19 @@ MODULE_PARM_DESC(disable, "capture nothing; dm tables load and pass everything t
 
 struct workqueue_struct *blkship_wq;
 
+/* A table still says on its metadata device that it is out of use. */
+static int __init disabled_init(void)
+{
+	int ret = blkship_batch_init();
+
+	if (ret)
+		return ret;
+	ret = blkship_dm_init(true);
+	if (ret)
+		blkship_batch_exit();
+	return ret;
+}
+
 static int __init blkship_init(void)
 {
 	int ret;
@@ -44,7 +57,7 @@ static int __init blkship_init(void)
 	}
 	if (disable) {
 		pr_warn("blkship: disabled on request: nothing is captured\n");
-		return blkship_dm_init(true);
+		return disabled_init();
 	}
 	blkship_payload_crc_init();
 	/* Held writes are sent from here while memory is being reclaimed. */
@@ -96,13 +109,13 @@ err_wq:
 static void __exit blkship_exit(void)
 {
 	blkship_dm_exit();
-	if (disable)
-		return;
-	blkship_chardev_exit();
-	blkship_netlink_exit();
-	blkship_tap_exit();
-	destroy_workqueue(blkship_meta_wq);
-	destroy_workqueue(blkship_wq);
+	if (!disable) {
+		blkship_chardev_exit();
+		blkship_netlink_exit();
+		blkship_tap_exit();
+		destroy_workqueue(blkship_meta_wq);
+		destroy_workqueue(blkship_wq);
+	}
 	blkship_batch_exit();
 }
 

@@ -634,6 +634,7 @@ void blkship_meta_stop(struct blkship_meta *meta, enum blkship_meta_end how)
 		return;
 	if (meta->super.state != META_OFF) {
 		meta->super.state = META_OFF;
+		meta_limit(meta->io);
 		if (meta_super_write(meta))
 			pr_warn("blkship: group %s: volume %s: its metadata device %pg could not be marked as out of use: wipe its first 32 KiB\n",
 				grp->name, vol->name, meta->bdev);

@@ -308,6 +308,14 @@ TEST(disabled_it_passes_everything_through)
 	EXPECT_EQ(0, memcmp(got, data, 4096));
 	close(fd);
 	dm_remove("t0");
+	/* Also with a metadata device, which is looked at. */
+	ASSERT_EQ(0, sh("dd if=/dev/zero of=" OTHER_DISK " bs=64k count=1 oflag=direct 2>/dev/null"));
+	dm_create("t0", "0 %llu blkship " DISK " 0 " GROUP " v0 meta " OTHER_DISK,
+		  DISK_SECTORS);
+	fd = dm_open("t0");
+	EXPECT_EQ(4096, pwrite(fd, data, 4096, 8192));
+	close(fd);
+	dm_remove("t0");
 	EXPECT_TRUE(unload());
 	EXPECT_TRUE(load(""));
 	free(data);
