@@ -2,7 +2,8 @@
 /*
  * The whole contract at once: writers that overlap at random, a ring too small
  * for them, a consumer that stalls, repairs and drains into a copy of the disk.
- * At rest, whatever is not dirty is the same in the copy and on the disk.
+ * At rest, whatever is not dirty is the same in the copy and on the disk. And the
+ * same after each of many attaches to a disk that is written to all the time.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -25,13 +26,15 @@
 #define AREA_REGIONS (AREA_BYTES / BLKSHIP_REGION_BYTES)
 #define NR_WRITERS 6
 #define SECONDS 6
+#define ATTACHES 100
 #define MAX_WRITE_BYTES 65536U
 
 static struct ring ring;
 static const char *device;	/* the writers write there */
 static uint8_t *copy;
 static int disk_fd;		/* below the volume, as read-back has it */
-static atomic_bool stop;
+static atomic_bool stop, rest;
+static atomic_uint nr_resting;
 
 struct state {			/* of the consumer */
 	uint64_t pos;
@@ -50,6 +53,16 @@ static uint32_t next_random(uint32_t *state)
 	return *state;
 }
 
+static void rest_if_asked(void)
+{
+	if (!atomic_load(&rest))
+		return;
+	atomic_fetch_add(&nr_resting, 1);
+	while (atomic_load(&rest))
+		sleep_ms(1);
+	atomic_fetch_sub(&nr_resting, 1);
+}
+
 static void *writer(void *arg)
 {
 	uint32_t state = (uintptr_t)arg * 7919 + 1;
@@ -61,6 +74,7 @@ static void *writer(void *arg)
 				  next_random(&state) % MAX_WRITE_BYTES) / 512 * 512;
 		uint64_t range[2] = { 0, bytes ? bytes : 512 };
 
+		rest_if_asked();
 		range[0] = next_random(&state) % ((AREA_BYTES - range[1]) / 512) *
 			   512;
 		/* Errors are part of the test. */
@@ -146,16 +160,34 @@ static void repair(struct state *s, unsigned int max_regions)
 	s->repaired += take.taken;
 }
 
+static void writers_begin(pthread_t *threads)
+{
+	atomic_store(&stop, false);
+	for (uintptr_t i = 0; i < NR_WRITERS; i++)
+		if (pthread_create(&threads[i], NULL, writer, (void *)(i + 1)))
+			give_up("no thread");
+}
+
+static void writers_end(pthread_t *threads)
+{
+	atomic_store(&stop, true);
+	for (unsigned int i = 0; i < NR_WRITERS; i++)
+		pthread_join(threads[i], NULL);
+}
+
+static bool all_rest(void *arg)
+{
+	(void)arg;
+	return atomic_load(&nr_resting) == NR_WRITERS;
+}
+
 static void run(struct state *s)
 {
 	pthread_t threads[NR_WRITERS];
 	time_t until = time(NULL) + SECONDS;
 	uint32_t state = 99;
 
-	atomic_store(&stop, false);
-	for (uintptr_t i = 0; i < NR_WRITERS; i++)
-		if (pthread_create(&threads[i], NULL, writer, (void *)(i + 1)))
-			give_up("no thread");
+	writers_begin(threads);
 	while (time(NULL) < until) {
 		drain(s);
 		if (next_random(&state) % 50 == 0)
@@ -163,9 +195,7 @@ static void run(struct state *s)
 		if (next_random(&state) % 4 == 0)
 			repair(s, 1 + next_random(&state) % 16);
 	}
-	atomic_store(&stop, true);
-	for (unsigned int i = 0; i < NR_WRITERS; i++)
-		pthread_join(threads[i], NULL);
+	writers_end(threads);
 	if (!ring_settle(&ring))
 		give_up("the watermark does not reach the newest seq");
 	drain(s);
@@ -309,6 +339,79 @@ TEST_F(replay, what_is_not_dirty_is_right)
 	repair(&s, AREA_REGIONS);
 	EXPECT_EQ(0, differences());
 	EXPECT_EQ(0, ring_marked(&ring, 0, BLKSHIP_MAP_DIRTY, 0, AREA_REGIONS));
+}
+
+/* The disk is attached while it is written to, again and again. */
+FIXTURE(busy) {
+};
+
+FIXTURE_VARIANT(busy) {
+	bool on_dm;
+};
+
+FIXTURE_VARIANT_ADD(busy, disk) {
+	.on_dm = false,
+};
+
+FIXTURE_VARIANT_ADD(busy, dm) {
+	.on_dm = true,
+};
+
+FIXTURE_SETUP(busy)
+{
+	if (variant->on_dm)
+		create_plain_disk();
+	device = variant->on_dm ? "/dev/mapper/low" : DISK;
+	disk_fd = open(DISK, O_RDONLY | O_DIRECT);
+	ASSERT_LE(0, disk_fd);
+	copy = pattern(AREA_BYTES, 0);
+}
+
+FIXTURE_TEARDOWN(busy)
+{
+	free(copy);
+	close(disk_fd);
+	if (variant->on_dm)
+		dm_remove("low");
+}
+
+TEST_F(busy, disk_attached_again_and_again_is_copied_right)
+{
+	pthread_t threads[NR_WRITERS];
+	unsigned int differ = 0, bad = 0, applied = 0;
+
+	/* There one takes seconds; test tap has some. */
+	if (strstr(sh_line("uname -r"), "debug"))
+		SKIP(return, "too slow here for as many");
+	writers_begin(threads);
+	for (unsigned int i = 0; i < ATTACHES; i++) {
+		struct state s = { 0 };
+
+		tap_create(device, GROUP, "v0", 1);
+		ring_bind(&ring, GROUP);
+		memset(copy, 0xa5, AREA_BYTES);
+		repair(&s, AREA_REGIONS);
+		drain(&s);
+		atomic_store(&rest, true);
+		EXPECT_TRUE(wait_until(all_rest, NULL));
+		EXPECT_TRUE(ring_settle(&ring));
+		drain(&s);
+		differ += differences();
+		/* What came in between was too much for the ring, or met. */
+		repair(&s, AREA_REGIONS);
+		differ += differences();
+		differ += ring_marked(&ring, 0, BLKSHIP_MAP_DIRTY, 0, AREA_REGIONS);
+		bad += s.bad;
+		applied += s.applied;
+		atomic_store(&rest, false);
+		ring_unbind(&ring);
+		tap_remove(GROUP, "v0");
+		EXPECT_EQ(0, netlink_command(BLKSHIP_CMD_GROUP_DEL, GROUP, NULL));
+	}
+	writers_end(threads);
+	EXPECT_EQ(0, differ);
+	EXPECT_EQ(0, bad);
+	EXPECT_NE(0, applied);
 }
 
 TEST_HARNESS_MAIN
