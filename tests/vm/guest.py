@@ -51,6 +51,7 @@ class Result:
     splats: list            # kernel lines that must not be there
     timed_out: bool
     seconds: float
+    qemu: int = 0           # its exit status, less than 0: the signal that killed it
 
     @property
     def ok(self):
@@ -63,7 +64,7 @@ class Result:
         if self.splats:
             return f'the kernel complained: {self.splats[0]}'
         if self.status is None:
-            return 'the guest ended before its script did'
+            return f'the guest ended before its script did (exit status of QEMU: {self.qemu})'
         return f'exit status {self.status}' if self.status else 'ok'
 
 
@@ -154,17 +155,15 @@ def kvm_works():
     return works
 
 
-def _accel_args(accel, icount):
+def _accel_args(accel, icount, multi):
     if icount:
         return ['-accel', 'tcg,thread=single', '-cpu', 'max',
                 '-icount', 'shift=0,sleep=off']
-    if accel.startswith('auto'):
-        accel = 'kvm' if kvm_works() else accel.replace('auto', 'tcg')
-    if accel == 'kvm':
+    if accel == 'kvm' or accel == 'auto' and kvm_works():
         return ['-accel', 'kvm', '-cpu', 'host']
     # Wide vectors and carry-less products are emulated so slowly that programs which
     # choose them lose: CRC32C 28 and AES-GCM 11 MB/s with, 97 and 42 without.
-    thread = 'single' if accel == 'tcg-single' else 'multi'
+    thread = 'multi' if multi else 'single'
     return ['-accel', f'tcg,thread={thread}', '-cpu', 'max,-pclmulqdq,-avx,-avx2']
 
 
@@ -189,16 +188,17 @@ class Guest:
     network    10.0.2.2 there is this machine's loopback
     devices    more of QEMU's arguments: controllers and disks of other kinds
     icount     one virtual nanosecond per instruction (one CPU, no KVM)
-    accel      "auto", "kvm", "tcg", "tcg-single", "auto-single". For guests that patch
-               code which is running (a probe put on a busy disk, unloading) take the
-               last: in the emulator with several threads that dies of "Oops: int3"
+    accel      "auto": KVM where it works, else TCG; "kvm"; "tcg"
+    multi      a thread for each CPU in TCG too: for what CPUs cost each other, only. There a
+               kernel now and then meets code that another CPU is patching, and dies of
+               "Oops: int3" or without a word: at boot already, in 1 of 66
     append     more kernel parameters
     on_line    called with each console line, in a thread
     """
 
     def __init__(self, script, kernel='6.12', *, programs=(), files=None,
                  modules=(), disks=(), slots=0, channels=(), out_dir=None, network=False,
-                 smp=2, mem_mib=1024, icount=False, accel='auto', append='',
+                 smp=2, mem_mib=1024, icount=False, accel='auto', multi=False, append='',
                  devices=(), on_line=None):
         self._tmp = tempfile.TemporaryDirectory(prefix='blkship-guest-')
         self._sockets = {}
@@ -215,7 +215,7 @@ class Guest:
             initramfs.write(initrd, base, script, programs,
                             {**(files or {}), **module_files}, channels, network)
             args = ['qemu-system-x86_64', '-M', 'q35', '-nodefaults', '-no-reboot',
-                    '-display', 'none', *_accel_args(accel, icount),
+                    '-display', 'none', *_accel_args(accel, icount, multi),
                     '-smp', '1' if icount else str(smp), '-m', str(mem_mib),
                     '-kernel', kernel_image.path(kdir), '-initrd', initrd, '-append',
                     'console=ttyS0 loglevel=5 printk.time=1 panic=-1 '
@@ -342,7 +342,7 @@ class Guest:
             timed_out = True
         self.kill()
         return Result(self.status, self.splats, timed_out,
-                      time.monotonic() - self.started)
+                      time.monotonic() - self.started, self.proc.returncode)
 
     def kill(self):
         """Pull the plug."""
