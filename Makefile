@@ -122,8 +122,9 @@ bench-kernel: ## only: instructions of a captured write, in guests with either k
 	@tests/bench/kernel
 bench-ship: programs tests ## only: from the ring to durable at the target
 	@tests/bench/pipeline
-bench-store: programs tests ## only: the timeline store by itself
+bench-store: programs tests ## only: the timeline store, and reading points over NBD
 	@tests/bench/store
+	@tests/bench/export
 bench-export: programs tests ## only: reading points over NBD
 	@tests/bench/export
 

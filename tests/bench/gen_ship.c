@@ -4,13 +4,14 @@
  *
  *	gen_ship --config-dir DIR --group NAME --volume NAME=FILE:MIB [--volume ...]
  *		 [--target HOST:PORT] [--ring-mib N] [--record BYTES] [--mib N]
- *		 [--device] [--wait] [--codec none|lz4] [--seed N] [--cut-ms N]
+ *		 [--device] [--wait] [--codec none|lz4] [--halved] [--seed N] [--cut-ms N]
  *
  * Waits until initial replication is durable, says "replicated", writes --mib of
  * records at random places (as fast as the ring has room, so that every one is
  * captured), and says "durable SECONDS MB_PER_S RECORDS_PER_S" when the target
  * has acknowledged them all. With --device the writes go to the volume files as
- * well. With --wait it then goes on until standard input ends, doing what is
+ * well. With --halved half of each sector is one byte again and again, for --codec lz4 to
+ * shorten. With --wait it then goes on until standard input ends, doing what is
  * read there, a line each: "write N" writes N records without looking for room.
  */
 #include <errno.h>
@@ -44,7 +45,7 @@ struct run {
 	uint32_t nr_volumes;
 	uint8_t *pool;
 	uint64_t seed, record_bytes, total_bytes, nr_records;
-	bool to_device, wait;
+	bool to_device, wait, halved;
 	enum phase phase;
 	pthread_t writer;
 	volatile bool written;
@@ -67,6 +68,8 @@ static void pool_fill(struct run *r)
 	for (size_t i = 0; i < POOL_BYTES; i += 8) {
 		uint64_t word = next_random(&r->seed);
 
+		if (r->halved && i % 512 >= 256)
+			word = UINT64_C(0x0101010101010101);
 		memcpy(r->pool + i, &word, 8);
 	}
 }
@@ -241,6 +244,7 @@ int main(int argc, char **argv)
 		{ "seed", required_argument, NULL, 's' },
 		{ "cut-ms", required_argument, NULL, 'i' },
 		{ "device", no_argument, NULL, 'd' },
+		{ "halved", no_argument, NULL, 'h' },
 		{ "wait", no_argument, NULL, 'w' },
 		{ NULL, 0, NULL, 0 },
 	};
@@ -269,6 +273,7 @@ int main(int argc, char **argv)
 		case 'i': params.cut_interval_ns = strtoull(optarg, NULL, 10) * 1000000; break;
 		case 's': r.seed = strtoull(optarg, NULL, 10); break;
 		case 'd': r.to_device = true; break;
+		case 'h': r.halved = true; break;
 		case 'w': r.wait = true; break;
 		default: return 2;
 		}

@@ -16,7 +16,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define NBDKIT_API_VERSION 2
 #include <nbdkit-plugin.h>
@@ -29,12 +28,12 @@
 
 #define THREAD_MODEL NBDKIT_THREAD_MODEL_PARALLEL
 
-/* More than there are processors gain nothing (docs/EXPORT.md), and each takes memory. */
-#define READERS_DEFAULT_MAX 4
+/* Also with fewer processors, as a reader waits for disks and clients as well (docs/EXPORT.md). */
+#define READERS_DEFAULT 4
 
 static char *store, *group, *point, *only, *branch, *key_file, *key_command;
 static bool force, create;
-static unsigned int readers;	/* 0: not said */
+static unsigned int readers = READERS_DEFAULT;
 static struct export *export;
 static struct branch_server *server;	/* in place of it, with branch= */
 static struct join join;		/* with join=: the only export */
@@ -249,12 +248,6 @@ static int open_branch(void)
 
 static int open_all(void)
 {
-	if (!readers) {
-		long processors = sysconf(_SC_NPROCESSORS_ONLN);
-
-		readers = processors < 1 ? 1 : processors < READERS_DEFAULT_MAX ? processors :
-			  READERS_DEFAULT_MAX;
-	}
 	if ((branch ? open_branch() : open_point()) < 0)
 		return -1;
 	return choose_volumes();
@@ -596,8 +589,8 @@ static struct nbdkit_plugin plugin = {
 		"key-file=FILE  keys of an encrypted store; or key-command=PROGRAM ..., which\n"
 		"               prints them (default: key_file of the store's targetd.conf)\n"
 		"force=BOOL     also a point that is known to be damaged\n"
-		"readers=N      how many reads at a time (default: processors, at most 4); each\n"
-		"               takes memory for an index\n",
+		"readers=N      how many reads at a time (default: 4); each takes memory: an index\n"
+		"               and up to 40 MiB\n",
 	.get_ready = blkship_get_ready,
 	.after_fork = blkship_after_fork,
 	.cleanup = blkship_cleanup,
