@@ -428,7 +428,7 @@ static int op_free_bytes(struct env *env, const char *path, uint64_t *bytes)
 	return 0;
 }
 
-static const struct env_ops sim_ops = {
+const struct env_ops sim_ops = {
 	.realtime_ns = op_realtime_ns,
 	.monotonic_ns = op_monotonic_ns,
 	.random = op_random,

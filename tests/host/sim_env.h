@@ -27,6 +27,9 @@ void sim_env_destroy(struct sim_env *sim);
 /** sim_env_env - what the code under test is given */
 struct env *sim_env_env(struct sim_env *sim);
 
+/* What its ops are, for who puts others in front of them. */
+extern const struct env_ops sim_ops;
+
 /** sim_env_reset - as if destroyed and created, with the memory kept */
 void sim_env_reset(struct sim_env *sim, uint64_t seed);
 

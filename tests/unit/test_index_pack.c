@@ -13,8 +13,6 @@
 #define S	UINT64_C(1000000000)
 #define HOUR	(3600 * S)
 
-static const struct env_ops *sim_ops;
-
 /* -- room -- */
 
 static void packs_leave_room_for_what_comes_in(void **state_)
@@ -148,30 +146,28 @@ static int unlink_refused(struct env *env, const char *path)
 {
 	if (!strstr(path, "/manifest"))
 		fail_msg("%s was removed in the thread that acknowledges", path);
-	return sim_ops->unlink(env, path);
+	return sim_ops.unlink(env, path);
 }
 
 /* What a job replaces is removed by the next, in the thread of jobs. */
 static void taking_a_job_removes_nothing(void **state_)
 {
+	struct env_ops ops = sim_ops;
 	struct index_job *job;
-	struct env_ops ops;
 	struct rig r;
 
 	rig_init(&r, 1, 256, 16384);
 	rig_append(&r, 200, S);
 	timeline_set_packing(r.tl, true);
-	sim_ops = r.env->ops;
-	ops = *sim_ops;
 	ops.unlink = unlink_refused;
 	for (int round = 0; round < 2; round++) {
 		while ((job = timeline_index_plan(r.tl))) {
 			bool points = !strncmp(index_job_text(job), "points", 6);
 
 			index_job_run(job, r.env, NULL);
-			r.env->ops = points ? sim_ops : &ops;
+			r.env->ops = points ? &sim_ops : &ops;
 			timeline_index_take(r.tl, job);
-			r.env->ops = sim_ops;
+			r.env->ops = &sim_ops;
 		}
 		if (round == 0)
 			rig_drop(&r);
@@ -228,7 +224,7 @@ static struct {
 static int64_t read_counted(struct env *env, struct env_file *file, void *data, size_t bytes,
 			    uint64_t offset)
 {
-	int64_t got = sim_ops->read(env, file, data, bytes, offset);
+	int64_t got = sim_ops.read(env, file, data, bytes, offset);
 
 	if (got > 0)
 		counted.read_bytes += got;
@@ -238,7 +234,7 @@ static int64_t read_counted(struct env *env, struct env_file *file, void *data, 
 static int unlink_counted(struct env *env, const char *path)
 {
 	counted.nr_removed++;
-	return sim_ops->unlink(env, path);
+	return sim_ops.unlink(env, path);
 }
 
 static int pace_counted(void *arg, uint64_t bytes)
@@ -250,20 +246,18 @@ static int pace_counted(void *arg, uint64_t bytes)
 static void reading_and_removing_have_a_pace(void **state_)
 {
 	const struct run_pace pace = { pace_counted, NULL };
+	struct env_ops ops = sim_ops;
 	struct index_job *job;
-	struct env_ops ops;
 	struct rig r;
 
 	rig_init_dead(&r);
-	sim_ops = r.env->ops;
-	ops = *sim_ops;
 	ops.read = read_counted;
 	ops.unlink = unlink_counted;
 	while ((job = timeline_index_plan(r.tl))) {
 		memset(&counted, 0, sizeof(counted));
 		r.env->ops = &ops;
 		assert_int_equal(index_job_run(job, r.env, &pace), 0);
-		r.env->ops = sim_ops;
+		r.env->ops = &sim_ops;
 		/* Tables and headers beside. */
 		assert_true(counted.paced_bytes >= counted.read_bytes / 8 * 7);
 		assert_true(counted.nr_removed <= 64);

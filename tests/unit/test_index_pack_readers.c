@@ -100,8 +100,6 @@ static void what_a_branch_begins_with_stays(void **state_)
 
 #define NR_VIEWS 4
 
-static const struct env_ops *sim_ops;
-
 /* A reader of a point that is dropped. A view goes on with what it has open: each is read once. */
 struct reading {
 	struct rig *rig;
@@ -120,7 +118,7 @@ static void reading_open(struct rig *r)
 {
 	const struct timeline_commit *commits;
 
-	late = (struct reading){ .rig = r, .reader = rig_reader(r) };
+	late = (struct reading){ .rig = r, .reader = rig_reader(r), .ops = sim_ops };
 	assert_true(timeline_commits(late.reader, &commits) > 20);
 	late.batch = commits[20].ordinal - 1;
 	late.cut_seq = commits[20].cut_seq;
@@ -145,7 +143,7 @@ static int lease_then_write(struct env *env, struct env_file *file, const void *
 		assert_int_equal(lease_take(&late.lease, env, "/tl", late.cut_seq, ""), 0);
 		assert_int_equal(view_check(late.views[0]), 0);
 	}
-	return sim_ops->write(env, file, data, bytes, offset);
+	return sim_ops.write(env, file, data, bytes, offset);
 }
 
 static bool is_listed(const struct rig *r, uint64_t cut_seq)
@@ -160,8 +158,6 @@ static void drop_as_a_reader_begins(struct rig *r)
 
 	rig_retain(r, "all:1m", 0);
 	sim_env_advance(r->sim, HOUR);
-	sim_ops = r->env->ops;
-	late.ops = *sim_ops;
 	late.ops.write = lease_then_write;
 	while ((job = timeline_index_plan(r->tl))) {
 		bool points = !strncmp(index_job_text(job), "points", 6);
@@ -170,7 +166,7 @@ static void drop_as_a_reader_begins(struct rig *r)
 		late.due = points && !late.began;
 		r->env->ops = &late.ops;
 		assert_int_equal(timeline_index_take(r->tl, job), 0);
-		r->env->ops = sim_ops;
+		r->env->ops = &sim_ops;
 	}
 	assert_true(late.began);
 	assert_false(is_listed(r, late.cut_seq));
@@ -234,21 +230,19 @@ static void a_lease_that_came_too_late_stops_no_pack(void **state_)
 static int leases_refused(struct env *env, const char *dir,
 			  void (*fn)(void *arg, const char *name), void *arg)
 {
-	return strstr(dir, "/leases") ? -EIO : sim_ops->list(env, dir, fn, arg);
+	return strstr(dir, "/leases") ? -EIO : sim_ops.list(env, dir, fn, arg);
 }
 
 static void without_a_look_at_the_leases_nothing_is_packed(void **state_)
 {
-	struct env_ops ops;
+	struct env_ops ops = sim_ops;
 	struct rig r;
 
 	rig_init_dead(&r);
-	sim_ops = r.env->ops;
-	ops = *sim_ops;
 	ops.list = leases_refused;
 	r.env->ops = &ops;
 	rig_index(&r);
-	r.env->ops = sim_ops;
+	r.env->ops = &sim_ops;
 	assert_int_equal(r.tl->manifest.nr_packs, 0);
 	sim_env_advance(r.sim, HOUR);
 	rig_index(&r);
