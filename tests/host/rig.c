@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "../../userspace/lib/seq.h"
 #include "../../userspace/store/index.h"
 #include "../../userspace/store/points_file.h"
 #include "../../userspace/store/retention.h"
@@ -36,6 +37,7 @@ void rig_begin(struct rig *r, uint64_t seed)
 {
 	rig_close(r);
 	sim_env_reset(r->sim, seed);
+	sim_env_set_realtime(r->sim, RIG_T0);
 	history_reset(&r->h, seed);
 	rig_open(r, TIMELINE_CREATE);
 	assert_int_equal(history_greet(&r->h, r->tl), 0);
@@ -91,6 +93,49 @@ void rig_check(struct rig *r)
 			fail_msg("commit %d: %s", (int)p->commits[i].ordinal, r->h.why);
 }
 
+/* -- numbered commits -- */
+
+void rig_commit(struct rig *r, enum rig_content content)
+{
+	uint64_t n = r->tl->received.ordinal + 1;
+	struct test_batch b;
+
+	test_batch_begin(&b, n, content == RIG_IDLE ? r->tl->received.cut_seq : seq_pack(1, n));
+	if (content != RIG_IDLE)
+		test_batch_extent(&b, 0, 4096 * (n % 8), 4096,
+				  content == RIG_DATA ? EXTENT_DATA : EXTENT_ZERO, n, 0, 0);
+	b.volumes[b.nr_volumes++].size_bytes = r->h.sectors * UINT64_C(512);
+	test_batch_end(&b);
+	assert_int_equal(test_append(r->sim, r->tl, &b), 0);
+}
+
+void rig_commits(struct rig *r, unsigned int nr, uint64_t step_ns)
+{
+	for (unsigned int i = 0; i < nr; i++) {
+		sim_env_advance(r->sim, step_ns);
+		rig_commit(r, RIG_ZEROES);
+	}
+}
+
+void rig_init_numbered(struct rig *r, const char *policy, unsigned int nr)
+{
+	rig_init(r, 1, 2048, 16384);
+	if (policy)
+		rig_retain(r, policy, 0);
+	rig_commits(r, nr, S);
+}
+
+bool rig_has(const struct rig *r, uint64_t ordinal)
+{
+	const struct timeline_commit *c;
+	size_t nr = timeline_commits(r->tl, &c);
+
+	for (size_t i = 0; i < nr; i++)
+		if (c[i].ordinal == ordinal)
+			return true;
+	return false;
+}
+
 /* -- what the worker does -- */
 
 void rig_index(struct rig *r)
@@ -110,6 +155,36 @@ unsigned int rig_index_faulty(struct rig *r)
 		assert_true(++nr < 400);
 	}
 	return nr_failed;
+}
+
+struct index_job *rig_index_until(struct rig *r, const char *text)
+{
+	struct index_job *job;
+
+	while ((job = timeline_index_plan(r->tl)) &&
+	       strncmp(index_job_text(job), text, strlen(text)) != 0) {
+		assert_int_equal(index_job_run(job, r->env, NULL), 0);
+		assert_int_equal(timeline_index_take(r->tl, job), 0);
+	}
+	return job;
+}
+
+struct index_job *rig_points_job(struct rig *r)
+{
+	struct index_job *job = timeline_index_plan(r->tl);
+
+	assert_non_null(job);
+	assert_memory_equal(index_job_text(job), "points", 6);
+	assert_int_equal(index_job_run(job, r->env, NULL), 0);
+	return job;
+}
+
+void rig_pass(struct rig *r, unsigned int nr, uint64_t step_ns)
+{
+	for (unsigned int i = 0; i < nr; i++) {
+		sim_env_advance(r->sim, step_ns);
+		rig_index(r);
+	}
 }
 
 void rig_retain(struct rig *r, const char *policy, uint64_t immutable_ns)

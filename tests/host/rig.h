@@ -3,7 +3,6 @@
  * rig - a timeline on a simulated disk, for unit tests of the store.
  *
  * What goes wrong in one of these functions fails the test (cmocka), unless it says otherwise.
- * Nothing moves the clock but rig_append() and rig_drop().
  */
 #ifndef TEST_RIG_H
 #define TEST_RIG_H
@@ -11,7 +10,10 @@
 #include "history.h"
 #include "sim_env.h"
 
+struct index_job;
+
 #define RIG_DIR "/tl"
+#define RIG_T0	(UINT64_C(497000) * 3600 * 1000000000)	/* a full hour */
 
 struct rig {
 	struct sim_env *sim;
@@ -25,7 +27,7 @@ struct rig {
 void rig_init(struct rig *r, uint64_t seed, uint32_t sectors, uint64_t seal_bytes);
 void rig_fini(struct rig *r);
 
-/** rig_begin - all anew: as after rig_init() with this seed */
+/** rig_begin - all anew, at RIG_T0: as after rig_init() with this seed */
 void rig_begin(struct rig *r, uint64_t seed);
 
 /** rig_open - @flags: of timeline_open() */
@@ -46,6 +48,23 @@ void rig_append(struct rig *r, unsigned int nr, uint64_t step_ns);
 /** rig_check - every point there is shows what the model says */
 void rig_check(struct rig *r);
 
+/* -- numbered commits: point n is that of cut 1:n; never beside those of the model -- */
+
+/* RIG_IDLE: nothing was written, and the cut is that of the commit before. */
+enum rig_content { RIG_IDLE, RIG_ZEROES, RIG_DATA };
+
+/** rig_commit - the next one, n, with 4 KiB in the place n mod 8; RIG_DATA: test_fill() of n */
+void rig_commit(struct rig *r, enum rig_content content);
+
+/** rig_commits - @nr of them with RIG_ZEROES, each @step_ns after the one before */
+void rig_commits(struct rig *r, unsigned int nr, uint64_t step_ns);
+
+/** rig_init_numbered - with this policy (NULL: none) and @nr of them, a second each */
+void rig_init_numbered(struct rig *r, const char *policy, unsigned int nr);
+
+/** rig_has - whether the commit is there */
+bool rig_has(const struct rig *r, uint64_t ordinal);
+
 /* -- what the worker does: runs, points files, packs -- */
 
 /** rig_index - all there is to do */
@@ -53,6 +72,15 @@ void rig_index(struct rig *r);
 
 /** rig_index_faulty - the same where jobs may fail; how many did */
 unsigned int rig_index_faulty(struct rig *r);
+
+/** rig_index_until - all before a job whose text begins so; that, planned only, or NULL */
+struct index_job *rig_index_until(struct rig *r, const char *text);
+
+/** rig_points_job - the next job, which makes a points file; done and not taken */
+struct index_job *rig_points_job(struct rig *r);
+
+/** rig_pass - time, with the worker at work after each step */
+void rig_pass(struct rig *r, unsigned int nr, uint64_t step_ns);
 
 /** rig_retain - have this policy; @immutable_ns as in timeline_set_retention() */
 void rig_retain(struct rig *r, const char *policy, uint64_t immutable_ns);

@@ -283,11 +283,7 @@ static void a_pack_that_is_to_end_leaves_nothing(void **state_)
 
 		counted.nr_paced = 0;
 		counted.stop_at = counted.stop_at * 3 / 2 + 1;
-		while ((job = timeline_index_plan(r.tl)) &&
-		       strncmp(index_job_text(job), "packing", 7) != 0) {
-			index_job_run(job, r.env, NULL);
-			timeline_index_take(r.tl, job);
-		}
+		job = rig_index_until(&r, "packing");
 		assert_non_null(job);
 		ret = index_job_run(job, r.env, &pace);
 		assert_int_equal(ret, counted.nr_paced >= counted.stop_at ? -ECANCELED : 0);
