@@ -14,42 +14,12 @@
 #include "../../userspace/store/points_file.h"
 #include "../../userspace/store/timeline_internal.h"
 #include "../../userspace/store/view_internal.h"
-#include "../host/history.h"
-#include "../host/sim_env.h"
+#include "../host/rig.h"
 #include "../host/test_steps.h"
 
 #define SECTORS 256
 
 static char why[TIMELINE_TEXT_BYTES];
-
-struct rig {
-	struct sim_env *sim;
-	struct env *env;
-	struct timeline *tl;
-	struct history h;
-};
-
-static void rig_init(struct rig *r)
-{
-	memset(r, 0, sizeof(*r));
-	r->sim = sim_env_create(1);
-	r->env = sim_env_env(r->sim);
-	history_init(&r->h, SECTORS);
-}
-
-static void rig_fini(struct rig *r)
-{
-	timeline_close(r->tl);
-	history_fini(&r->h);
-	sim_env_destroy(r->sim);
-}
-
-static void rig_open(struct rig *r)
-{
-	if (timeline_open(r->env, "/tl", TIMELINE_CREATE, "", &r->tl, why))
-		fail_msg("%s", why);
-	timeline_set_limits(r->tl, 8192, 4096);
-}
 
 /* One job, if there is one. */
 static bool index_once(struct rig *r)
@@ -64,24 +34,12 @@ static bool index_once(struct rig *r)
 	return true;
 }
 
-static void append(struct rig *r)
-{
-	struct test_batch b;
-
-	history_batch(&r->h, &b);
-	assert_int_equal(test_append(r->sim, r->tl, &b), 0);
-}
-
 /* @index_odds of 8: how often a job is done after a batch; 8: all there are. */
 static void build(struct rig *r, uint64_t seed, size_t nr_batches, unsigned int index_odds)
 {
-	timeline_close(r->tl);
-	sim_env_reset(r->sim, seed);
-	history_reset(&r->h, seed);
-	rig_open(r);
-	assert_int_equal(history_greet(&r->h, r->tl), 0);
+	rig_begin(r, seed);
 	for (size_t i = 0; i < nr_batches; i++) {
-		append(r);
+		rig_append(r, 1, 0);
 		if (sim_env_random(r->sim, 8) < index_odds)
 			while (index_once(r) && index_odds == 8)
 				;
@@ -126,13 +84,12 @@ static void any_point_is_the_same_with_any_runs(void **state)
 	struct rig r;
 	size_t most_runs = 0, most_level = 0;
 
-	rig_init(&r);
+	rig_init(&r, 1, SECTORS, 8192);
 	for (uint64_t seed = 1; seed <= 18; seed++) {
 		struct timeline *reader;
 
 		build(&r, seed, 30 + seed * 2, seed % 10);
-		assert_int_equal(timeline_open(r.env, "/tl", TIMELINE_READ_ONLY, NULL, &reader,
-					       why), 0);
+		reader = rig_reader(&r);
 		for (size_t i = 0; i < r.h.nr_batches; i++) {
 			check(&r, i % 2 ? r.tl : reader, i);
 			if (i % 5 == 0)
@@ -162,7 +119,7 @@ static void there_are_few_runs_of_each_level(void **state)
 	struct rig r;
 	uint64_t segments;
 
-	rig_init(&r);
+	rig_init(&r, 1, SECTORS, 8192);
 	build(&r, 5, 700, 8);
 	segments = segment_writer_finished(&r.tl->writer);
 	assert_true(segments > 256);
@@ -191,7 +148,7 @@ static void an_open_view_keeps_its_runs(void **state)
 	struct rig r;
 	struct view *v;
 
-	rig_init(&r);
+	rig_init(&r, 1, SECTORS, 8192);
 	for (uint64_t seed = 1; seed <= 10; seed++) {
 		build(&r, seed, 40, 4);
 		assert_int_equal(view_open(r.tl, r.h.batches[20].cut, &v, why), 0);
@@ -211,7 +168,7 @@ static void a_damaged_run_is_passed_over_and_made_anew(void **state)
 	struct rig r;
 	unsigned int met = 0;
 
-	rig_init(&r);
+	rig_init(&r, 1, SECTORS, 8192);
 	for (uint64_t seed = 1; seed <= 36; seed++) {
 		uint64_t bytes, number;
 		char path[64];
@@ -227,10 +184,8 @@ static void a_damaged_run_is_passed_over_and_made_anew(void **state)
 			r.env->ops->unlink(r.env, path);
 		else
 			sim_env_flip(r.sim, path, seed * 2654435761u % bytes, seed % 8);
-		if (seed % 3 == 0) {
-			timeline_close(r.tl);
-			rig_open(&r);
-		}
+		if (seed % 3 == 0)
+			rig_restart(&r);
 		for (i = seed % 7; i < r.h.nr_batches; i += 7)
 			check(&r, r.tl, i);
 		met += r.tl->nr_bad_runs > 0;
@@ -256,7 +211,7 @@ static void a_merge_of_a_damaged_run_begins_anew(void **state)
 	uint64_t bytes;
 	char path[64];
 
-	rig_init(&r);
+	rig_init(&r, 1, SECTORS, 8192);
 	build(&r, 3, 60, 0);
 	do
 		job = timeline_index_plan(r.tl);
@@ -284,9 +239,9 @@ static void a_reader_beside_a_merge_finds_the_new_runs(void **state)
 	struct timeline *reader;
 	struct rig r;
 
-	rig_init(&r);
+	rig_init(&r, 1, SECTORS, 8192);
 	build(&r, 4, 60, 3);
-	assert_int_equal(timeline_open(r.env, "/tl", TIMELINE_READ_ONLY, NULL, &reader, why), 0);
+	reader = rig_reader(&r);
 	while (index_once(&r))
 		;
 	for (size_t i = 0; i < r.h.nr_batches; i += 9)
@@ -317,7 +272,7 @@ static void a_job_that_fails_leaves_nothing(void **state)
 	struct rig r;
 	unsigned int failed = 0;
 
-	rig_init(&r);
+	rig_init(&r, 1, SECTORS, 8192);
 	for (uint64_t seed = 0; seed < 36; seed++) {
 		build(&r, seed % 5 + 1, 40, 3);
 		for (int i = 0; i < 12; i++) {
@@ -356,7 +311,7 @@ static void what_was_given_up_is_not_indexed(void **state)
 	unsigned int came_back = 0;
 	struct rig r;
 
-	rig_init(&r);
+	rig_init(&r, 1, SECTORS, 8192);
 	for (uint64_t seed = 1; seed <= 20; seed++) {
 		uint64_t bytes, number, durable, cut_bytes;
 		struct test_batch b;
@@ -365,7 +320,7 @@ static void what_was_given_up_is_not_indexed(void **state)
 
 		build(&r, seed, 10, 0);
 		timeline_set_limits(r.tl, 1 << 20, 4096);
-		append(&r);
+		rig_append(&r, 1, 0);
 		number = r.tl->writer.file_number;
 		durable = r.h.nr_batches;
 		history_batch(&r.h, &b);
@@ -385,8 +340,7 @@ static void what_was_given_up_is_not_indexed(void **state)
 		assert_true(cut_bytes < bytes);
 		sim_env_poke(r.sim, path, 0, old, bytes);
 		free(old);
-		for (int i = 0; i < 5; i++)
-			append(&r);
+		rig_append(&r, 5, 0);
 		while (index_once(&r))
 			;
 		came_back += r.tl->manifest.runs[nr_runs(&r) - 1].last_segment >= number;
@@ -407,19 +361,18 @@ static void strays_go_when_a_writer_opens(void **state)
 	struct rig r;
 	size_t before;
 
-	rig_init(&r);
+	rig_init(&r, 1, SECTORS, 8192);
 	build(&r, 2, 30, 8);
 	before = nr_files(&r, ".run");
-	timeline_close(r.tl);
-	r.tl = NULL;
+	rig_close(&r);
 	for (int i = 0; i < 4; i++) {
 		assert_int_equal(r.env->ops->open(r.env, names[i], ENV_WRITE | ENV_CREATE, &file), 0);
 		r.env->ops->close(r.env, file);
 	}
-	assert_int_equal(timeline_open(r.env, "/tl", TIMELINE_READ_ONLY, NULL, &reader, why), 0);
+	reader = rig_reader(&r);
 	timeline_close(reader);
 	assert_int_equal(nr_files(&r, ".run"), before + 2);
-	rig_open(&r);
+	rig_open(&r, TIMELINE_CREATE);
 	assert_int_equal(nr_files(&r, ".run"), before + 1);	/* ff.run is not ours */
 	assert_int_equal(nr_files(&r, ".run.new"), 0);
 	assert_int_equal(nr_files(&r, ".runs"), 1);
@@ -445,19 +398,14 @@ static int count_sectors(void *arg, uint64_t offset_bytes, const void *buf, size
 /* Far more pieces than are looked up at once: every other sector, in two versions. */
 static void a_range_in_hand_is_bounded(void **state)
 {
-	const struct timeline_volume *volume;
 	struct seen *seen = calloc(1, sizeof(*seen));
 	static uint8_t data[100 * 512];
-	uint32_t incarnation;
 	struct view *v;
 	uint64_t at;
 	struct rig r;
 
-	rig_init(&r);
-	rig_open(&r);
+	rig_init(&r, 1, 40000, 1 << 20);
 	timeline_set_limits(r.tl, 1 << 20, 65536);
-	timeline_volume(r.tl, "a", 40000 * 512, "", &volume);
-	timeline_grant(r.tl, (const uint8_t *)"0123456789abcdef", &incarnation);
 	for (uint32_t n = 0; n < 8; n++) {
 		struct test_batch b;
 
@@ -505,7 +453,7 @@ static void a_job_can_be_stopped(void **state)
 	struct index_job *job;
 	struct rig r;
 
-	rig_init(&r);
+	rig_init(&r, 1, SECTORS, 8192);
 	build(&r, 2, 30, 0);
 	job = timeline_index_plan(r.tl);
 	assert_int_equal(index_job_run(job, r.env, &pace), -ECANCELED);
@@ -526,7 +474,7 @@ static void runs_bear_witness_of_what_is_lost(void **state)
 {
 	struct rig r;
 
-	rig_init(&r);
+	rig_init(&r, 1, SECTORS, 8192);
 	for (uint64_t seed = 1; seed <= 12; seed++) {
 		const struct timeline_commit *commits;
 		struct timeline *reader;
@@ -537,8 +485,7 @@ static void runs_bear_witness_of_what_is_lost(void **state)
 		build(&r, seed, 24, 8);
 		points = r.tl->manifest.points.number;
 		last = r.tl->manifest.runs[nr_runs(&r) - 1].last_segment;
-		timeline_close(r.tl);
-		r.tl = NULL;
+		rig_close(&r);
 		/* What is newer than the runs goes with it. */
 		for (uint64_t n = last + (seed % 2); ; n++) {
 			snprintf(path, sizeof(path), "/tl/%016llx.seg", (unsigned long long)n);
@@ -559,8 +506,7 @@ static void runs_bear_witness_of_what_is_lost(void **state)
 		}
 		assert_int_equal(timeline_open(r.env, "/tl", 0, NULL, &r.tl, why), -EUCLEAN);
 		assert_non_null(strstr(why, "durable"));
-		assert_int_equal(timeline_open(r.env, "/tl", TIMELINE_READ_ONLY, NULL, &reader,
-					       why), 0);
+		reader = rig_reader(&r);
 		assert_non_null(timeline_damage(reader));
 		nr = timeline_commits(reader, &commits);
 		assert_true(nr < 24);
@@ -582,9 +528,9 @@ static void segments_that_changed_places_are_not_shown(void **state)
 	uint8_t sector[512];
 	size_t refused = 0;
 
-	rig_init(&r);
+	rig_init(&r, 1, SECTORS, 8192);
 	build(&r, 3, 40, 8);
-	assert_int_equal(timeline_open(r.env, "/tl", TIMELINE_READ_ONLY, NULL, &reader, why), 0);
+	reader = rig_reader(&r);
 	assert_int_equal(r.env->ops->rename(r.env, "/tl/0000000000000002.seg", "/tl/x"), 0);
 	assert_int_equal(r.env->ops->rename(r.env, "/tl/0000000000000003.seg",
 					    "/tl/0000000000000002.seg"), 0);

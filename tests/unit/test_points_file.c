@@ -11,13 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../userspace/store/index.h"
 #include "../../userspace/store/points_file.h"
 #include "../../userspace/store/points_format.h"
 #include "../../userspace/store/timeline_internal.h"
-#include "../host/history.h"
-#include "../host/sim_env.h"
-#include "../host/test_steps.h"
+#include "../host/rig.h"
 
 #define SECTORS 128
 #define BATCHES 40
@@ -107,76 +104,25 @@ static void the_document_has_the_offsets_of_the_code(void **state)
 
 /* -- a timeline with a points file -- */
 
-struct rig {
-	struct sim_env *sim;
-	struct env *env;
-	struct timeline *tl;
-	struct history h;
-	char path[64];		/* of the points file */
-};
-
-static void append(struct rig *r)
-{
-	struct test_batch b;
-
-	history_batch(&r->h, &b);
-	assert_int_equal(test_append(r->sim, r->tl, &b), 0);
-}
+static char path[64];	/* of the points file */
 
 static void index_all(struct rig *r)
 {
-	assert_int_equal(test_index(r->env, r->tl), 0);
-	points_path(r->path, sizeof(r->path), "/tl", r->tl->manifest.points.number, 0);
-}
-
-static void rig_open(struct rig *r)
-{
-	if (timeline_open(r->env, "/tl", TIMELINE_CREATE, "", &r->tl, why))
-		fail_msg("%s", why);
-	timeline_set_limits(r->tl, 8192, 4096);
-}
-
-static void rig_close(struct rig *r)
-{
-	timeline_close(r->tl);
-	r->tl = NULL;
+	rig_index(r);
+	points_path(path, sizeof(path), "/tl", r->tl->manifest.points.number, 0);
 }
 
 /* Points files were made on the way; behind the last there are a few segments. */
-static void rig_init(struct rig *r, uint64_t seed)
+static void build(struct rig *r, uint64_t seed)
 {
-	memset(r, 0, sizeof(*r));
-	r->sim = sim_env_create(seed);
-	r->env = sim_env_env(r->sim);
-	sim_env_set_realtime(r->sim, UINT64_C(1700000000) * 1000000000);
-	history_init(&r->h, SECTORS);
-	history_reset(&r->h, seed);
-	rig_open(r);
-	assert_int_equal(history_greet(&r->h, r->tl), 0);
+	rig_init(r, seed, SECTORS, 8192);
 	for (int i = 0; i < BATCHES; i++) {
-		append(r);
-		sim_env_advance(r->sim, 1000000000);
+		rig_append(r, 1, 1000000000);
 		if (i % 8 == 0)
 			index_all(r);
 	}
 	assert_true(r->tl->manifest.points.number > 0);
 	assert_true(r->tl->manifest.points.last_ordinal < BATCHES);
-}
-
-static void rig_fini(struct rig *r)
-{
-	timeline_close(r->tl);
-	history_fini(&r->h);
-	sim_env_destroy(r->sim);
-}
-
-static struct timeline *reader_open(struct rig *r)
-{
-	struct timeline *reader;
-
-	if (timeline_open(r->env, "/tl", TIMELINE_READ_ONLY, NULL, &reader, why))
-		fail_msg("%s", why);
-	return reader;
 }
 
 static void expect_same_commits(const struct points *a, const struct points *b)
@@ -238,7 +184,7 @@ static void what_was_encoded_is_decoded(void **state)
 		size_t bytes;
 		void *copy;
 
-		rig_init(&r, seed);
+		build(&r, seed);
 		file.points = r.tl->points;
 		assert_int_equal(points_encode(&file, &copy, &bytes), 0);
 		assert_int_equal(points_decode(copy, bytes, &got), 0);
@@ -258,7 +204,7 @@ static void any_cut_and_any_bit_is_refused(void **state)
 	size_t bytes;
 	uint8_t *copy;
 
-	rig_init(&r, 1);
+	build(&r, 1);
 	file.points = r.tl->points;
 	assert_int_equal(points_encode(&file, (void **)&copy, &bytes), 0);
 	for (size_t cut = 0; cut < bytes; cut += cut % 4096 == 4095 ? 1 : 4095) {
@@ -329,12 +275,12 @@ static void opening_by_it_knows_what_reading_all_knows(void **state)
 		struct timeline *by_file, *by_segments;
 		struct rig r;
 
-		rig_init(&r, seed);
-		by_file = reader_open(&r);
+		build(&r, seed);
+		by_file = rig_reader(&r);
 		assert_false(by_file->points_bad);
 		assert_int_equal(by_file->settled.last_ordinal, r.tl->manifest.points.last_ordinal);
-		assert_int_equal(r.env->ops->unlink(r.env, r.path), 0);
-		by_segments = reader_open(&r);
+		assert_int_equal(r.env->ops->unlink(r.env, path), 0);
+		by_segments = rig_reader(&r);
 		assert_true(by_segments->points_bad);
 		assert_null(timeline_damage(by_segments));
 		by_segments->points.aged_ns = by_file->points.aged_ns;
@@ -354,14 +300,14 @@ static void old_segments_are_not_read(void **state)
 	struct timeline *reader;
 	struct rig r;
 
-	rig_init(&r, 1);
+	build(&r, 1);
 	rig_close(&r);
 	/* Its header, which opening would look at. */
 	assert_int_equal(sim_env_flip(r.sim, "/tl/0000000000000001.seg", 16, 0), 0);
-	rig_open(&r);
+	rig_open(&r, TIMELINE_CREATE);
 	assert_int_equal(r.tl->points.nr_commits, BATCHES);
-	append(&r);
-	reader = reader_open(&r);
+	rig_append(&r, 1, 0);
+	reader = rig_reader(&r);
 	assert_null(timeline_damage(reader));
 	timeline_close(reader);
 	rig_close(&r);
@@ -378,15 +324,15 @@ static void a_lost_file_is_made_anew(void **state)
 	uint64_t number;
 	struct rig r;
 
-	rig_init(&r, 2);
+	build(&r, 2);
 	number = r.tl->manifest.points.number;
 	rig_close(&r);
-	assert_int_equal(r.env->ops->unlink(r.env, r.path), 0);
-	rig_open(&r);
+	assert_int_equal(r.env->ops->unlink(r.env, path), 0);
+	rig_open(&r, TIMELINE_CREATE);
 	assert_int_equal(r.tl->points.nr_commits, BATCHES);
 	index_all(&r);
 	assert_int_equal(r.tl->manifest.points.number, number + 1);
-	reader = reader_open(&r);
+	reader = rig_reader(&r);
 	assert_false(reader->points_bad);
 	expect_same_commits(&reader->points, &r.tl->points);
 	timeline_close(reader);
@@ -400,20 +346,20 @@ static void one_copy_is_enough(void **state)
 	unsigned int nr_bad;
 	struct rig r;
 
-	rig_init(&r, 3);
+	build(&r, 3);
 	named = r.tl->manifest.points;
 	for (int copy = 0; copy < 2; copy++) {
 		uint64_t at = copy * named.file_bytes / 2 + 4096 + 11;
 
-		assert_int_equal(sim_env_flip(r.sim, r.path, at, 3), 0);
+		assert_int_equal(sim_env_flip(r.sim, path, at, 3), 0);
 		assert_int_equal(points_file_read(r.env, "/tl", timeline_id(r.tl), &named, &file,
 						  &nr_bad), 0);
 		assert_int_equal(nr_bad, 1);
 		points_fini(&file.points);
-		assert_int_equal(sim_env_flip(r.sim, r.path, at, 3), 0);
+		assert_int_equal(sim_env_flip(r.sim, path, at, 3), 0);
 	}
-	sim_env_flip(r.sim, r.path, 5000, 0);
-	sim_env_flip(r.sim, r.path, named.file_bytes / 2 + 5000, 0);
+	sim_env_flip(r.sim, path, 5000, 0);
+	sim_env_flip(r.sim, path, named.file_bytes / 2 + 5000, 0);
 	assert_int_equal(points_file_read(r.env, "/tl", timeline_id(r.tl), &named, &file, &nr_bad),
 			 -EBADMSG);
 	assert_int_equal(nr_bad, 2);
@@ -432,7 +378,7 @@ static void leave_out(struct rig *r, uint64_t ordinal)
 	file.number++;
 	assert_int_equal(points_file_write(r->env, "/tl", &file, NULL, &named), 0);
 	assert_int_equal(manifest_add_points(&r->tl->manifest, &named), 0);
-	points_path(r->path, sizeof(r->path), "/tl", named.number, 0);
+	points_path(path, sizeof(path), "/tl", named.number, 0);
 	points_fini(&file.points);
 	rig_close(r);
 }
@@ -444,13 +390,13 @@ static void what_is_left_out_is_gone(void **state)
 	struct view *v;
 	struct rig r;
 
-	rig_init(&r, 4);
+	build(&r, 4);
 	leave_out(&r, 10);
-	rig_open(&r);
+	rig_open(&r, TIMELINE_CREATE);
 	assert_int_equal(timeline_commits(r.tl, &commits), BATCHES - 9);
 	assert_int_equal(commits[0].ordinal, 10);
 	assert_int_equal(view_open(r.tl, r.h.batches[3].cut, &v, why), -ENOENT);
-	append(&r);
+	rig_append(&r, 1, 0);
 	assert_int_equal(r.tl->points.last_ordinal, BATCHES + 1);
 	for (int i = 9; i <= BATCHES; i += 5)
 		if (!history_point(&r.h, r.tl, i))
@@ -469,12 +415,12 @@ static void what_only_a_lost_file_knew_is_not_guessed(void **state)
 	struct timeline *reader;
 	struct rig r;
 
-	rig_init(&r, 5);
+	build(&r, 5);
 	leave_out(&r, 10);
-	assert_int_equal(r.env->ops->unlink(r.env, r.path), 0);
+	assert_int_equal(r.env->ops->unlink(r.env, path), 0);
 	assert_int_equal(timeline_open(r.env, "/tl", 0, NULL, &r.tl, why), -EUCLEAN);
 	assert_non_null(strstr(why, ".points: missing or damaged"));
-	reader = reader_open(&r);
+	reader = rig_reader(&r);
 	assert_non_null(timeline_damage(reader));
 	last = reader->manifest.points.last_ordinal;
 	assert_int_equal(reader->points.nr_commits, BATCHES - last);

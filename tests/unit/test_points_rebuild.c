@@ -6,7 +6,6 @@
 #include "unit.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,11 +13,8 @@
 #include "../../userspace/store/pack.h"
 #include "../../userspace/store/pack_kept.h"
 #include "../../userspace/store/points_file.h"
-#include "../../userspace/store/retention.h"
 #include "../../userspace/store/timeline_internal.h"
-#include "../host/history.h"
-#include "../host/sim_env.h"
-#include "../host/test_steps.h"
+#include "../host/rig.h"
 
 #define SECTORS	64
 #define S	UINT64_C(1000000000)
@@ -26,68 +22,20 @@
 
 static char why[TIMELINE_TEXT_BYTES];
 
-struct rig {
-	struct sim_env *sim;
-	struct env *env;
-	struct timeline *tl;
-	struct history h;
-};
-
-static void append(struct rig *r)
-{
-	struct test_batch b;
-
-	sim_env_advance(r->sim, S);
-	history_batch(&r->h, &b);
-	assert_int_equal(test_append(r->sim, r->tl, &b), 0);
-}
-
-static void index_all(struct rig *r)
-{
-	assert_int_equal(test_index(r->env, r->tl), 0);
-}
-
-static void rig_open(struct rig *r, unsigned int flags)
-{
-	if (timeline_open(r->env, "/tl", flags, "", &r->tl, why))
-		fail_msg("%s", why);
-	timeline_set_limits(r->tl, 8192, 4096);
-}
-
 /* Points were dropped; with @packing, and again after their space had been given back. */
-static void rig_init(struct rig *r, uint64_t seed, bool packing)
+static void build(struct rig *r, uint64_t seed, bool packing)
 {
-	struct retention_policy policy;
-
-	memset(r, 0, sizeof(*r));
-	r->sim = sim_env_create(seed);
-	r->env = sim_env_env(r->sim);
-	sim_env_set_realtime(r->sim, 1700000000 * S);
-	history_init(&r->h, SECTORS);
-	history_reset(&r->h, seed);
-	rig_open(r, TIMELINE_CREATE);
-	assert_int_equal(history_greet(&r->h, r->tl), 0);
-	assert_int_equal(retention_parse("all:30s,20s:2h", &policy, why), 0);
-	assert_int_equal(timeline_set_retention(r->tl, &policy, 0), 0);
+	rig_init(r, seed, SECTORS, 8192);
+	rig_retain(r, "all:30s,20s:2h", 0);
 	timeline_set_packing(r->tl, packing);
 	for (int round = 0; round < 3; round++) {
-		for (int i = 0; i < 100; i++)
-			append(r);
-		index_all(r);
-		sim_env_advance(r->sim, 3600 * S);
-		index_all(r);
+		rig_append(r, 100, S);
+		rig_index(r);
+		rig_pass(r, 1, 3600 * S);
 	}
-	for (int i = 0; i < 20; i++)
-		append(r);
+	rig_append(r, 20, S);
 	assert_true(r->tl->manifest.points.flags & MANIFEST_POINTS_LEFT_OUT);
 	assert_int_equal(r->tl->manifest.nr_packs > 0, packing);
-}
-
-static void rig_fini(struct rig *r)
-{
-	timeline_close(r->tl);
-	history_fini(&r->h);
-	sim_env_destroy(r->sim);
 }
 
 static void points_lose(struct rig *r)
@@ -95,8 +43,7 @@ static void points_lose(struct rig *r)
 	char path[64];
 
 	points_path(path, sizeof(path), "/tl", r->tl->manifest.points.number, 0);
-	timeline_close(r->tl);
-	r->tl = NULL;
+	rig_close(r);
 	assert_int_equal(r->env->ops->unlink(r->env, path), 0);
 }
 
@@ -168,7 +115,7 @@ static void without_packs_all_that_ever_was_is_back(void **state)
 		size_t nr_old;
 		struct rig r;
 
-		rig_init(&r, seed, false);
+		build(&r, seed, false);
 		old = commits_copy(&r, &nr_old);
 		assert_true(nr_old < r.tl->points.last_ordinal);
 		number = r.tl->manifest.points.number;
@@ -182,10 +129,10 @@ static void without_packs_all_that_ever_was_is_back(void **state)
 		expect_all_back(&r, old, nr_old);
 		expect_right_views(&r);
 		/* It goes on as if nothing had been lost. */
-		timeline_close(r.tl);
+		rig_close(&r);
 		rig_open(&r, 0);
-		append(&r);
-		index_all(&r);
+		rig_append(&r, 1, S);
+		rig_index(&r);
 		expect_all_back(&r, old, nr_old);
 		free(old);
 		rig_fini(&r);
@@ -202,7 +149,7 @@ static void with_packs_what_is_whole_is_back_and_nothing_else(void **state)
 		size_t nr_old;
 		struct rig r;
 
-		rig_init(&r, seed, true);
+		build(&r, seed, true);
 		old = commits_copy(&r, &nr_old);
 		points_lose(&r);
 		rig_open(&r, TIMELINE_REBUILD);
@@ -213,11 +160,9 @@ static void with_packs_what_is_whole_is_back_and_nothing_else(void **state)
 		expect_right_views(&r);
 		/* Also after more was dropped and packed. */
 		timeline_set_packing(r.tl, true);
-		for (int i = 0; i < 100; i++)
-			append(&r);
-		index_all(&r);
-		sim_env_advance(r.sim, 7200 * S);
-		index_all(&r);
+		rig_append(&r, 100, S);
+		rig_index(&r);
+		rig_pass(&r, 1, 7200 * S);
 		expect_right_views(&r);
 		free(old);
 		rig_fini(&r);
@@ -230,9 +175,9 @@ static void a_file_that_is_good_stays(void **state)
 	uint64_t nr_back, number;
 	struct rig r;
 
-	rig_init(&r, 1, true);
+	build(&r, 1, true);
 	number = r.tl->manifest.points.number;
-	timeline_close(r.tl);
+	rig_close(&r);
 	rig_open(&r, TIMELINE_REBUILD);
 	assert_false(timeline_rebuilt(r.tl, &nr_back));
 	assert_int_equal(r.tl->manifest.points.number, number);
@@ -247,15 +192,15 @@ static void what_cannot_be_read_is_lost_when_told(void **state)
 	char path[64];
 	int ret = 0;
 
-	rig_init(&r, 4, true);
+	build(&r, 4, true);
 	points_path(path, sizeof(path), "/tl", r.tl->manifest.points.number, 0);
 	sim_env_flip(r.sim, path, 20, 3);
-	timeline_close(r.tl);
+	rig_close(&r);
 	for (nth = 1; nth < 100 && !(ret == -EIO && strstr(why, "neither copy")); nth++) {
 		sim_env_fail(r.sim, SIM_FAULT_READ, nth, -EIO, false);
 		ret = timeline_open(r.env, "/tl", 0, NULL, &r.tl, why);
 		if (!ret)
-			timeline_close(r.tl);
+			rig_close(&r);
 		sim_env_fail(r.sim, SIM_FAULT_READ, 0, 0, false);
 	}
 	assert_int_equal(ret, -EIO);
@@ -276,7 +221,7 @@ static void from_a_damaged_pack_nothing_is_made(void **state)
 	struct rig r;
 	char path[64];
 
-	rig_init(&r, 2, true);
+	build(&r, 2, true);
 	pack_path(path, sizeof(path), "/tl", r.tl->manifest.packs[0].number, 0);
 	content = sim_env_content(r.sim, path, &bytes);
 	assert_int_equal(pack_header_decode(content, &header), 0);
@@ -285,7 +230,6 @@ static void from_a_damaged_pack_nothing_is_made(void **state)
 	assert_int_equal(timeline_open(r.env, "/tl", TIMELINE_REBUILD, NULL, &r.tl, why),
 			 -EUCLEAN);
 	assert_non_null(strstr(why, "segment 0000000000000001, or the pack in its place"));
-	r.tl = NULL;
 	sim_env_flip(r.sim, path, header.data_end + header.nr_blocks * PACK_BLOCK_BYTES, 0);
 	rig_open(&r, TIMELINE_REBUILD);
 	expect_right_views(&r);
@@ -305,7 +249,7 @@ static void a_crash_on_the_way_does_no_harm(void **state)
 		struct rig r;
 		int ret;
 
-		rig_init(&r, 3, true);
+		build(&r, 3, true);
 		old = commits_copy(&r, &nr_old);
 		points_lose(&r);
 		sim_env_power_off_after(r.sim, steps);
@@ -313,7 +257,7 @@ static void a_crash_on_the_way_does_no_harm(void **state)
 		done = !ret && !sim_env_is_off(r.sim);
 		nr_cut += !done;
 		if (!ret)
-			timeline_close(r.tl);
+			rig_close(&r);
 		sim_env_crash(r.sim, steps);
 		rig_open(&r, TIMELINE_REBUILD);
 		if (done)

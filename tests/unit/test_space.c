@@ -2,15 +2,11 @@
 /* What is said of the space that a timeline takes, and will. */
 #include "unit.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "../../userspace/lib/seq.h"
-#include "../../userspace/store/retention.h"
 #include "../../userspace/store/space.h"
-#include "../host/sim_env.h"
-#include "../host/test_batch.h"
-#include "../host/test_steps.h"
+#include "../host/rig.h"
 
 #define S UINT64_C(1000000000)
 #define DAY (86400 * S)
@@ -59,49 +55,27 @@ static void it_is_said_when_it_will_not_fit(void **state)
 /* An hour of a point a minute, each with 4 KiB of zeroes. */
 static void what_is_there_is_counted(void **state)
 {
-	struct sim_env *sim = sim_env_create(1);
-	struct env *env = sim_env_env(sim);
-	const struct timeline_volume *v;
-	struct retention_policy policy;
-	char why[TIMELINE_TEXT_BYTES];
-	uint32_t incarnation;
-	struct timeline *tl;
 	uint64_t id = 0;
 	struct space s;
+	struct rig r;
 
-	sim_env_set_realtime(sim, T0);
-	assert_int_equal(timeline_open(env, "/tl", TIMELINE_CREATE, "", &tl, why), 0);
-	assert_int_equal(timeline_volume(tl, "v", 1 << 20, "", &v), 0);
-	assert_int_equal(timeline_grant(tl, (const uint8_t *)"0123456789abcdef", &incarnation), 0);
-	for (uint64_t n = 1; n <= 61; n++) {
-		struct test_batch b;
-
-		sim_env_advance(sim, 60 * S);
-		test_batch_begin(&b, n, seq_pack(1, n));
-		test_batch_unit_begin();
-		test_batch_unit_add(0, 4096 * (n % 8), 4096, EXTENT_ZERO, NULL);
-		test_batch_unit_end(&b, 0, 0);
-		b.volumes[b.nr_volumes++].size_bytes = 1 << 20;
-		test_batch_end(&b);
-		assert_int_equal(test_append(sim, tl, &b), 0);
-	}
-	assert_int_equal(space_measure(tl, &s), 0);
+	rig_init_numbered(&r, NULL, 0);
+	rig_commits(&r, 61, 60 * S);
+	assert_int_equal(space_measure(r.tl, &s), 0);
 	assert_int_equal(s.nr_points, 61);
 	assert_int_equal(s.measured_ns, 3600 * S);
 	assert_int_equal(s.most_bytes, 0);
 	assert_true(s.data_bytes > 61 * 4096 && s.data_bytes < 1 << 20);
 	/* With a policy it has an end; a hold keeps one that it would not. */
-	assert_int_equal(retention_parse("all:30m", &policy, why), 0);
-	assert_int_equal(timeline_set_retention(tl, &policy, 0), 0);
-	assert_int_equal(timeline_pin(tl, seq_pack(1, 5), TIMELINE_PIN_HOLD, "", 0, &id), 0);
+	rig_retain(&r, "all:30m", 0);
+	assert_int_equal(timeline_pin(r.tl, seq_pack(1, 5), TIMELINE_PIN_HOLD, "", 0, &id), 0);
 	id = 0;
-	assert_int_equal(timeline_pin(tl, seq_pack(1, 60), TIMELINE_PIN_HOLD, "", 0, &id), 0);
-	assert_int_equal(space_measure(tl, &s), 0);
+	assert_int_equal(timeline_pin(r.tl, seq_pack(1, 60), TIMELINE_PIN_HOLD, "", 0, &id), 0);
+	assert_int_equal(space_measure(r.tl, &s), 0);
 	assert_int_equal(s.nr_pins, 2);
 	assert_int_equal(s.pinned, 1);
 	assert_in_range(s.most_bytes, s.data_bytes, s.data_bytes + s.day_bytes / 48 + 1);
-	timeline_close(tl);
-	sim_env_destroy(sim);
+	rig_fini(&r);
 }
 
 int main(void)
