@@ -7,6 +7,7 @@
 
 #include "../../userspace/store/index.h"
 #include "../../userspace/store/index_pack.h"
+#include "../../userspace/store/space.h"
 #include "../../userspace/store/timeline_internal.h"
 #include "../host/rig.h"
 
@@ -299,6 +300,32 @@ static void a_pack_that_is_to_end_leaves_nothing(void **state_)
 	rig_fini(&r);
 }
 
+/* -- what is told -- */
+
+static uint64_t data_bytes(const struct rig *r)
+{
+	struct space space;
+
+	assert_int_equal(space_measure(r->tl, &space), 0);
+	return space.data_bytes;
+}
+
+/* To the byte: files that went, less the packs in their place. */
+static void what_is_given_back_is_counted(void **state_)
+{
+	uint64_t before;
+	struct rig r;
+
+	rig_init_dead(&r);
+	before = data_bytes(&r);
+	assert_int_equal(rig_pack_state(&r).reclaimed_bytes, 0);
+	rig_index(&r);
+	assert_true(r.tl->manifest.nr_packs > 0);
+	assert_true(data_bytes(&r) < before);
+	assert_int_equal(rig_pack_state(&r).reclaimed_bytes, before - data_bytes(&r));
+	rig_fini(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -311,6 +338,7 @@ int main(void)
 		cmocka_unit_test(taking_a_job_removes_nothing),
 		cmocka_unit_test(reading_and_removing_have_a_pace),
 		cmocka_unit_test(a_pack_that_is_to_end_leaves_nothing),
+		cmocka_unit_test(what_is_given_back_is_counted),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

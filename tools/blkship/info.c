@@ -336,6 +336,7 @@ static void print_source_group(const json_t *g)
 static void print_target_group(const json_t *g)
 {
 	bool failed = json_is_true(json_object_get(g, "failed"));
+	char size[16];
 
 	printf("%s  %s  owner %s  %s %s\n", text_of(g, "group"),
 	       failed ? "STORE FAILED" : json_is_true(json_object_get(g, "connected")) ?
@@ -343,6 +344,15 @@ static void print_target_group(const json_t *g)
 	       text_of(g, "received_time"));
 	if (failed)
 		printf("     %s\n", text_of(g, "error"));
+	if (int_of(g, "reclaimed_bytes")) {
+		cli_bytes(int_of(g, "reclaimed_bytes"), size, sizeof(size));
+		printf("     %s of dropped points given back since the daemon began\n", size);
+	}
+	if (int_of(g, "reclaim_needs_bytes")) {
+		cli_bytes(int_of(g, "reclaim_needs_bytes"), size, sizeof(size));
+		printf("     NO ROOM to give back space of dropped points: it waits until %s are free beside what is left for new data\n",
+		       size);
+	}
 }
 
 static int status_print(json_t *document, const char *group, bool json)

@@ -73,7 +73,8 @@ static const struct command commands[] = {
 	  "\n"
 	  "HELD counts points that only a hold keeps. A DAY is measured over the last day at most.\n"
 	  "AT MOST is what the policy needs if nothing is ever overwritten: a copy, and all that\n"
-	  "comes in as long as it keeps points.\n" },
+	  "comes in as long as it keeps points. What was given back of points that were dropped is told\n"
+	  "by the daemon, since it began.\n" },
 	{ "restore", cmd_restore,
 	  "GROUP@WHEN [--store DIR] (--output DIR [--format qcow2] | --to-device VOLUME=DEVICE ...)",
 	  "write the volumes as they were at a point",

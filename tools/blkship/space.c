@@ -8,6 +8,7 @@
 
 #include "../../userspace/lib/home.h"
 #include "../../userspace/lib/name.h"
+#include "../../userspace/lib/status_socket.h"
 #include "../../userspace/store/array.h"
 #include "../../userspace/store/retention.h"
 #include "../../userspace/store/space.h"
@@ -26,6 +27,8 @@ struct report {
 	bool endless;		/* one has no policy, or its rate is not known */
 	bool has_free;
 	uint64_t free_bytes;
+	json_t *status;		/* of the daemon; NULL: none answers */
+	uint64_t reclaimed_bytes;	/* by all that are shown */
 };
 
 static void take_name(void *arg, const char *text)
@@ -68,6 +71,23 @@ static int look_around(struct report *r, char **names, int nr)
 			      r->store, strerror(-ret)) : CLI_DONE;
 }
 
+/* What was given back since the daemon has the group; only the daemon knows. */
+static bool reclaimed(const struct report *r, const char *group, uint64_t *bytes)
+{
+	const json_t *g;
+	size_t i;
+
+	json_array_foreach(json_object_get(r->status, "groups"), i, g) {
+		const char *name = json_string_value(json_object_get(g, "group"));
+
+		if (!name || strcmp(name, group) != 0)
+			continue;
+		*bytes = json_integer_value(json_object_get(g, "reclaimed_bytes"));
+		return true;
+	}
+	return false;
+}
+
 static void size_cell(struct table *t, uint64_t bytes, bool known)
 {
 	char text[16];
@@ -102,13 +122,17 @@ static json_t *json_known(uint64_t bytes, bool known)
 static void add_json(struct report *r, const char *group, const char *policy,
 		     uint64_t immutable_ns, const struct space *s)
 {
-	json_array_append_new(r->groups, json_pack("{s:s, s:I, s:I, s:I, s:o, s:I, s:I, s:o, s:o, s:s?, s:I}",
+	uint64_t bytes = 0;
+	bool known = reclaimed(r, group, &bytes);
+
+	json_array_append_new(r->groups, json_pack("{s:s, s:I, s:I, s:I, s:o, s:I, s:I, s:o, s:o, s:o, s:s?, s:I}",
 		"group", group, "data_bytes", (json_int_t)s->data_bytes, "index_bytes",
 		(json_int_t)s->index_bytes, "points", (json_int_t)s->nr_points, "oldest",
 		cli_json_time(s->oldest_ns), "holds", (json_int_t)s->nr_pins,
 		"points_only_held", (json_int_t)s->pinned, "bytes_per_day",
 		json_known(s->day_bytes, s->measured_ns), "needs_at_most_bytes",
-		json_known(s->most_bytes, s->most_bytes), "retention",
+		json_known(s->most_bytes, s->most_bytes), "reclaimed_bytes",
+		json_known(bytes, known), "retention",
 		*policy ? policy : NULL, "immutable_s", (json_int_t)(immutable_ns / WHEN_NS)));
 }
 
@@ -116,7 +140,7 @@ static int add_group(struct report *r, const char *group)
 {
 	const struct retention_policy *policy;
 	char text[RETENTION_TEXT_BYTES] = "";
-	uint64_t immutable_ns = 0;
+	uint64_t immutable_ns = 0, bytes;
 	struct point_list list;
 	struct space s;
 	int ret = point_open(r->store, group, &list);
@@ -140,6 +164,8 @@ static int add_group(struct report *r, const char *group)
 	r->sum.day_bytes += s.day_bytes;
 	r->sum.most_bytes += s.most_bytes;
 	r->endless |= !s.most_bytes;
+	if (reclaimed(r, group, &bytes))
+		r->reclaimed_bytes += bytes;
 	return CLI_DONE;
 }
 
@@ -158,6 +184,10 @@ static int print_sum(struct report *r)
 			"free_bytes", json_known(r->free_bytes, r->has_free), "full_in_days",
 			json_known(days, days != UINT64_MAX), "groups", r->groups));
 	table_print(r->table);
+	if (r->reclaimed_bytes) {
+		cli_bytes(r->reclaimed_bytes, text, sizeof(text));
+		printf("%s of dropped points given back since the daemon began\n", text);
+	}
 	if (!r->has_free)
 		return CLI_DONE;
 	cli_bytes(r->free_bytes, text, sizeof(text));
@@ -184,6 +214,7 @@ int cmd_space(const struct command *cmd, int argc, char **argv)
 	static const char *const headings[] = { "GROUP", "DATA", "INDEX", "POINTS", "OLDEST",
 						"HELD", "A DAY", "AT MOST", "KEEPS" };
 	struct report r = { .store = CLI_STORE_DEFAULT };
+	char path[CLI_PATH_BYTES];
 	bool json = false;
 	int ret, one;
 
@@ -192,6 +223,9 @@ int cmd_space(const struct command *cmd, int argc, char **argv)
 	ret = look_around(&r, argv + optind, argc - optind);
 	if (ret != CLI_DONE)
 		return ret;
+	snprintf(path, sizeof(path), "%s/run/status.sock", r.store);
+	if (status_socket_ask(path, &r.status))
+		r.status = NULL;
 	r.groups = json_array();
 	if (!json)
 		r.table = table_create(headings, ARRAY_SIZE(headings));
@@ -205,5 +239,6 @@ int cmd_space(const struct command *cmd, int argc, char **argv)
 	one = print_sum(&r);
 	if (!json)
 		json_decref(r.groups);
+	json_decref(r.status);
 	return ret == CLI_DONE ? one : ret;
 }

@@ -14,6 +14,7 @@
 #include "pack_read.h"
 #include "points_build.h"
 #include "run_build.h"
+#include "space.h"
 #include "timeline_internal.h"
 
 #define PATH_BYTES 4096
@@ -40,6 +41,7 @@ struct index_job {
 	struct points_build points;		/* INDEX_POINTS */
 	struct index_pack pack;			/* INDEX_PACK */
 	struct timeline_unneeded unneeded;	/* INDEX_REMOVE */
+	uint64_t removed_bytes;			/* of them, data: segments and packs */
 	struct manifest_segment_end *ends;	/* its own; so the next two */
 	struct retention_past *past;
 	uint64_t *pinned;
@@ -437,14 +439,18 @@ static int segment_make(struct index_job *job, struct env *env, const struct run
  * Here, as freeing what is large takes a while, and what comes in waits for the same journal. What
  * stays goes when the timeline is opened.
  */
-static int files_remove(const struct index_job *job, struct env *env, const struct run_pace *pace)
+static int files_remove(struct index_job *job, struct env *env, const struct run_pace *pace)
 {
 	char path[PATH_BYTES];
 	int ret = 0;
 
 	for (size_t i = 0; i < job->unneeded.nr && !ret; i++) {
+		uint64_t bytes;
+
 		snprintf(path, sizeof(path), "%s/%s", job->dir, job->unneeded.names[i]);
-		env->ops->unlink(env, path);
+		bytes = space_is_data(job->unneeded.names[i]) ? space_of_file(env, path) : 0;
+		if (env->ops->unlink(env, path) == 0)
+			job->removed_bytes += bytes;
 		ret = pace ? pace->fn(pace->arg, REMOVE_BYTES) : 0;
 	}
 	return ret;
@@ -672,6 +678,7 @@ int timeline_index_take(struct timeline *tl, struct index_job *job)
 	if (job->kind == INDEX_PACK && job->done) {
 		ret = index_pack_take(tl, &job->pack, ret);
 	} else if (job->kind == INDEX_REMOVE) {
+		tl->packing.removed_bytes += job->removed_bytes;
 		ret = 0;
 	} else if (!ret) {
 		ret = job->kind == INDEX_POINTS ? points_take(tl, job) :
@@ -700,6 +707,9 @@ void timeline_pack_state(const struct timeline *tl, struct timeline_pack_state *
 					     .leases_error = tl->leases_error,
 					     .lease_error = tl->leases.odd_error,
 					     .lease_counts = tl->leases.odd_counts };
+	/* Less: a pack is there, and what it stands for is not removed yet. */
+	if (p->removed_bytes > p->packed_bytes)
+		out->reclaimed_bytes = p->removed_bytes - p->packed_bytes;
 	memcpy(out->lease, tl->leases.odd, sizeof(out->lease));
 	if (!p->asides.nr)
 		return;

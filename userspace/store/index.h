@@ -72,6 +72,7 @@ struct timeline_pack_state {
 	char aside[32];		/* name of the last that became one; "": none */
 	int error;		/* -errno: why that one is */
 	uint64_t need_bytes;	/* a pack waits for so much room; 0: none waits */
+	uint64_t reclaimed_bytes; /* given back since the timeline was opened, less what packs took */
 	int leases_error;	/* -errno: leases/ cannot be read, no point is dropped */
 	char lease[LEASE_NAME_BYTES]; /* one that cannot be read; "": none */
 	int lease_error;	/* -errno: why */
@@ -79,7 +80,7 @@ struct timeline_pack_state {
 };
 
 /**
- * timeline_pack_state - what keeps jobs from giving space back, for people
+ * timeline_pack_state - what was given back, and what keeps jobs from more, for people
  * A file is tried again after hours, or when keys were set; room is waited for; leases are looked
  * at when retention is due. Everything beside them goes on.
  */

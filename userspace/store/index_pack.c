@@ -459,6 +459,7 @@ static int pack_name(struct timeline *tl, const struct index_pack *job,
 		    job->sources[i].segment <= made->last_segment)
 			source_remove(tl, &job->sources[i]);
 	pack_aside_drop(&tl->packing.asides, made->first_segment, made->last_segment, false);
+	tl->packing.packed_bytes += made->file_bytes;
 	return 0;
 }
 

@@ -15,6 +15,26 @@
 
 /* -- files -- */
 
+bool space_is_data(const char *name)
+{
+	const char *suffix = strchr(name, '.');
+
+	return suffix && (!strcmp(suffix, ".seg") || !strcmp(suffix, ".pack"));
+}
+
+uint64_t space_of_file(struct env *env, const char *path)
+{
+	struct env_file *file;
+	uint64_t bytes;
+
+	if (env->ops->open(env, path, ENV_READ, &file))
+		return 0;
+	if (env->ops->size(env, file, &bytes))
+		bytes = 0;
+	env->ops->close(env, file);
+	return bytes;
+}
+
 struct sizes {
 	struct timeline *tl;
 	struct space *space;
@@ -23,23 +43,14 @@ struct sizes {
 static void size_add(void *arg, const char *name)
 {
 	struct sizes *s = arg;
-	const struct env_ops *ops = s->tl->env->ops;
 	const char *suffix = strchr(name, '.');
 	char path[PATH_BYTES];
-	struct env_file *file;
-	uint64_t bytes = 0;
 
 	snprintf(path, sizeof(path), "%s/%s", s->tl->dir, name);
-	/* Directories, and what has gone meanwhile, have no size here. */
-	if (ops->open(s->tl->env, path, ENV_READ, &file))
-		return;
-	if (ops->size(s->tl->env, file, &bytes))
-		bytes = 0;
-	ops->close(s->tl->env, file);
-	if (suffix && (!strcmp(suffix, ".seg") || !strncmp(suffix, ".pack", 5)))
-		s->space->data_bytes += bytes;
+	if (space_is_data(name) || (suffix && !strcmp(suffix, ".pack.new")))
+		s->space->data_bytes += space_of_file(s->tl->env, path);
 	else if (suffix || !strcmp(name, "manifest"))
-		s->space->index_bytes += bytes;
+		s->space->index_bytes += space_of_file(s->tl->env, path);
 }
 
 /* -- rates -- */

@@ -25,6 +25,12 @@ struct space {
 				 * or there is no policy and it grows for ever */
 };
 
+/** space_is_data - whether a file of a timeline is a segment or pack, by its name. Pure. */
+bool space_is_data(const char *name);
+
+/** space_of_file - its size; 0 also if it cannot be told: it may be gone, or a directory */
+uint64_t space_of_file(struct env *env, const char *path);
+
 /** space_measure - Return: 0; -ENOMEM; -errno of listing the directory. */
 int space_measure(struct timeline *tl, struct space *out);
 

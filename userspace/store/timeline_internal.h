@@ -66,6 +66,8 @@ struct timeline_packing {
 	struct pack_asides asides;
 	uint64_t need_bytes;	/* there was no room for so much; 0: there was enough */
 	uint64_t retry_ns;	/* monotonic: not before */
+	uint64_t removed_bytes;	/* of segments and packs, since the timeline was opened ... */
+	uint64_t packed_bytes;	/* ... and of the packs in their place */
 };
 
 /* Files that something durable stands for: nobody who comes now needs them. */

@@ -647,7 +647,7 @@ static json_t *group_status(struct server *sv, struct group *g)
 	timeline_state(tl, &state);
 	timeline_index_state(tl, &nr_runs, &nr_waiting);
 	timeline_pack_state(tl, &packing);
-	return json_pack("{s:s, s:s, s:b, s:s?, s:f, s:I, s:I, s:o, s:i, s:i, s:I, s:I, s:I, s:b, s:I, s:s?, s:I, s:s?, s:s?, s:s?, s:b, s:s?}",
+	return json_pack("{s:s, s:s, s:b, s:s?, s:f, s:I, s:I, s:o, s:i, s:i, s:I, s:I, s:I, s:b, s:I, s:s?, s:I, s:I, s:s?, s:s?, s:s?, s:b, s:s?}",
 			 "group", group_name(g), "owner", timeline_owner(tl), "connected", p != NULL,
 			 "peer", p ? p->name : NULL,
 			 "silent_s", p ? (double)(loop_now_ns() - p->heard_ns) / SECOND_NS : 0.0,
@@ -662,6 +662,7 @@ static json_t *group_status(struct server *sv, struct group *g)
 			 "unreadable_files", (json_int_t)packing.nr_aside,
 			 "unreadable_file", packing.nr_aside ? packing.aside : NULL,
 			 "reclaim_needs_bytes", (json_int_t)packing.need_bytes,
+			 "reclaimed_bytes", (json_int_t)packing.reclaimed_bytes,
 			 "leases_error", packing.leases_error ?
 			 strerror(-packing.leases_error) : NULL,
 			 "unreadable_lease", packing.lease[0] ? packing.lease : NULL,
