@@ -197,6 +197,42 @@ class Test:
         return self.start([*argv, *map(str, args)])
 
 
+def private_mounts():
+    """How to run something with mounts of its own."""
+    return ['unshare', '-m'] if os.getuid() == 0 else ['unshare', '-Urm']
+
+
+def can_mount():
+    return subprocess.run([*private_mounts(), 'mount', '-t', 'tmpfs', 'tmpfs', '/mnt'],
+                          capture_output=True, check=False).returncode == 0
+
+
+class SmallDisk:
+    """A tmpfs in a mount namespace of its own, for what runs with the prefix `inside`."""
+
+    def __init__(self, t, name, mib):
+        self.path = t.path(name)
+        os.mkdir(self.path)
+        holder = t.start(['sh', '-c', f'mount -t tmpfs -o size={mib}m tmpfs {self.path} && '
+                          'echo mounted && exec cat'], prefix=private_mounts())
+        holder.wait_line('^mounted')
+        self.pid = holder.proc.pid
+        self.inside = ['nsenter', '-t', str(self.pid), '-m']
+        if os.getuid():
+            self.inside[3:3] = ['-U', '--preserve-credentials']
+
+    def seen(self, path):
+        """The same file, from here."""
+        return f'/proc/{self.pid}/root{path}'
+
+    def resize(self, mib):
+        subprocess.run([*self.inside, 'mount', '-o', f'remount,size={mib}m', self.path], check=True)
+
+    def leave_free(self, mib):
+        fs = os.statvfs(self.seen(self.path))
+        self.resize(((fs.f_blocks - fs.f_bfree) * fs.f_frsize >> 20) + mib)
+
+
 def same(a, b):
     """Whether two files have the same content."""
     with open(a, 'rb') as f, open(b, 'rb') as g:
