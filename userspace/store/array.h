@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* array - a growing array; the caller bounds how far. */
+/* array - a growing array, of which the caller bounds how far; and where something lies in it. */
 #ifndef BLKSHIP_ARRAY_H
 #define BLKSHIP_ARRAY_H
 
@@ -31,5 +31,26 @@ static inline bool array_reserve_bytes(void **items, size_t *max, size_t nr, siz
 /** array_reserve - room for @nr items; *@items may move; false: no memory, unchanged */
 #define array_reserve(items, max, nr) \
 	array_reserve_bytes((void **)(items), max, nr, sizeof(**(items)))
+
+/**
+ * array_search - where in sorted items a place is: the index of the first that is not before it
+ * @item: name that @before knows an item by: a pointer to it
+ * @before: true of items before that place, and of no other
+ * Gives @nr when all are before it.
+ */
+#define array_search(items, nr, item, before) ({		\
+	size_t low_ = 0, high_ = (nr);				\
+								\
+	while (low_ < high_) {					\
+		size_t mid_ = low_ + (high_ - low_) / 2;\
+		__typeof__(&(items)[0]) item = &(items)[mid_];	\
+								\
+		if (before)					\
+			low_ = mid_ + 1;			\
+		else						\
+			high_ = mid_;				\
+	}							\
+	low_;							\
+})
 
 #endif

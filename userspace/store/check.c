@@ -271,19 +271,12 @@ void check_replace(struct check_reader *r, const struct pack_extent *e)
 {
 	uint64_t sector = e->offset_bytes / SECTOR_BYTES;
 	uint64_t end = sector + e->length_bytes / SECTOR_BYTES;
-	size_t low = 0, high = r->nr_lost;
+	size_t at = array_search(r->lost, r->nr_lost, s,
+				 s->volume < e->volume ||
+				 (s->volume == e->volume && s->sector < sector));
 
-	while (low < high) {
-		size_t mid = (low + high) / 2;
-		const struct lost_sector *s = &r->lost[mid];
-
-		if (s->volume < e->volume || (s->volume == e->volume && s->sector < sector))
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	for (; low < r->nr_lost; low++) {
-		struct lost_sector *s = &r->lost[low];
+	for (; at < r->nr_lost; at++) {
+		struct lost_sector *s = &r->lost[at];
 
 		if (s->volume != e->volume || s->sector >= end)
 			break;

@@ -176,17 +176,7 @@ static int parse_parent(struct manifest *m, const void *payload)
 /* The first of @m's packs that ends at or behind a segment. */
 static size_t pack_find_at(const struct manifest *m, uint64_t segment)
 {
-	size_t low = 0, high = m->nr_packs;
-
-	while (low < high) {
-		size_t mid = (low + high) / 2;
-
-		if (m->packs[mid].last_segment < segment)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low;
+	return array_search(m->packs, m->nr_packs, p, p->last_segment < segment);
 }
 
 const struct manifest_pack *manifest_pack(const struct manifest *m, uint64_t segment)

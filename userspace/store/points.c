@@ -29,49 +29,25 @@ void points_fini(struct points *p)
 
 static bool held(const struct points *p, uint64_t cut)
 {
-	size_t low = 0, high = p->nr_holds;
+	size_t past = array_search(p->holds, p->nr_holds, h, h->from_seq <= cut);
 
-	while (low < high) {		/* first hold that begins past the cut */
-		size_t mid = (low + high) / 2;
-
-		if (p->holds[mid].from_seq <= cut)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low && cut < p->holds[low - 1].max_end_seq;
+	return past && cut < p->holds[past - 1].max_end_seq;
 }
 
 /* The highest t0 of repairs that ended at or below the cut. */
 static uint64_t repaired_at(const struct points *p, uint64_t cut)
 {
-	size_t low = 0, high = p->nr_repairs;
+	size_t past = array_search(p->repairs, p->nr_repairs, r, r->end_seq <= cut);
 
-	while (low < high) {
-		size_t mid = (low + high) / 2;
-
-		if (p->repairs[mid].end_seq <= cut)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low ? p->repairs[low - 1].t0_seq : 0;
+	return past ? p->repairs[past - 1].t0_seq : 0;
 }
 
 /* How far a repair must reach for a point at this cut: 0, no gap is below it. */
 static uint64_t last_gap_at(const struct points *p, uint64_t cut)
 {
-	size_t low = 0, high = p->nr_gaps;
+	size_t past = array_search(p->gaps, p->nr_gaps, g, g->from_seq <= cut);
 
-	while (low < high) {
-		size_t mid = (low + high) / 2;
-
-		if (p->gaps[mid].from_seq <= cut)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low ? p->gaps[low - 1].to_seq : 0;
+	return past ? p->gaps[past - 1].to_seq : 0;
 }
 
 static void commit_list(const struct points *p, struct timeline_commit *c)
@@ -397,35 +373,19 @@ static int add_members_now(struct points *p, const struct commit_view *commit)
 size_t points_members(const struct points *p, size_t index, const struct points_member **out)
 {
 	uint64_t ordinal = p->commits[index].ordinal;
-	size_t low = 0, high = p->nr_members;
+	size_t past = array_search(p->members, p->nr_members, m, m->ordinal <= ordinal);
 
-	while (low < high) {		/* first change past it */
-		size_t mid = (low + high) / 2;
-
-		if (p->members[mid].ordinal <= ordinal)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	if (low == 0)
+	if (past == 0)
 		return 0;
-	*out = p->all_members + p->members[low - 1].first;
-	return p->members[low - 1].nr;
+	*out = p->all_members + p->members[past - 1].first;
+	return p->members[past - 1].nr;
 }
 
 size_t points_find(const struct points *p, uint64_t cut_seq)
 {
-	size_t low = 0, high = p->nr_commits;
+	size_t at = array_search(p->commits, p->nr_commits, c, c->cut_seq < cut_seq);
 
-	while (low < high) {
-		size_t mid = (low + high) / 2;
-
-		if (p->commits[mid].cut_seq < cut_seq)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low < p->nr_commits && p->commits[low].cut_seq == cut_seq ? low : p->nr_commits;
+	return at < p->nr_commits && p->commits[at].cut_seq == cut_seq ? at : p->nr_commits;
 }
 
 uint64_t points_cut_at(const struct points *p, uint64_t ordinal)

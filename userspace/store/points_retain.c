@@ -5,19 +5,13 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "array.h"
+
 static bool is_pinned(const struct points_retain *r, uint64_t cut)
 {
-	size_t low = 0, high = r->nr_pinned;
+	size_t at = array_search(r->pinned, r->nr_pinned, pin, *pin < cut);
 
-	while (low < high) {
-		size_t mid = (low + high) / 2;
-
-		if (r->pinned[mid] < cut)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low < r->nr_pinned && r->pinned[low] == cut;
+	return at < r->nr_pinned && r->pinned[at] == cut;
 }
 
 /* The listed ones, as retention.h wants them. */

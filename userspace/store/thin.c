@@ -16,17 +16,7 @@
 /* The lowest kept cut at or above a label; nr: none of @cuts is. */
 static size_t cut_at(const struct thin_cuts *cuts, uint64_t label_seq)
 {
-	size_t low = 0, high = cuts->nr;
-
-	while (low < high) {
-		size_t mid = (low + high) / 2;
-
-		if (cuts->cuts[mid] < label_seq)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low;
+	return array_search(cuts->cuts, cuts->nr, cut, *cut < label_seq);
 }
 
 uint64_t thin_interval(const struct thin_cuts *cuts, uint64_t label_seq)
@@ -85,19 +75,12 @@ static bool place_holds(const struct thin_place *p, const struct run_entry *e)
 static const struct thin_version *place_newest(const struct thin *t, size_t place,
 					       uint64_t interval)
 {
-	size_t low = t->places[place].first;
 	size_t end = place + 1 < t->nr_places ? t->places[place + 1].first : t->nr_versions;
-	size_t high = end;
+	const struct thin_version *all = &t->versions[t->places[place].first];
+	size_t nr = end - t->places[place].first;
+	size_t at = array_search(all, nr, v, v->interval > interval);
 
-	while (low < high) {
-		size_t mid = (low + high) / 2;
-
-		if (t->versions[mid].interval > interval)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low < end && t->versions[low].interval == interval ? &t->versions[low] : NULL;
+	return at < nr && all[at].interval == interval ? &all[at] : NULL;
 }
 
 /*
@@ -131,17 +114,9 @@ int thin_take(struct thin *t, const struct run_entry *e, bool *dead)
 
 struct thin_file *thin_file_find(struct thin_file *files, size_t nr, uint64_t segment)
 {
-	size_t low = 0, high = nr;
+	size_t at = array_search(files, nr, f, f->last_segment < segment);
 
-	while (low < high) {
-		size_t mid = (low + high) / 2;
-
-		if (files[mid].last_segment < segment)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low < nr && files[low].first_segment <= segment ? &files[low] : NULL;
+	return at < nr && files[at].first_segment <= segment ? &files[at] : NULL;
 }
 
 /*

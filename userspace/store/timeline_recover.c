@@ -278,17 +278,9 @@ static int points_read(struct timeline *tl, struct points_file *file, bool *unre
 
 static bool numbers_have(const struct numbers *n, uint64_t number)
 {
-	size_t low = 0, high = n->nr;
+	size_t at = array_search(n->items, n->nr, item, *item < number);
 
-	while (low < high) {
-		size_t mid = (low + high) / 2;
-
-		if (n->items[mid] < number)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low < n->nr && n->items[low] == number;
+	return at < n->nr && n->items[at] == number;
 }
 
 /* Up to @last each is there, or a pack stands for it. */

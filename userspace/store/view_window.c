@@ -144,19 +144,10 @@ static int run_give_up(struct view *v, size_t i)
 
 static size_t rest_find(const struct view *v, uint16_t volume, uint64_t offset_bytes)
 {
-	size_t low = 0, high = v->rest.nr;
-
-	while (low < high) {
-		size_t mid = (low + high) / 2;
-		const struct view_version *x = &v->rest.items[mid];
-
-		if (x->volume < volume || (x->volume == volume &&
-					   x->offset_bytes + x->length_bytes <= offset_bytes))
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low;
+	return array_search(v->rest.items, v->rest.nr, x,
+			    x->volume < volume ||
+			    (x->volume == volume &&
+			     x->offset_bytes + x->length_bytes <= offset_bytes));
 }
 
 static int rest_places(struct range *r)
@@ -282,16 +273,6 @@ int view_window(struct view *v, const struct view_volume *volume, uint64_t offse
 
 size_t view_find(const struct view *v, uint64_t offset_bytes)
 {
-	size_t low = 0, high = v->nr_pieces;
-
-	while (low < high) {
-		size_t mid = (low + high) / 2;
-		const struct view_piece *p = &v->pieces[mid];
-
-		if (p->offset_bytes + p->length_bytes <= offset_bytes)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low;
+	return array_search(v->pieces, v->nr_pieces, p,
+			    p->offset_bytes + p->length_bytes <= offset_bytes);
 }
