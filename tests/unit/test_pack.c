@@ -466,21 +466,6 @@ static void a_failed_pack_leaves_nothing(void **state)
 
 /* -- the worked example -- */
 
-/* 16 bytes a line, as the document has them. */
-static void expect_in_doc(const char *fence, const uint8_t *bytes, size_t nr)
-{
-	char want[4096], *out = want + sprintf(want, "```%s", fence);
-
-	for (size_t i = 0; i < nr; i++) {
-		if (i % 16 == 0)
-			out += sprintf(out, "\n%04zx ", i);
-		out += sprintf(out, " %02x", bytes[i]);
-	}
-	sprintf(out, "\n```");
-	if (!strstr(doc, want))
-		fail_msg("not in docs/PACK.md:\n%s", want);
-}
-
 static void the_worked_example_is_what_the_code_writes(void **state)
 {
 	struct rig *r = rig_create();
@@ -498,9 +483,9 @@ static void the_worked_example_is_what_the_code_writes(void **state)
 	assert_int_equal(write_pack(r), 0);
 	content = sim_env_content(r->sim, "/t/0000000000000009.pack", &bytes);
 	assert_int_equal(bytes, 16384);
-	expect_in_doc("header", content, 192);
-	expect_in_doc("directory", content + 8192, 88);
-	expect_in_doc("tables", content + 12288, 32);
+	doc_expect_bytes("header", content, 192);
+	doc_expect_bytes("directory", content + 8192, 88);
+	doc_expect_bytes("tables", content + 12288, 32);
 	rig_destroy(r);
 }
 

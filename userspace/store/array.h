@@ -42,7 +42,7 @@ static inline bool array_reserve_bytes(void **items, size_t *max, size_t nr, siz
 	size_t low_ = 0, high_ = (nr);				\
 								\
 	while (low_ < high_) {					\
-		size_t mid_ = low_ + (high_ - low_) / 2;\
+		size_t mid_ = low_ + (high_ - low_) / 2;	\
 		__typeof__(&(items)[0]) item = &(items)[mid_];	\
 								\
 		if (before)					\
