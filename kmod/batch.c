@@ -20,12 +20,14 @@ struct blkship_batch {
 	struct batch_slot *slots[BLKSHIP_BATCH_BLOCKS];
 	u64 offset_bytes[BLKSHIP_BATCH_BLOCKS];
 	unsigned long until;		/* jiffies */
-	unsigned int nr;		/* of slots that are sent */
+	/* What is sent. */
+	unsigned int nr;		/* of slots */
+	blk_opf_t opf;
+	bool empty;			/* without blocks */
 	atomic_t nr_pending;		/* of them, and the work that sends them */
 	blk_status_t status;		/* any error */
 	struct completion done;
 	struct work_struct send_work;
-	bool writes;			/* blocks, when it ran last */
 	/* late_lock */
 	struct list_head late;		/* of late_batches */
 	bool orphan;			/* its owner is gone: freed by the last end */
@@ -63,17 +65,34 @@ static void slot_ended(struct bio *bio)
 
 	if (bio->bi_status)
 		WRITE_ONCE(batch->status, bio->bi_status);
+	bio_uninit(bio);
 	batch_end(batch);
 }
 
+static void slot_init(struct blkship_batch *batch, unsigned int n)
+{
+	struct batch_slot *slot = batch->slots[n];
+
+	bio_init(&slot->bio, batch->bdev, &slot->vec, 1, batch->opf);
+	slot->bio.bi_end_io = slot_ended;
+	slot->bio.bi_private = batch;
+	if (batch->empty)
+		return;
+	slot->bio.bi_iter.bi_sector = batch->offset_bytes[n] >> SECTOR_SHIFT;
+	__bio_add_page(&slot->bio, slot->page, BLKSHIP_BATCH_BLOCK_BYTES, 0);
+}
+
+/* What is initialised here is sent, and let go of when it ends. */
 static void send_work(struct work_struct *work)
 {
 	struct blkship_batch *batch = container_of(work, struct blkship_batch,
 						   send_work);
 	unsigned int i;
 
-	for (i = 0; i < batch->nr; i++)
+	for (i = 0; i < batch->nr; i++) {
+		slot_init(batch, i);
 		submit_bio(&batch->slots[i]->bio);
+	}
 	batch_end(batch);
 }
 
@@ -180,7 +199,8 @@ bool blkship_batch_is_late(const struct blkship_batch *batch)
 	spin_lock_irq(&late_lock);
 	list_for_each_entry(other, &late_batches, late)
 		late |= other == batch ||
-			(other->bdev == batch->bdev && other->writes);
+			(other->bdev == batch->bdev && !other->empty &&
+			 op_is_write(other->opf));
 	spin_unlock_irq(&late_lock);
 	return late;
 }
@@ -198,32 +218,16 @@ static bool batch_give_up(struct blkship_batch *batch)
 	return late;
 }
 
-static void slot_init(struct blkship_batch *batch, unsigned int n,
-		      blk_opf_t opf, bool empty)
-{
-	struct batch_slot *slot = batch->slots[n];
-
-	bio_init(&slot->bio, batch->bdev, &slot->vec, 1, opf);
-	slot->bio.bi_end_io = slot_ended;
-	slot->bio.bi_private = batch;
-	if (empty)
-		return;
-	slot->bio.bi_iter.bi_sector = batch->offset_bytes[n] >> SECTOR_SHIFT;
-	__bio_add_page(&slot->bio, slot->page, BLKSHIP_BATCH_BLOCK_BYTES, 0);
-}
-
 static int batch_run(struct blkship_batch *batch, unsigned int nr,
 		     blk_opf_t opf, bool empty)
 {
 	long left = batch->until - jiffies;
-	unsigned int n;
 
 	if (left <= 0 || blkship_batch_is_late(batch))
 		return -ETIMEDOUT;
-	for (n = 0; n < nr; n++)
-		slot_init(batch, n, opf, empty);
 	batch->nr = nr;
-	batch->writes = op_is_write(opf) && !empty;
+	batch->opf = opf;
+	batch->empty = empty;
 	batch->status = BLK_STS_OK;
 	/* And who sends, as that may take its time as well. */
 	atomic_set(&batch->nr_pending, nr + 1);
