@@ -153,6 +153,11 @@ void meta_limit(struct blkship_batch *io);
 /* Write meta->super; a state that makes the list worthless goes to both places. */
 int meta_super_write(struct blkship_meta *meta);
 /*
+ * The list says less than the truth from now on: have the device say so, within a limit
+ * of its own. 0 or -errno: it may still say what it did.
+ */
+int meta_off_write(struct blkship_meta *meta);
+/*
  * Take all prints, where nobody writes any more. A block that cannot be read has
  * none. 0; or -EIO where there are more of those than a few, or the disk does not answer.
  */

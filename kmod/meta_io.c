@@ -33,6 +33,9 @@ static int blocks_read(struct blkship_meta *meta, u64 first, u32 nr)
 				 REQ_OP_READ | REQ_SYNC | REQ_META);
 }
 
+static const char no_answer[] =
+	"the metadata device does not answer (meta_timeout_s): try again when it does";
+
 /* A disk of which more prints cannot be read is not asked for the rest. */
 #define UNREADABLE_MAX	8
 
@@ -77,6 +80,13 @@ int meta_super_write(struct blkship_meta *meta)
 		ret = blkship_batch_run(meta->io, 1, WRITE_OPF | REQ_PREFLUSH);
 	}
 	return ret;
+}
+
+int meta_off_write(struct blkship_meta *meta)
+{
+	meta->super.state = META_OFF;
+	meta_limit(meta->io);
+	return meta_super_write(meta);
 }
 
 /* 0 or -errno as blkship_super_choose(). */
@@ -292,7 +302,7 @@ static int meta_look(struct blkship_meta *meta, const char **why)
 		foreign = !ret && !zero;
 	}
 	if (ret == -ETIMEDOUT) {
-		*why = "the metadata device does not answer (meta_timeout_s): try again when it does";
+		*why = no_answer;
 		return ret;
 	}
 	if (ret == -EIO || ret == -ENOMEM) {
@@ -425,7 +435,7 @@ int blkship_meta_load(struct blkship_meta *meta,
 	       sizeof(u64));
 	meta->log_no = 0;
 	meta_limit(meta->io);
-	*why = "the metadata device does not answer (meta_timeout_s): try again when it does";
+	*why = no_answer;
 	ret = super_read(meta, &super, &foreign);
 	if (!ret) {
 		write_no = super.write_no;
@@ -476,7 +486,5 @@ void blkship_meta_distrust(struct blkship_meta *meta)
 void blkship_meta_void(struct blkship_meta *meta)
 {
 	meta->loaded = false;
-	meta->super.state = META_OFF;
-	meta_limit(meta->io);
-	meta_super_write(meta);
+	meta_off_write(meta);
 }

@@ -93,14 +93,6 @@ static void tell_work(struct work_struct *work)
 	blkship_event(BLKSHIP_EVENT_META_OFF, vol->grp->name, vol->name);
 }
 
-/* The list says less than the truth from now on: have the device say so. */
-static bool off_write(struct blkship_meta *meta)
-{
-	meta->super.state = META_OFF;
-	meta_limit(meta->io);
-	return !meta_super_write(meta);
-}
-
 /* -- writing -- */
 
 /* Zero says that there is no log; commit records have the lower half only. */
@@ -297,7 +289,7 @@ static void meta_work(struct work_struct *work)
 	if (ret)
 		log_off(meta);
 	if (READ_ONCE(meta->off) && meta->super.state != META_OFF &&
-	    !off_write(meta)) {
+	    meta_off_write(meta)) {
 		meta->super.state = META_LOGGED;	/* not said yet */
 		queue_delayed_work(blkship_meta_wq, &meta->work,
 				   RETRY_JIFFIES);
@@ -632,13 +624,9 @@ void blkship_meta_stop(struct blkship_meta *meta, enum blkship_meta_end how)
 		return;
 	if (how == BLKSHIP_META_KEEP && !meta->off && !keep(meta))
 		return;
-	if (meta->super.state != META_OFF) {
-		meta->super.state = META_OFF;
-		meta_limit(meta->io);
-		if (meta_super_write(meta))
-			pr_warn("blkship: group %s: volume %s: its metadata device %pg could not be marked as out of use: wipe its first 32 KiB\n",
-				grp->name, vol->name, meta->bdev);
-	}
+	if (meta->super.state != META_OFF && meta_off_write(meta))
+		pr_warn("blkship: group %s: volume %s: its metadata device %pg could not be marked as out of use: wipe its first 32 KiB\n",
+			grp->name, vol->name, meta->bdev);
 }
 
 void blkship_meta_rebase(struct blkship_volume *vol)
