@@ -202,8 +202,7 @@ int meta_prints_take(struct blkship_meta *meta)
 /*
  * Whether the disk still holds what is known of it. Who writes there unseen
  * hardly ever leaves all of that alone: file systems note that they were
- * mounted. 0; -ESTALE: it does not; -EIO; or
- * -ETIMEDOUT.
+ * mounted. 0; -ESTALE: it does not; -EIO; or -ETIMEDOUT.
  */
 static int prints_check(struct blkship_meta *meta)
 {
@@ -398,7 +397,7 @@ static int list_read(struct blkship_meta *meta)
  * may differ for a good reason.
  */
 static int list_check(struct blkship_meta *meta,
-			 const struct blkship_volume *vol)
+		      const struct blkship_volume *vol)
 {
 	int ret;
 
