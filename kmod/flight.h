@@ -46,7 +46,7 @@ struct blkship_flight {
 	u8 kind;			/* enum blkship_flight_kind */
 	bool copied;			/* its payload is in place */
 	bool apart;
-	bool observed;			/* by the tap: see observe.h */
+	bool observed;			/* by the tap: see observe_table.h */
 };
 
 /* Monotonic and cheap: a tick is exact enough for a time-out of seconds. */

@@ -12,7 +12,7 @@
 #include "group.h"
 #include "meta.h"
 #include "netlink.h"
-#include "observe.h"
+#include "observe_table.h"
 
 #define RING_MIN_BYTES		(1ULL << 20)
 #define RING_MAX_BYTES		(4096ULL << 20)
@@ -159,7 +159,7 @@ static void group_free(struct kref *ref)
 						 ref);
 
 	rings_uncharge(grp->ring.payload_bytes);
-	blkship_observe_free(grp);
+	blkship_observer_free(grp);
 	ring_free(grp);
 	kvfree(grp);
 	module_put(THIS_MODULE);

@@ -1,171 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /* See observe.h for what this stage promises. */
 #include <linux/bio.h>
-#include <linux/vmalloc.h>
 
 #include "observe.h"
-
-/* As many uncaptured writes of a group are followed to their end. */
-#define SPARE_COUNT	4096
-
-static struct blkship_observed *observed_of(const struct blkship_flight *f)
-{
-	return container_of(f, struct blkship_observed, flight);
-}
-
-/* -- memory: one for each descriptor, and the spare ones -- */
-
-int blkship_observe_alloc(struct blkship_group *grp)
-{
-	size_t count = (size_t)grp->ring.desc_count + SPARE_COUNT, i;
-	struct blkship_observer *obs;
-
-	if (READ_ONCE(grp->observer))
-		return 0;
-	obs = vzalloc(struct_size(obs, all, count));
-	if (!obs)
-		return -ENOMEM;
-	INIT_LIST_HEAD(&obs->spare);
-	for (i = 0; i < count; i++) {
-		obs->all[i].flight.observed = true;
-		obs->all[i].spare = i >= grp->ring.desc_count;
-		if (obs->all[i].spare)
-			list_add_tail(&obs->all[i].flight.waiting, &obs->spare);
-	}
-	if (cmpxchg_release(&grp->observer, NULL, obs))
-		vfree(obs);
-	return 0;
-}
-
-void blkship_observe_free(struct blkship_group *grp)
-{
-	vfree(grp->observer);
-}
-
-static struct blkship_observed *spare_get(struct blkship_group *grp)
-{
-	struct blkship_observed *o =
-		list_first_entry_or_null(&grp->observer->spare,
-					 struct blkship_observed,
-					 flight.waiting);
-
-	if (o)
-		list_del(&o->flight.waiting);
-	return o;
-}
-
-/* -- finding -- */
-
-/* The bio itself, or a piece that was split off it and has it as its parent. */
-static bool observed_is(const struct blkship_flight *f, const struct bio *bio)
-{
-	const struct bio *submitted = observed_of(f)->bio;
-
-	return submitted == bio || submitted == bio->bi_private;
-}
-
-static bool flight_has(const struct blkship_flight *f, u64 sector)
-{
-	return f->first <= sector && sector <= f->last;
-}
-
-/* Among those that are apart; lowers *next to where one of this bio's begins. */
-static struct blkship_flight *find_apart(const struct blkship_volume *vol,
-					 const struct bio *bio, u64 sector,
-					 u64 *next)
-{
-	struct blkship_flight *f;
-
-	list_for_each_entry(f, &vol->apart, waiting) {
-		if (!observed_is(f, bio))
-			continue;
-		if (flight_has(f, sector))
-			return f;
-		if (f->first > sector)
-			*next = min(*next, f->first);
-	}
-	return NULL;
-}
-
-/* Most writes lie within one region: a table has them, and is quick. */
-static u64 region_of(u64 sector)
-{
-	return sector / (BLKSHIP_REGION_BYTES >> SECTOR_SHIFT);
-}
-
-static struct hlist_head *near_of(const struct blkship_volume *vol, u64 region)
-{
-	/* Neighbours in neighbouring places, the volumes far from each other. */
-	u32 place = (u32)region + vol->index * 97;
-
-	return &vol->grp->observer->near[place & ((1 << BLKSHIP_NEAR_BITS) - 1)];
-}
-
-/* Lowers *next as find_apart() does. */
-static struct blkship_flight *find_near(const struct blkship_volume *vol,
-					const struct bio *bio, u64 sector,
-					u64 *next)
-{
-	u64 region = region_of(sector);
-	struct blkship_observed *o;
-
-	hlist_for_each_entry(o, near_of(vol, region), near_node) {
-		if (o->flight.vol != vol || !observed_is(&o->flight, bio))
-			continue;
-		if (flight_has(&o->flight, sector))
-			return &o->flight;
-		if (o->flight.first > sector)
-			*next = min(*next, o->flight.first);
-	}
-	/* Of other regions it cannot tell. */
-	*next = min(*next, (region + 1) *
-			   (BLKSHIP_REGION_BYTES >> SECTOR_SHIFT));
-	return NULL;
-}
-
-static struct blkship_flight *find_wide(const struct blkship_volume *vol,
-					const struct bio *bio, u64 sector,
-					u64 *next)
-{
-	struct rb_node *node = vol->flights.rb_node;
-	struct blkship_flight *f;
-
-	while (node) {
-		f = flight_of(node);
-		if (sector < f->first) {
-			*next = min(*next, f->first);
-			node = node->rb_left;
-		} else if (sector > f->last) {
-			node = node->rb_right;
-		} else if (observed_is(f, bio)) {
-			return f;
-		} else {
-			*next = min(*next, f->last + 1);
-			break;
-		}
-	}
-	return NULL;
-}
-
-/*
- * Who has this sector for this bio; or NULL, and in *next the first sector from
- * here on that somebody else may have for it.
- */
-static struct blkship_flight *observed_find(const struct blkship_volume *vol,
-					    const struct bio *bio, u64 sector,
-					    u64 *next)
-{
-	struct blkship_flight *f = NULL;
-
-	*next = ~0ULL;
-	if (vol->nr_near)
-		f = find_near(vol, bio, sector, next);
-	if (!f)
-		f = find_wide(vol, bio, sector, next);
-	if (!f && unlikely(vol->nr_apart))
-		f = find_apart(vol, bio, sector, next);
-	return f;
-}
 
 /* -- what has no entry -- */
 
@@ -211,70 +48,6 @@ struct blkship_observing {
 	bool capture;
 };
 
-static __always_inline bool meets_near(const struct blkship_flight *f,
-				       const struct hlist_head *near)
-{
-	const struct blkship_observed *o;
-
-	hlist_for_each_entry(o, near, near_node)
-		if (o->flight.vol == f->vol && flights_meet(&o->flight, f))
-			return true;
-	return false;
-}
-
-/* One that lies in several regions; a place of the table has more than one. */
-static bool meets_any_near(const struct blkship_flight *f)
-{
-	u64 region = region_of(f->first), last = region_of(f->last);
-
-	last = min(last, region + (1 << BLKSHIP_NEAR_BITS) - 1);
-	for (; f->vol->nr_near && region <= last; region++)
-		if (meets_near(f, near_of(f->vol, region)))
-			return true;
-	return false;
-}
-
-/* As below, for one that lies in several regions. */
-static noinline bool observed_insert_wide(struct blkship_observed *o)
-{
-	o->near = false;
-	return !meets_any_near(&o->flight) && flight_insert(&o->flight);
-}
-
-/* Where it is found by its blocks; false when they are taken. */
-static __always_inline bool observed_insert(struct blkship_observed *o,
-					    struct blkship_volume *vol,
-					    u64 region, u64 last_region)
-{
-	struct hlist_head *near = near_of(vol, region);
-
-	if (unlikely(meets_apart(&o->flight)))
-		return false;
-	if (unlikely(region != last_region))
-		return observed_insert_wide(o);
-	if (unlikely(meets_near(&o->flight, near)) ||
-	    unlikely(vol->flights.rb_node && blkship_flights_met(&o->flight)))
-		return false;
-	o->near = true;
-	hlist_add_head(&o->near_node, near);
-	vol->nr_near++;
-	return true;
-}
-
-static __always_inline void observed_erase(struct blkship_observed *o)
-{
-	struct blkship_flight *f = &o->flight;
-
-	if (unlikely(f->apart)) {
-		flight_unset_apart(f);
-	} else if (likely(o->near)) {
-		hlist_del(&o->near_node);
-		f->vol->nr_near--;
-	} else {
-		rb_erase(&f->node, &f->vol->flights);
-	}
-}
-
 /*
  * Its blocks are taken: the device may do the two in any order. Dirty, with a seq
  * that comes before that of anything that depends on how it went.
@@ -287,10 +60,10 @@ static noinline void observed_set_apart(struct blkship_observed *o)
 }
 
 /* It begins: found from now on by its bio and its blocks. */
-static __always_inline void observed_begin(struct blkship_observed *o,
-			   const struct blkship_observing *what, u8 kind)
+static __always_inline void
+observed_begin(struct blkship_observed *o, const struct blkship_observing *what,
+	       u8 kind)
 {
-	struct blkship_observer *obs = what->vol->grp->observer;
 	struct blkship_flight *f = &o->flight;
 
 	f->vol = what->vol;
@@ -304,7 +77,7 @@ static __always_inline void observed_begin(struct blkship_observed *o,
 	o->left_bytes = (what->last - what->first + 1) << SECTOR_SHIFT;
 	o->failed = false;
 	o->bio = what->bio;
-	WRITE_ONCE(obs->hints[hash_ptr(what->bio, BLKSHIP_HINT_BITS)], o);
+	observed_hint(o);
 	if (unlikely(!observed_insert(o, what->vol, region_of(what->first),
 				      region_of(what->last))))
 		observed_set_apart(o);
@@ -323,7 +96,7 @@ uncaptured_begin(struct blkship_observing what)
 	blkship_dirty_mark(&vol->maps, what.first << SECTOR_SHIFT,
 			   (what.last - what.first + 1) << SECTOR_SHIFT);
 	if (vol->nr_apart < BLKSHIP_APART_MAX)
-		o = spare_get(vol->grp);
+		o = blkship_spare_get(vol->grp->observer);
 	if (o)
 		observed_begin(o, &what, BLKSHIP_FLIGHT_UNCAPTURED);
 	else
@@ -338,7 +111,7 @@ static noinline bool observing_refused(struct blkship_observing what)
 		.vol = what.vol, .first = what.first, .last = what.last,
 	};
 
-	return blkship_flight_refused(&f) || meets_any_near(&f);
+	return blkship_flight_refused(&f) || blkship_observed_meets(&f);
 }
 
 /*
@@ -541,7 +314,7 @@ static noinline void observed_end_odd(struct blkship_observed *o, u8 state)
 		loose_mark(vol, f->first, f->last);
 	}
 	if (o->spare)
-		list_add(&f->waiting, &vol->grp->observer->spare);
+		blkship_spare_put(vol->grp->observer, o);
 }
 
 /* It ended, in this state; its memory is free for the next. */
@@ -587,7 +360,7 @@ static bool span_progress(struct blkship_volume *vol, const struct bio *bio,
 	u64 at, next;
 
 	for (at = span.first; at <= span.last; at = next) {
-		f = observed_find(vol, bio, at, &next);
+		f = blkship_observed_find(vol, bio, at, &next);
 		if (likely(f)) {
 			next = min(f->last, span.last) + 1;
 			observed_add(observed_of(f),
@@ -664,7 +437,7 @@ static void end_all_of(struct blkship_volume *vol, const struct bio *bio,
 	u64 next;
 
 	for (; at <= last; at = next) {
-		f = observed_find(vol, bio, at, &next);
+		f = blkship_observed_find(vol, bio, at, &next);
 		if (!f)
 			continue;
 		next = f->last + 1;
@@ -683,7 +456,7 @@ bool blkship_observe_end(struct blkship_volume *vol, const struct bio *bio,
 	u64 next;
 
 	raw_spin_lock_irqsave(&grp->lock, flags);
-	f = observed_find(vol, bio, span.first, &next);
+	f = blkship_observed_find(vol, bio, span.first, &next);
 	if (likely(f) && observed_of(f)->bio == bio) {
 		end_all_of(vol, bio, f, failed, by_request);
 	} else if (by_request) {
@@ -783,28 +556,13 @@ bool blkship_observe_idle(struct blkship_volume *vol)
 	return idle;
 }
 
-static struct blkship_flight *any_flight(struct blkship_volume *vol)
-{
-	struct blkship_observed *o;
-	u32 i;
-
-	for (i = 0; vol->nr_near && i < 1 << BLKSHIP_NEAR_BITS; i++)
-		hlist_for_each_entry(o, near_of(vol, i), near_node)
-			if (o->flight.vol == vol)
-				return &o->flight;
-	if (vol->flights.rb_node)
-		return flight_of(vol->flights.rb_node);
-	return list_first_entry_or_null(&vol->apart, struct blkship_flight,
-					waiting);
-}
-
 void blkship_observe_give_up(struct blkship_volume *vol)
 {
 	struct blkship_flight *f;
 
 	do {
 		raw_spin_lock_irq(&vol->grp->lock);
-		f = any_flight(vol);
+		f = blkship_observed_any(vol);
 		if (f)
 			observed_end(observed_of(f), BLKSHIP_STATE_GAP);
 		raw_spin_unlock_irq(&vol->grp->lock);

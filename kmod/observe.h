@@ -19,50 +19,8 @@
 #ifndef BLKSHIP_OBSERVE_H
 #define BLKSHIP_OBSERVE_H
 
-#include <linux/hash.h>
-
 #include "capture.h"
-
-/* What one bio, or so much of it as fits a record, has in flight. */
-struct blkship_observed {
-	struct blkship_flight flight;
-	const struct bio *bio;		/* as submitted; not followed; NULL: ended */
-	u64 bio_first;			/* all that the bio has on this volume */
-	u64 bio_last;
-	u32 left_bytes;			/* not ended yet */
-	bool failed;			/* some of it */
-	bool spare;			/* not the twin of a descriptor */
-	bool near;			/* in a table, not in the volume's tree */
-	struct hlist_node near_node;
-};
-
-/* All of a group; one allocation. */
-#define BLKSHIP_HINT_BITS 10
-#define BLKSHIP_NEAR_BITS 10
-struct blkship_observer {
-	struct list_head spare;		/* those that are free; group lock */
-	/*
-	 * Where a bio's last record is, by a hash of its address: only a hint, as
-	 * each one overwrites what was there. Written under the group's lock.
-	 */
-	struct blkship_observed *hints[1 << BLKSHIP_HINT_BITS];
-	/* Those that lie within one region, by volume and region; group lock. */
-	struct hlist_head near[1 << BLKSHIP_NEAR_BITS];
-	struct blkship_observed all[];	/* desc_count twins, then the spare ones */
-};
-
-/* The sectors of a bio that lie on the volume. */
-struct blkship_span {
-	u64 first;
-	u64 last;
-};
-
-/*
- * Room for as many as the ring has descriptors, and some for writes that are not
- * captured. Once for a group, before its first tapped volume is fed. May sleep.
- */
-int blkship_observe_alloc(struct blkship_group *grp);
-void blkship_observe_free(struct blkship_group *grp);
+#include "observe_table.h"
 
 /*
  * A write that fits one record and lies in the volume as a whole, from this
@@ -82,29 +40,7 @@ void blkship_observe_submit(struct blkship_volume *vol, struct bio *bio,
 /* It is being submitted, and will not be followed: dirty now, and at its end. */
 void blkship_observe_pass(struct blkship_volume *vol, struct blkship_span span);
 
-/*
- * The common case: a bio that has one record for all of these sectors. Without the
- * lock what it returns may be another's by now; it is memory that stays.
- */
-static inline struct blkship_observed *
-blkship_observed_whole(const struct blkship_volume *vol, const struct bio *bio,
-		       struct blkship_span span)
-{
-	const struct blkship_observer *obs = vol->grp->observer;
-	struct blkship_observed *o =
-		READ_ONCE(obs->hints[hash_ptr(bio, BLKSHIP_HINT_BITS)]);
-
-	/* Before the volume's first sector is far behind its last. */
-	if (likely(o) && likely(READ_ONCE(o->bio) == bio) &&
-	    likely(o->flight.vol == vol) &&
-	    likely(o->flight.first <= span.first) &&
-	    likely(span.first <= o->flight.last) &&
-	    likely(span.last <= o->flight.last))
-		return o;
-	return NULL;
-}
-
-/* So much of a bio ended, for which this was found. */
+/* So much of a bio ended, for which this was found by blkship_observed_whole(). */
 void blkship_observed_progress(struct blkship_observed *o,
 			       struct blkship_volume *vol,
 			       const struct bio *bio, struct blkship_span span,

@@ -281,7 +281,7 @@ static int tap_load(struct blkship_tap *tap, const char **why)
 static int tap_start(struct blkship_tap *tap, const char **why)
 {
 	struct blkship_volume *vol = tap->front.vol;
-	int ret = blkship_observe_alloc(vol->grp);
+	int ret = blkship_observer_alloc(vol->grp);
 
 	if (ret) {
 		*why = "no memory for what is in flight";

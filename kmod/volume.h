@@ -43,7 +43,7 @@ struct blkship_volume {
 	struct rb_root flights;
 	struct list_head apart;
 	u32 nr_apart;
-	u32 nr_near;			/* see observe.h */
+	u32 nr_near;			/* see observe_table.h */
 	u64 nr_uncaptured;		/* group lock; of dm, in flight */
 	struct blkship_meta *meta;	/* group lock; started, or NULL */
 	struct blkship_meta *log;	/* group lock; the same while it logs writes */
