@@ -141,11 +141,12 @@ static const struct command commands[] = {
 	  STORE_OPTION KEY_OPTIONS
 	  "  --rebuild          first make the index anew from the segments, and a points file that is\n"
 	  "                     lost; not beside the daemon\n" },
-	{ "store scrub", cmd_store_scrub, "[GROUP]... [--store DIR] [--rate-mib N] [--for TIME]",
+	{ "store scrub", cmd_store_scrub, "[GROUP]... [--store DIR] [--rate-mib N] [--for TIME] [--restart]",
 	  "the same at a limited rate, going on where the last scrub ended",
 	  STORE_OPTION KEY_OPTIONS
 	  "  --rate-mib N       MiB a second at most (default 32)\n"
-	  "  --for TIME         end after 30m, 2h ...; also when told to by SIGINT or SIGTERM\n" },
+	  "  --for TIME         end after 30m, 2h ...; also when told to by SIGINT or SIGTERM\n"
+	  "  --restart          from the start, also where the last one was interrupted\n" },
 };
 
 static int usage(FILE *out)

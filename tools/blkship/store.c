@@ -22,7 +22,7 @@
 #include "progress.h"
 
 #define RATE_DEFAULT_MIB	32
-#define SAVE_SECONDS		60.0
+#define SAVE_SECONDS		5.0
 
 struct scrub {
 	const struct command *cmd;
@@ -32,13 +32,18 @@ struct scrub {
 	bool json;
 	bool rebuild;		/* the index, first */
 	bool resume;		/* and end when told, keeping the place */
+	bool restart;		/* from the start all the same */
 	uint64_t rate_bytes;	/* a second; 0: no limit */
 	uint64_t for_s;		/* 0: until all is read */
 	struct progress clock;	/* of the whole command; shown per group */
 	json_t *groups;
 	int failed;		/* exit code, when something is damaged or was not read */
 	bool ended;		/* by a signal, or its time was up */
-	char **names;		/* of all groups, if none was named */
+	struct named {
+		char *name;
+		bool under_way;
+		uint64_t finished_ns;
+	} *names;		/* of all groups, if none was named */
 	size_t nr_names, max_names;
 
 	/* the group in hand */
@@ -123,15 +128,21 @@ static void state_save(struct scrub *s)
 	s->unsaved_told |= ret < 0;
 }
 
-/* A machine that dies does not begin anew; what was damaged is saved at the end. */
+/*
+ * Who is killed does not begin anew. Which points need what is damaged is known at the end only: up to
+ * there the place stays before it, so that it is found again.
+ */
 static void save_place(struct scrub *s, uint64_t segment)
 {
+	struct check_state *state = &s->list.checks;
 	double now_s = progress_seconds(&s->clock);
 
-	if (!s->resume || s->check.nr_damage || s->check.nr_unread || now_s - s->saved_s < SAVE_SECONDS)
+	if (!s->resume || s->check.nr_damage || s->check.nr_unread || now_s - s->saved_s < SAVE_SECONDS ||
+	    (segment == state->next_segment && s->check.packs_read == state->packs_read))
 		return;
 	s->saved_s = now_s;
-	s->list.checks.next_segment = segment;
+	state->next_segment = segment;
+	state->packs_read = s->check.packs_read;
 	state_save(s);
 }
 
@@ -171,6 +182,7 @@ static int keep_found(struct scrub *s)
 	if (ret && ret != -EBADMSG)
 		return ret;
 	new.next_segment = state->next_segment;
+	new.packs_read = state->packs_read;
 	new.damage = s->check.damage;
 	for (size_t i = 0; i < s->check.nr_damage; i++) {
 		bool known = false;
@@ -189,20 +201,28 @@ static int keep_found(struct scrub *s)
 static int group_read(struct scrub *s, char *why)
 {
 	struct check_state *state = &s->list.checks;
-	uint64_t nr_segments, bytes;
 	struct timespec now;
-	int ret, added;
+	uint64_t bytes;
+	int ret = 0, added;
 
-	ret = check_segments(s->list.tl, &nr_segments, &bytes);
-	if (!ret && (!s->resume || !state->next_segment || state->next_segment > nr_segments + 1))
+	if (!s->resume || s->restart || !check_state_is_under_way(state, s->list.tl))
 		ret = check_state_begin(state, s->list.tl);
+	else if (!s->json)
+		printf("%s: going on at segment %016llx; --restart begins anew\n", s->group,
+		       (unsigned long long)state->next_segment);
+	if (!ret && s->restart)
+		state_save(s);	/* or the old place would come back if it is killed at once */
+	fflush(stdout);
+	s->check = (struct check){ .first_segment = state->next_segment,
+				   .packs_read = state->packs_read,
+				   .progress = on_progress, .arg = s };
+	if (!ret)
+		ret = check_bytes(s->list.tl, &s->check, &bytes);
 	if (ret) {
 		snprintf(why, TIMELINE_TEXT_BYTES, "%s", strerror(-ret));
 		return ret;
 	}
 	progress_begin(&s->progress, bytes);
-	s->check = (struct check){ .first_segment = state->next_segment,
-				   .progress = on_progress, .arg = s };
 	ret = check_run(s->list.tl, &s->check, why);
 	progress_end(&s->progress);
 	added = s->check.nr_unread ? keep_found(s) : check_state_add(state, &s->check);
@@ -360,9 +380,16 @@ static void group_run(struct scrub *s, const char *group)
 
 /* -- the commands -- */
 
-static int name_compare(const void *a, const void *b)
+/* First what was interrupted, then what was read longest ago: with --for all have their turn. */
+static int turn_compare(const void *a, const void *b)
 {
-	return strcmp(*(char *const *)a, *(char *const *)b);
+	const struct named *x = a, *y = b;
+
+	if (x->under_way != y->under_way)
+		return x->under_way ? -1 : 1;
+	if (x->finished_ns != y->finished_ns)
+		return x->finished_ns < y->finished_ns ? -1 : 1;
+	return strcmp(x->name, y->name);
 }
 
 static void take_name(void *arg, const char *text)
@@ -371,24 +398,30 @@ static void take_name(void *arg, const char *text)
 	char *name = name_valid(text) ? strdup(text) : NULL;
 
 	if (name && array_reserve(&s->names, &s->max_names, s->nr_names + 1))
-		s->names[s->nr_names++] = name;
+		s->names[s->nr_names++] = (struct named){ .name = name };
 }
 
 static int groups_list(struct scrub *s)
 {
-	char why[HOME_TEXT_BYTES];
+	char why[HOME_TEXT_BYTES], dir[CLI_PATH_BYTES * 2];
 	struct home *home;
 	int ret = home_open(s->store, NULL, &home, why);
 
 	if (ret < 0)
 		return cli_fail(cli_exit_of(ret), "%s", why);
 	ret = home_env(home)->ops->list(home_env(home), home_groups(home), take_name, s);
+	for (size_t i = 0; i < s->nr_names && s->resume; i++) {
+		struct named *n = &s->names[i];
+
+		snprintf(dir, sizeof(dir), "%.500s/%.60s", home_groups(home), n->name);
+		check_state_glance(home_env(home), dir, &n->under_way, &n->finished_ns);
+	}
 	home_close(home);
 	if (ret < 0)
 		return cli_fail(CLI_NOT_FOUND, "store %s: %s; name the target's store with --store",
 				s->store, strerror(-ret));
 	if (s->nr_names)
-		qsort(s->names, s->nr_names, sizeof(*s->names), name_compare);
+		qsort(s->names, s->nr_names, sizeof(*s->names), turn_compare);
 	return CLI_DONE;
 }
 
@@ -417,11 +450,11 @@ static int scrub_run(struct scrub *s, int argc, char **argv)
 	for (int i = optind; i < argc && !s->ended; i++)
 		group_run(s, argv[i]);
 	for (size_t i = 0; i < s->nr_names && !s->ended; i++)
-		group_run(s, s->names[i]);
+		group_run(s, s->names[i].name);
 	if (ret == CLI_DONE && s->json)
 		cli_print_json(json_pack("{s:o}", "groups", s->groups));
 	for (size_t i = 0; i < s->nr_names; i++)
-		free(s->names[i]);
+		free(s->names[i].name);
 	free(s->names);
 	keyring_free(s->keys);
 	return ret == CLI_DONE ? s->failed : ret;
@@ -454,6 +487,7 @@ int cmd_store_scrub(const struct command *cmd, int argc, char **argv)
 		{ "store", required_argument, NULL, 's' },
 		{ "rate-mib", required_argument, NULL, 'r' },
 		{ "for", required_argument, NULL, 'f' },
+		{ "restart", no_argument, NULL, 'a' },
 		CLI_KEY_OPTIONS,
 		CLI_COMMON_OPTIONS
 	};
@@ -467,6 +501,8 @@ int cmd_store_scrub(const struct command *cmd, int argc, char **argv)
 			s.store = optarg;
 		} else if (cli_key_option(c, optarg, &s.key_source)) {
 			continue;
+		} else if (c == 'a') {
+			s.restart = true;
 		} else if (c == 'f') {
 			if (when_duration(optarg, &s.for_s) || !s.for_s)
 				return cli_usage(cmd, "--for: '%s' is not a time like 30m", optarg);

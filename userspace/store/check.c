@@ -44,23 +44,30 @@ static int segment_load(struct timeline *tl, uint64_t number, uint64_t first_ord
 	return ret;
 }
 
-int check_segments(struct timeline *tl, uint64_t *nr_segments, uint64_t *bytes)
+/* Whether a check that begins where @check says reads it. */
+static bool pack_is_due(const struct check *check, const struct manifest_pack *pack)
+{
+	return pack->last_segment >= check->first_segment || pack->number > check->packs_read;
+}
+
+int check_bytes(struct timeline *tl, const struct check *check, uint64_t *bytes)
 {
 	char path[PATH_BYTES];
 	struct env_file *file;
 	uint64_t size_bytes;
 	int ret = 0;
 
-	*nr_segments = tl->nr_segments;
 	*bytes = 0;
 	for (uint64_t n = 1; n <= tl->nr_segments && !ret; n++) {
 		const struct manifest_pack *pack = manifest_pack(&tl->manifest, n);
 
 		if (pack) {
-			*bytes += pack->file_bytes;
+			*bytes += pack_is_due(check, pack) ? pack->file_bytes : 0;
 			n = pack->last_segment;
 			continue;
 		}
+		if (n < check->first_segment)
+			continue;
 		segment_path(path, sizeof(path), tl->dir, n);
 		ret = tl->env->ops->open(tl->env, path, ENV_READ, &file);
 		if (ret)
@@ -497,8 +504,52 @@ static int check_file(struct check_reader *r, uint64_t *ordinal, char *why)
 	return ret;
 }
 
+/*
+ * By number, of those that have the place of what runs before this one have read; and of those that
+ * were named while this one was under way. NULL: no more.
+ */
+static const struct manifest_pack *late_pack(const struct check_reader *r, uint64_t newest)
+{
+	const struct manifest *m = &r->tl->manifest;
+	const struct manifest_pack *found = NULL;
+
+	for (size_t i = 0; i < m->nr_packs; i++) {
+		const struct manifest_pack *p = &m->packs[i];
+		bool was_read = p->number <= newest && p->last_segment >= r->check->first_segment;
+
+		if (p->number > r->check->packs_read && !was_read &&
+		    (!found || p->number < found->number))
+			found = p;
+	}
+	return found;
+}
+
+/* @newest: number of the last pack there was when this run began */
+static int check_late_packs(struct check_reader *r, uint64_t newest)
+{
+	const struct manifest_pack *pack;
+	int ret = 0;
+
+	while (!ret && (pack = late_pack(r, newest))) {
+		const struct manifest_pack named = *pack;
+
+		ret = check_pack(r, &named);
+		if (!ret)
+			r->check->packs_read = named.number;
+		if (ret != -ENOENT)
+			continue;
+		/* Gone for another one, which has a higher number? */
+		ret = timeline_runs_reload(r->tl);
+		pack = late_pack(r, newest);
+		if (!ret && pack && pack->number == named.number)
+			ret = -ENOENT;
+	}
+	return ret;
+}
+
 static int check_all(struct check_reader *r, char *why)
 {
+	const uint64_t newest = manifest_next_pack(&r->tl->manifest) - 1;
 	uint64_t ordinal = 0;
 	int ret = 0;
 
@@ -507,6 +558,8 @@ static int check_all(struct check_reader *r, char *why)
 		if (!ret)
 			r->check->next_segment = r->segment + 1;
 	}
+	if (!ret)
+		ret = check_late_packs(r, newest);
 	if (!ret)
 		ret = check_runs(r);
 	return ret ? ret : check_points_file(r);

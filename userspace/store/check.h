@@ -34,6 +34,11 @@ struct check {
 	/* asked */
 	uint64_t first_segment;	/* those before it are passed over; 0 is 1 */
 	/*
+	 * Packs that lie before it are read if their number is higher: they were made since, and
+	 * what was read there before is gone. Rises as they are read, which is done at the end.
+	 */
+	uint64_t packs_read;
+	/*
 	 * Called when so many bytes of a segment were read, at most a few MiB. May
 	 * wait, which limits the rate. Not 0: end, store_check() returns that.
 	 */
@@ -41,7 +46,7 @@ struct check {
 	void *arg;
 
 	/* answered; also when progress() ended it */
-	struct check_damage *damage; /* found now, by segment and offset; free() it */
+	struct check_damage *damage; /* found now, as it was read; free() it */
 	size_t nr_damage, max_damage;
 	uint64_t next_segment;	/* the first that was not read to its end */
 	uint64_t nr_units;
@@ -54,10 +59,10 @@ struct check {
 };
 
 /**
- * check_segments - how many there are, and how many bytes a check reads in all
+ * check_bytes - how many a check reads, from where @check says on
  * Return: 0 or -errno.
  */
-int check_segments(struct timeline *tl, uint64_t *nr_segments, uint64_t *bytes);
+int check_bytes(struct timeline *tl, const struct check *check, uint64_t *bytes);
 
 /**
  * check_run - see above

@@ -62,10 +62,11 @@ static char *state_text(const struct timeline *tl, const struct check_state *sta
 	id_text(tl, id);
 	for (size_t i = 0; i < state->nr_found; i++)
 		json_array_append_new(found, found_json(&state->found[i]));
-	document = json_pack("{s:i, s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "version", STATE_VERSION,
+	document = json_pack("{s:i, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "version", STATE_VERSION,
 			     "timeline", id, "finished_ns", u64_json(state->finished_ns),
 			     "checked", scope_json(&state->checked), "pass", u64_json(state->pass),
-			     "next_segment", u64_json(state->next_segment), "checking",
+			     "next_segment", u64_json(state->next_segment), "packs_read",
+			     u64_json(state->packs_read), "checking",
 			     scope_json(&state->checking), "damage", found);
 	text = json_dumps(document, JSON_INDENT(1));
 	json_decref(document);
@@ -150,7 +151,9 @@ static int state_of(const struct timeline *tl, const json_t *document, struct ch
 	if (json_integer_value(json_object_get(document, "version")) != STATE_VERSION || !id ||
 	    strcmp(id, want) != 0 || !u64_at(document, "finished_ns", &state->finished_ns) ||
 	    !u64_at(document, "pass", &state->pass) ||
-	    !u64_at(document, "next_segment", &state->next_segment))
+	    !u64_at(document, "next_segment", &state->next_segment) ||
+	    (json_object_get(document, "packs_read") &&
+	     !u64_at(document, "packs_read", &state->packs_read)))
 		return -EBADMSG;
 	ret = scope_of(json_object_get(document, "checked"), &state->checked);
 	if (!ret)
@@ -162,48 +165,68 @@ static int state_of(const struct timeline *tl, const json_t *document, struct ch
 
 /* -- the file -- */
 
-static int file_read(struct timeline *tl, char **text, size_t *text_bytes)
+static int file_read(struct env *env, const char *dir, char **text, size_t *text_bytes)
 {
-	const struct env_ops *ops = tl->env->ops;
+	const struct env_ops *ops = env->ops;
 	char path[PATH_BYTES];
 	struct env_file *file;
 	uint64_t bytes = 0;
 	int64_t got = 0;
 	int ret;
 
-	snprintf(path, sizeof(path), "%s/check.json", tl->dir);
-	ret = ops->open(tl->env, path, ENV_READ, &file);
+	*text = NULL;
+	snprintf(path, sizeof(path), "%s/check.json", dir);
+	ret = ops->open(env, path, ENV_READ, &file);
 	if (ret)
 		return ret;
-	ret = ops->size(tl->env, file, &bytes);
+	ret = ops->size(env, file, &bytes);
 	if (!ret && bytes > FILE_MAX_BYTES)
 		ret = -EBADMSG;
 	*text = ret ? NULL : malloc(bytes + 1);
 	if (!ret && !*text)
 		ret = -ENOMEM;
 	if (!ret)
-		got = ops->read(tl->env, file, *text, bytes, 0);
-	ops->close(tl->env, file);
+		got = ops->read(env, file, *text, bytes, 0);
+	ops->close(env, file);
 	*text_bytes = got < 0 ? 0 : got;
 	return ret ? ret : got < 0 ? got : 0;
 }
 
+/* 0 or -errno; -EBADMSG: it is no JSON. */
+static int document_read(struct env *env, const char *dir, json_t **out)
+{
+	char *text;
+	size_t bytes;
+	int ret = file_read(env, dir, &text, &bytes);
+
+	*out = ret ? NULL : json_loadb(text, bytes, JSON_REJECT_DUPLICATES, NULL);
+	free(text);
+	return ret ? ret : *out ? 0 : -EBADMSG;
+}
+
+void check_state_glance(struct env *env, const char *dir, bool *under_way, uint64_t *finished_ns)
+{
+	uint64_t next_segment = 0;
+	json_t *document;
+
+	*finished_ns = 0;
+	document_read(env, dir, &document);
+	u64_at(document, "next_segment", &next_segment);
+	u64_at(document, "finished_ns", finished_ns);
+	*under_way = next_segment;
+	json_decref(document);
+}
+
 int check_state_load(struct timeline *tl, struct check_state *state)
 {
-	char *text = NULL;
 	json_t *document;
-	size_t bytes;
 	int ret;
 
 	memset(state, 0, sizeof(*state));
-	ret = file_read(tl, &text, &bytes);
-	if (ret) {
-		free(text);
+	ret = document_read(tl->env, tl->dir, &document);
+	if (ret)
 		return ret == -ENOENT ? 0 : ret;
-	}
-	document = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, NULL);
-	free(text);
-	ret = document ? state_of(tl, document, state) : -EBADMSG;
+	ret = state_of(tl, document, state);
 	json_decref(document);
 	if (ret)
 		check_state_fini(state);
@@ -287,11 +310,30 @@ static int scope_set(struct check_scope *scope, struct timeline *tl)
 	return 0;
 }
 
+bool check_state_is_under_way(const struct check_state *state, const struct timeline *tl)
+{
+	return state->next_segment && state->next_segment <= tl->nr_segments + 1;
+}
+
 int check_state_begin(struct check_state *state, struct timeline *tl)
 {
 	state->pass++;
 	state->next_segment = 1;
+	state->packs_read = manifest_next_pack(&tl->manifest) - 1;
 	return scope_set(&state->checking, tl);
+}
+
+/* Found again: where a run ended in the middle of a file, or by the pass before. */
+static struct check_found *found_at(struct check_state *state, const struct check_damage *d)
+{
+	for (size_t i = 0; i < state->nr_found; i++) {
+		const struct check_damage *known = &state->found[i].damage;
+
+		if (known->segment == d->segment && known->pack == d->pack &&
+		    known->offset_bytes == d->offset_bytes)
+			return &state->found[i];
+	}
+	return &state->found[state->nr_found++];
 }
 
 int check_state_add(struct check_state *state, const struct check *check)
@@ -299,9 +341,10 @@ int check_state_add(struct check_state *state, const struct check *check)
 	if (!array_reserve(&state->found, &state->max_found, state->nr_found + check->nr_damage))
 		return -ENOMEM;
 	for (size_t i = 0; i < check->nr_damage; i++)
-		state->found[state->nr_found++] = (struct check_found){
+		*found_at(state, &check->damage[i]) = (struct check_found){
 			.damage = check->damage[i], .pass = state->pass };
 	state->next_segment = check->next_segment;
+	state->packs_read = check->packs_read;
 	return 0;
 }
 

@@ -39,6 +39,7 @@ struct check_state {
 	struct check_scope checked;	/* by it */
 	uint64_t pass;			/* number of the one that is under way, or of the last */
 	uint64_t next_segment;		/* where it goes on; 0: it has ended */
+	uint64_t packs_read;		/* packs up to this number that lie before it were read */
 	struct check_scope checking;	/* by the one that is under way */
 	struct check_found *found;
 	size_t nr_found, max_found;
@@ -54,6 +55,15 @@ int check_state_load(struct timeline *tl, struct check_state *state);
 /** check_state_save - durable on return; 0 or -errno */
 int check_state_save(struct timeline *tl, const struct check_state *state);
 void check_state_fini(struct check_state *state);
+
+/**
+ * check_state_glance - whether a pass over the timeline in @dir is under way, else when the last ended
+ * What cannot be read, or is of another timeline, counts as none; check_state_load() tells.
+ */
+void check_state_glance(struct env *env, const char *dir, bool *under_way, uint64_t *finished_ns);
+
+/** check_state_is_under_way - whether a pass over @tl is, so that check_run() can go on */
+bool check_state_is_under_way(const struct check_state *state, const struct timeline *tl);
 
 /** check_state_begin - a pass begins, over what @tl lists now; 0 or -ENOMEM */
 int check_state_begin(struct check_state *state, struct timeline *tl);
