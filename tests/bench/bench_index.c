@@ -32,6 +32,7 @@
 #include "../../userspace/store/timeline_internal.h"
 #include "../../userspace/store/view.h"
 #include "../host/test_batch.h"
+#include "../host/test_steps.h"
 
 #define POINTS 10000
 #define VOLUME_BYTES (4ull << 30)
@@ -60,25 +61,14 @@ static uint64_t random_block(void)
 	return ((uint64_t)rand() << 16 ^ rand()) % (VOLUME_BYTES / 4096);
 }
 
-static void flush(struct env *env, struct timeline *tl)
-{
-	timeline_flush(tl);
-	while (env_posix_pump(env) || !timeline_idle(tl))
-		;
-}
-
 static void build(struct env *env, const char *dir, uint64_t nr_extents)
 {
 	uint64_t per_point = nr_extents / POINTS;
-	const struct timeline_volume *v;
 	struct timeline *tl;
-	uint32_t incarnation;
 	int ret = timeline_open(env, dir, TIMELINE_CREATE, "bench", &tl, why);
 
 	if (!ret)
-		ret = timeline_volume(tl, "v", VOLUME_BYTES, "", &v);
-	if (!ret)
-		ret = timeline_grant(tl, (const uint8_t *)"0123456789abcdef", &incarnation);
+		ret = test_greet(tl, "v", VOLUME_BYTES);
 	if (ret)
 		die("open", ret);
 	timeline_set_limits(tl, SEAL_BYTES, 0);
@@ -100,7 +90,7 @@ static void build(struct env *env, const char *dir, uint64_t nr_extents)
 			die("append", ret);
 		test_batch_free(&b);
 		if (n % 16 == 0 || n == POINTS)
-			flush(env, tl);
+			test_flush(env, tl);
 	}
 	timeline_close(tl);
 }

@@ -27,6 +27,7 @@
 #include "../../userspace/store/retention.h"
 #include "../../userspace/store/timeline_internal.h"
 #include "../host/test_batch.h"
+#include "../host/test_steps.h"
 
 #define VOLUME_BLOCKS 16384
 #define STEP_S 120
@@ -171,12 +172,10 @@ static uint64_t run_bytes(const struct timeline *tl)
 int main(int argc, char **argv)
 {
 	uint64_t nr = (argc > 2 ? atoi(argv[2]) : 30) * 86400ull / STEP_S;
-	const struct timeline_volume *v;
 	struct retention_policy policy;
 	struct figures f = { 0 };
 	struct env_ops ops;
 	struct timeline *tl;
-	uint32_t incarnation;
 	struct env *env;
 	int ret = argc > 1 ? env_posix_create(NULL, &env) : -EINVAL;
 
@@ -187,9 +186,7 @@ int main(int argc, char **argv)
 	env->ops = &ops;
 	ret = timeline_open(env, argv[1], TIMELINE_CREATE, "bench", &tl, why);
 	if (!ret)
-		ret = timeline_volume(tl, "v", VOLUME_BLOCKS * 4096ull, "", &v);
-	if (!ret)
-		ret = timeline_grant(tl, (const uint8_t *)"0123456789abcdef", &incarnation);
+		ret = test_greet(tl, "v", VOLUME_BLOCKS * 4096ull);
 	if (!ret)
 		ret = retention_parse(RETENTION_DEFAULT, &policy, why);
 	if (!ret)

@@ -5,6 +5,19 @@
 #include "../../userspace/lib/env_posix.h"
 #include "../../userspace/store/index.h"
 
+int test_greet(struct timeline *tl, const char *volume, uint64_t size_bytes)
+{
+	const struct timeline_volume *v;
+	struct timeline_state state;
+	uint32_t incarnation;
+	int ret = timeline_volume(tl, volume, size_bytes, "", &v);
+
+	timeline_state(tl, &state);
+	if (!ret && !state.incarnation)
+		ret = timeline_grant(tl, (const uint8_t *)"0123456789abcdef", &incarnation);
+	return ret;
+}
+
 int test_append(struct sim_env *sim, struct timeline *tl, struct test_batch *b)
 {
 	int ret = test_batch_append(b, tl);

@@ -6,6 +6,9 @@
 #include "sim_env.h"
 #include "test_batch.h"
 
+/** test_greet - make a volume known to a timeline, and have an incarnation granted if none is */
+int test_greet(struct timeline *tl, const char *volume, uint64_t size_bytes);
+
 /**
  * test_append - append a batch, and have it durable unless the disk refuses
  * @b: freed, also when it fails

@@ -61,13 +61,9 @@ static void fill(uint64_t *words, uint64_t n)
 
 static void build(struct env *env, struct timeline *tl, uint64_t nr)
 {
-	const struct timeline_volume *v;
 	uint64_t words[SECTOR_BYTES / 8];
-	uint32_t incarnation;
-	int ret = timeline_volume(tl, "huge", VOLUME_BYTES, "", &v);
+	int ret = test_greet(tl, "huge", VOLUME_BYTES);
 
-	if (!ret)
-		ret = timeline_grant(tl, (const uint8_t *)"0123456789abcdef", &incarnation);
 	if (ret)
 		die("volume", ret);
 	for (uint64_t n = 1; n <= nr; n++) {

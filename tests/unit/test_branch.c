@@ -62,13 +62,9 @@ static uint64_t below(uint64_t bound)
 
 static void parent_make(void)
 {
-	const struct timeline_volume *v;
-	uint32_t incarnation;
-
 	assert_int_equal(timeline_open(r.env, "/tl", TIMELINE_CREATE, "", &r.parent, why), 0);
-	timeline_volume(r.parent, "a", VOLUME_BYTES, "", &v);
-	timeline_volume(r.parent, "b", VOLUME_BYTES, "", &v);
-	timeline_grant(r.parent, (const uint8_t *)"0123456789abcdef", &incarnation);
+	assert_int_equal(test_greet(r.parent, "a", VOLUME_BYTES), 0);
+	assert_int_equal(test_greet(r.parent, "b", VOLUME_BYTES), 0);
 	for (uint64_t n = 1; n <= 6; n++) {
 		struct test_batch b;
 

@@ -46,8 +46,6 @@ static void add_extent(struct rig *r, struct test_batch *b, uint64_t stamp)
 /* Records in every batch; every fifth opens a hold, the next one has its read-backs. */
 static void build(struct rig *r, uint64_t seed)
 {
-	const struct timeline_volume *v;
-	uint32_t incarnation;
 	uint64_t stamp = 0;
 
 	r->random = seed * 2654435761u + 1;
@@ -55,8 +53,7 @@ static void build(struct rig *r, uint64_t seed)
 	sim_env_reset(r->sim, seed);
 	assert_int_equal(timeline_open(r->env, "/tl", TIMELINE_CREATE, "", &r->tl, why), 0);
 	timeline_set_limits(r->tl, 16384 << below(r, 3), 4096 << below(r, 4));
-	timeline_volume(r->tl, "a", SECTORS * 512, "", &v);
-	timeline_grant(r->tl, (const uint8_t *)"0123456789abcdef", &incarnation);
+	assert_int_equal(test_greet(r->tl, "a", SECTORS * 512), 0);
 	for (uint64_t n = 1; n <= BATCHES; n++) {
 		struct test_batch b;
 

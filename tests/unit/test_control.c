@@ -29,9 +29,7 @@ struct rig {
 static void rig_init(struct rig *r)
 {
 	struct groups_params params = { .dir = "/g", .progress = on_progress };
-	const struct timeline_volume *v;
 	char why[GROUP_TEXT_BYTES];
-	uint32_t incarnation;
 	struct test_batch b;
 	struct group *g;
 
@@ -41,9 +39,7 @@ static void rig_init(struct rig *r)
 	assert_int_equal(groups_create(&params, &r->groups), 0);
 	assert_int_equal(groups_get(r->groups, "erp", "web1", &g, why), 0);
 	r->tl = group_timeline(g);
-	assert_int_equal(timeline_volume(r->tl, "v", 1 << 20, "", &v), 0);
-	assert_int_equal(timeline_grant(r->tl, (const uint8_t *)"0123456789abcdef", &incarnation),
-			 0);
+	assert_int_equal(test_greet(r->tl, "v", 1 << 20), 0);
 	test_batch_begin(&b, 1, seq_pack(1, 1));
 	b.volumes[b.nr_volumes++].size_bytes = 1 << 20;
 	test_batch_end(&b);

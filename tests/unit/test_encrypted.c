@@ -81,15 +81,7 @@ static void reopen(struct rig *r, unsigned int flags, const struct keyring *keys
 /* Without opening anew: the group is known, or becomes so. */
 static void greet(struct rig *r)
 {
-	const struct timeline_volume *v;
-	struct timeline_state state;
-	uint32_t incarnation;
-
-	timeline_state(r->tl, &state);
-	assert_int_equal(timeline_volume(r->tl, "vda", BLOCKS * BLOCK_BYTES, "", &v), 0);
-	if (!state.incarnation)
-		assert_int_equal(timeline_grant(r->tl, (const uint8_t *)"0123456789abcdef",
-						&incarnation), 0);
+	assert_int_equal(test_greet(r->tl, "vda", BLOCKS * BLOCK_BYTES), 0);
 }
 
 /* A block that says which batch it is of, in text. */

@@ -69,17 +69,14 @@ static void add_extent(struct rig *r, struct test_batch *b, uint64_t stamp, uint
 static void build(struct rig *r, uint64_t seed)
 {
 	uint64_t readback_no = 0, stamp = 0, hold = 0, from = 0;
-	const struct timeline_volume *v;
-	uint32_t incarnation;
 
 	r->random = seed * 2654435761u + 1;
 	r->nr_extents = 0;
 	sim_env_reset(r->sim, seed);
 	assert_int_equal(timeline_open(r->env, "/tl", TIMELINE_CREATE, "", &r->tl, why), 0);
 	timeline_set_limits(r->tl, 16384 << below(r, 4), 4096 << below(r, 4));
-	timeline_volume(r->tl, "a", SECTORS * 512, "", &v);
-	timeline_volume(r->tl, "b", SECTORS * 512, "", &v);
-	timeline_grant(r->tl, (const uint8_t *)"0123456789abcdef", &incarnation);
+	assert_int_equal(test_greet(r->tl, "a", SECTORS * 512), 0);
+	assert_int_equal(test_greet(r->tl, "b", SECTORS * 512), 0);
 	for (uint64_t n = 0; n < BATCHES; n++) {
 		struct test_batch b;
 
