@@ -7,13 +7,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "../../userspace/export/branch_server.h"
 #include "../../userspace/lib/env_posix.h"
 #include "../../userspace/lib/seq.h"
-#include "../host/test_batch.h"
+#include "../host/test_group.h"
 
 #define VOLUME_BYTES	(1u << 20)
 #define THREADS		6
@@ -22,7 +21,7 @@
 #define MAX_WRITE	9000u
 
 struct rig {
-	char store[64];
+	struct test_group group;
 	uint8_t disk[VOLUME_BYTES];
 	struct branch_server *server;
 	const struct export_volume *volume;
@@ -38,53 +37,19 @@ struct writer {
 	uint64_t offset_bytes;
 };
 
-/* With the one volume. */
-static void append(struct timeline *tl, struct test_batch *b)
+static int setup(void **state)
 {
-	b->volumes[0] = (struct commit_volume){ .volume = 0, .size_bytes = VOLUME_BYTES };
-	b->nr_volumes = 1;
-	test_batch_end(b);
-	assert_int_equal(test_batch_append(b, tl), 0);
-	test_batch_free(b);
-	timeline_flush(tl);
-}
-
-static void fill_store(struct rig *r, const char *group)
-{
-	char why[TIMELINE_TEXT_BYTES];
-	const struct timeline_volume *v;
-	struct timeline *tl;
-	uint32_t incarnation;
+	struct rig *r = calloc(1, sizeof(*r));
 	struct test_batch b;
-	struct env *env;
 
-	assert_int_equal(env_posix_create(NULL, &env), 0);
-	assert_int_equal(timeline_open(env, group, TIMELINE_CREATE, "web1", &tl, why), 0);
-	assert_int_equal(timeline_volume(tl, "data", VOLUME_BYTES, "", &v), 0);
-	assert_int_equal(timeline_grant(tl, (const uint8_t *)"0123456789abcdef", &incarnation), 0);
+	assert_int_equal(test_group_create(&r->group), 0);
 	test_batch_begin(&b, 1, seq_pack(1, 10));
 	for (uint64_t i = 0; i < 8; i++) {
 		test_batch_extent(&b, 0, i * 100 * 512, 65536, EXTENT_DATA, i, 0, 0);
 		test_fill(r->disk + i * 100 * 512, 65536, i);
 	}
-	append(tl, &b);
-	while (env_posix_pump(env))
-		;
-	timeline_close(tl);
-	env_posix_destroy(env);
-}
-
-static int setup(void **state)
-{
-	struct rig *r = calloc(1, sizeof(*r));
-	char path[96];
-
-	snprintf(r->store, sizeof(r->store), "/tmp/blkship-test-branch-XXXXXX");
-	assert_non_null(mkdtemp(r->store));
-	snprintf(path, sizeof(path), "%s/groups", r->store);
-	assert_int_equal(mkdir(path, 0700), 0);
-	snprintf(path, sizeof(path), "%s/groups/erp", r->store);
-	fill_store(r, path);
+	assert_int_equal(test_group_append(&r->group, &b), 0);
+	test_group_close(&r->group);
 	*state = r;
 	return 0;
 }
@@ -92,18 +57,17 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	struct rig *r = *state;
-	char command[128];
+	int ret = test_group_remove(&r->group);
 
-	snprintf(command, sizeof(command), "rm -rf %s", r->store);
 	free(r);
-	return system(command);
+	return ret;
 }
 
 static void open_branch_server(struct rig *r, const char *name)
 {
 	char why[POINT_TEXT_BYTES];
 
-	assert_int_equal(branch_server_open(r->store, "erp", name, "latest", NULL, false, 2,
+	assert_int_equal(branch_server_open(r->group.store, "erp", name, "latest", NULL, false, 2,
 					    &r->server, why), 0);
 	assert_int_equal(branch_server_volumes(r->server, &r->volume), 1);
 	assert_int_equal(branch_server_start(r->server), 0);
@@ -204,7 +168,7 @@ static void what_is_written_becomes_a_point_by_itself(void **state)
 	struct env *env;
 	size_t before = 0, nr = 0;
 
-	snprintf(path, sizeof(path), "%s/groups/erp/branches/test", r->store);
+	snprintf(path, sizeof(path), "%s/groups/erp/branches/test", r->group.store);
 	assert_int_equal(env_posix_create(NULL, &env), 0);
 	open_server(r);
 	for (int tries = 0; tries < 100 && nr <= before; tries++) {
@@ -226,24 +190,16 @@ static void what_is_written_becomes_a_point_by_itself(void **state)
 /* A newer point, with sectors that the source could not read back. */
 static void spoil_group(struct rig *r)
 {
-	char path[96], why[TIMELINE_TEXT_BYTES];
-	struct timeline *tl;
 	struct test_batch b;
-	struct env *env;
 
-	snprintf(path, sizeof(path), "%s/groups/erp", r->store);
-	assert_int_equal(env_posix_create(NULL, &env), 0);
-	assert_int_equal(timeline_open(env, path, 0, NULL, &tl, why), 0);
+	assert_int_equal(test_group_open(&r->group), 0);
 	test_batch_begin(&b, 2, seq_pack(1, 20));
 	b.flags = COMMIT_DEGRADED;
 	test_batch_extent(&b, 0, 0, 4096, EXTENT_UNREADABLE, 0, seq_pack(1, 15), 1);
 	b.holds[0] = (struct commit_hold){ 1, seq_pack(1, 15), seq_pack(1, 20) };
 	b.nr_holds = 1;
-	append(tl, &b);
-	while (env_posix_pump(env))
-		;
-	timeline_close(tl);
-	env_posix_destroy(env);
+	assert_int_equal(test_group_append(&r->group, &b), 0);
+	test_group_close(&r->group);
 }
 
 static bool newest_degraded(struct rig *r, const char *group)
@@ -252,7 +208,7 @@ static bool newest_degraded(struct rig *r, const char *group)
 	char why[POINT_TEXT_BYTES];
 	bool degraded;
 
-	assert_int_equal(point_list_open(r->store, group, &list, why), 0);
+	assert_int_equal(point_list_open(r->group.store, group, &list, why), 0);
 	assert_true(list.nr > 0);
 	degraded = list.points[list.nr - 1].degraded;
 	point_list_close(&list);
@@ -288,12 +244,12 @@ static void nothing_is_written_in_clear_for_want_of_a_key(void **state)
 	char path[96], why[POINT_TEXT_BYTES];
 	FILE *f;
 
-	snprintf(path, sizeof(path), "%s/targetd.conf", r->store);
+	snprintf(path, sizeof(path), "%s/targetd.conf", r->group.store);
 	f = fopen(path, "w");
 	assert_non_null(f);
-	fprintf(f, "[target]\nkey_file = %s/none\n", r->store);
+	fprintf(f, "[target]\nkey_file = %s/none\n", r->group.store);
 	fclose(f);
-	assert_int_equal(branch_server_open(r->store, "erp", "test", "latest", NULL, false, 2,
+	assert_int_equal(branch_server_open(r->group.store, "erp", "test", "latest", NULL, false, 2,
 					    &r->server, why), -ENOKEY);
 	assert_non_null(strstr(why, "it would be written in clear: key file"));
 	assert_int_equal(unlink(path), 0);

@@ -15,7 +15,7 @@
 #include "../../userspace/lib/env_posix.h"
 #include "../../userspace/lib/seq.h"
 #include "../../userspace/store/lease.h"
-#include "../host/test_batch.h"
+#include "../host/test_group.h"
 
 #define VOLUME_BYTES	(1u << 20)
 #define BATCHES		32
@@ -24,7 +24,7 @@
 #define READS		400
 
 struct rig {
-	char store[64], group[96];
+	struct test_group group;
 	uint8_t disk[VOLUME_BYTES];	/* at the last cut */
 	struct export *ex;
 	const struct export_volume *volume;
@@ -32,20 +32,13 @@ struct rig {
 };
 
 /* Every batch overwrites some of the one before; one never comes near the end. */
-static void fill_store(struct rig *r)
+static int setup(void **state)
 {
-	char why[TIMELINE_TEXT_BYTES];
-	const struct timeline_volume *v;
-	struct timeline *tl;
-	uint32_t incarnation;
+	struct rig *r = calloc(1, sizeof(*r));
 	uint64_t random = 1;
-	struct env *env;
 
-	assert_int_equal(env_posix_create(NULL, &env), 0);
-	assert_int_equal(timeline_open(env, r->group, TIMELINE_CREATE, "web1", &tl, why), 0);
-	timeline_set_limits(tl, 256 << 10, 0);
-	assert_int_equal(timeline_volume(tl, "data", VOLUME_BYTES, "", &v), 0);
-	assert_int_equal(timeline_grant(tl, (const uint8_t *)"0123456789abcdef", &incarnation), 0);
+	assert_int_equal(test_group_create(&r->group), 0);
+	timeline_set_limits(r->group.tl, 256 << 10, 0);
 	for (uint64_t n = 1; n <= BATCHES; n++) {
 		struct test_batch b;
 
@@ -56,30 +49,9 @@ static void fill_store(struct rig *r)
 			test_batch_extent(&b, 0, at, EXTENT_BYTES, EXTENT_DATA, n * 4 + i, 0, 0);
 			test_fill(r->disk + at, EXTENT_BYTES, n * 4 + i);
 		}
-		b.volumes[0] = (struct commit_volume){ .volume = 0, .size_bytes = VOLUME_BYTES };
-		b.nr_volumes = 1;
-		test_batch_end(&b);
-		assert_int_equal(test_batch_append(&b, tl), 0);
-		test_batch_free(&b);
-		timeline_flush(tl);
-		while (env_posix_pump(env))
-			;
+		assert_int_equal(test_group_append(&r->group, &b), 0);
 	}
-	timeline_close(tl);
-	env_posix_destroy(env);
-}
-
-static int setup(void **state)
-{
-	struct rig *r = calloc(1, sizeof(*r));
-	char groups[80];
-
-	snprintf(r->store, sizeof(r->store), "/tmp/blkship-test-export-XXXXXX");
-	assert_non_null(mkdtemp(r->store));
-	snprintf(groups, sizeof(groups), "%s/groups", r->store);
-	snprintf(r->group, sizeof(r->group), "%s/erp", groups);
-	assert_int_equal(mkdir(groups, 0700), 0);
-	fill_store(r);
+	test_group_close(&r->group);
 	*state = r;
 	return 0;
 }
@@ -87,18 +59,17 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	struct rig *r = *state;
-	char command[128];
+	int ret = test_group_remove(&r->group);
 
-	snprintf(command, sizeof(command), "rm -rf %s", r->store);
 	free(r);
-	return system(command);
+	return ret;
 }
 
 static void open_export(struct rig *r, const char *text, size_t readers)
 {
 	char why[POINT_TEXT_BYTES];
 
-	assert_int_equal(export_open(r->store, text, NULL, false, readers, &r->ex, why), 0);
+	assert_int_equal(export_open(r->group.store, text, NULL, false, readers, &r->ex, why), 0);
 	assert_int_equal(export_volumes(r->ex, &r->volume), 1);
 	assert_string_equal(r->volume->name, "data");
 	assert_int_equal(r->volume->size_bytes, VOLUME_BYTES);
@@ -187,12 +158,12 @@ static void it_has_a_lease_also_without_a_policy(void **state)
 	open_export(r, "erp@seq:1:20", 1);
 	assert_int_equal(export_hold(r->ex, why), 0);
 	assert_string_equal(why, "");
-	assert_int_equal(leases_list(env, r->group, &infos, &nr), 0);
+	assert_int_equal(leases_list(env, r->group.dir, &infos, &nr), 0);
 	assert_int_equal(nr, 1);
 	assert_int_equal(infos[0].cut_seq, seq_pack(1, 20));
 	free(infos);
 	export_close(r->ex);
-	assert_int_equal(leases_list(env, r->group, &infos, &nr), 0);
+	assert_int_equal(leases_list(env, r->group.dir, &infos, &nr), 0);
 	assert_int_equal(nr, 0);
 	free(infos);
 	env_posix_destroy(env);
@@ -219,7 +190,7 @@ static void a_fault_is_located(void **state)
 	struct stat st;
 
 	open_export(r, "erp@latest", 2);
-	snprintf(path, sizeof(path), "%s/0000000000000005.seg", r->group);
+	snprintf(path, sizeof(path), "%s/0000000000000005.seg", r->group.dir);
 	assert_int_equal(stat(path, &st), 0);
 	assert_int_equal(truncate(path, 4096), 0);
 	assert_int_equal(export_read(r->ex, r->volume, 0, buf, VOLUME_BYTES, &fault), -EBADMSG);
@@ -252,7 +223,7 @@ static void what_is_not_there_is_refused(void **state)
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		char why[POINT_TEXT_BYTES] = "";
-		const char *store = cases[i].store ? cases[i].store : r->store;
+		const char *store = cases[i].store ? cases[i].store : r->group.store;
 
 		assert_int_equal(export_open(store, cases[i].text, NULL, false, 1, &r->ex, why), cases[i].ret);
 		assert_non_null(strstr(why, cases[i].why));
