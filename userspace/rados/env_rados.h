@@ -14,14 +14,20 @@
 #ifndef BLKSHIP_ENV_RADOS_H
 #define BLKSHIP_ENV_RADOS_H
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stddef.h>
 
 #include "../lib/env.h"
 
 #define ENV_RADOS_SYMBOL	"env_rados_plugin"
-#define ENV_RADOS_VERSION	1u
+/* One more when anything changes that both sides see: here, and struct env_ops and env_io. */
+#define ENV_RADOS_VERSION	2u
 #define ENV_RADOS_TEXT_BYTES	512
+
+static_assert(sizeof(struct env_ops) == 18 * sizeof(void (*)(void)) &&
+	      offsetof(struct env_ops, submit) == 17 * sizeof(void (*)(void)),
+	      "the op table has changed: so must ENV_RADOS_VERSION");
 
 enum env_rados_level { ENV_RADOS_INFO, ENV_RADOS_WARNING, ENV_RADOS_ERROR };
 
