@@ -212,6 +212,20 @@ static void what_is_read_stays(void **state)
 	rig_fini(&r);
 }
 
+static void name_ignore(void *arg, const char *name)
+{
+}
+
+/* Else the first reader does: as root, perhaps, and then the writer may not look into it. */
+static void the_writer_makes_the_directory_of_leases(void **state)
+{
+	struct rig r;
+
+	rig_init_numbered(&r, "all:1m", 1);
+	assert_int_equal(sim_ops.list(r.env, "/tl/" LEASES_DIR, name_ignore, NULL), 0);
+	rig_fini(&r);
+}
+
 static int no_leases_list(struct env *env, const char *path,
 			  void (*name)(void *arg, const char *name), void *arg)
 {
@@ -338,6 +352,7 @@ int main(void)
 		cmocka_unit_test(a_reader_hears_that_its_point_went),
 		cmocka_unit_test(also_where_open_files_end_when_removed),
 		cmocka_unit_test(what_is_read_stays),
+		cmocka_unit_test(the_writer_makes_the_directory_of_leases),
 		cmocka_unit_test(leases_that_cannot_be_read_keep_all_and_stop_no_file),
 		cmocka_unit_test(a_lease_that_cannot_be_read_keeps_its_point),
 		cmocka_unit_test(leases_lost_meanwhile_keep_all),

@@ -14,6 +14,23 @@
 #define VERSION		1
 #define NAME_LENGTH	(LEASE_NAME_BYTES - 1)
 
+static int leases_path(char *path, const char *dir)
+{
+	int length = snprintf(path, LEASE_PATH_BYTES, "%s/" LEASES_DIR, dir);
+
+	return length < LEASE_PATH_BYTES - NAME_LENGTH - 2 ? 0 : -ENAMETOOLONG;
+}
+
+int leases_make(struct env *env, const char *dir)
+{
+	char path[LEASE_PATH_BYTES];
+	int ret = leases_path(path, dir);
+
+	if (!ret)
+		ret = env->ops->mkdir(env, path);
+	return ret == -EEXIST ? 0 : ret;
+}
+
 /* -- the reader's side -- */
 
 static int lease_write(struct lease *l, unsigned int flags)
@@ -39,11 +56,10 @@ int lease_take(struct lease *l, struct env *env, const char *dir, uint64_t cut_s
 	memset(l, 0, sizeof(*l));
 	l->env = env;
 	env->ops->random(env, &id, sizeof(id));
-	if (snprintf(l->path, sizeof(l->path), "%s/" LEASES_DIR, dir) >=
-	    (int)sizeof(l->path) - NAME_LENGTH - 2)
-		return -ENAMETOOLONG;
-	ret = env->ops->mkdir(env, l->path);
-	if (ret && ret != -EEXIST)
+	ret = leases_path(l->path, dir);
+	if (!ret)
+		ret = leases_make(env, dir);
+	if (ret)
 		return ret;
 	snprintf(l->path + strlen(l->path), NAME_LENGTH + 2, "/%016llx.%016llx",
 		 (unsigned long long)cut_seq, (unsigned long long)id);

@@ -35,6 +35,12 @@ struct lease_file {
 
 _Static_assert(sizeof(struct lease_file) == 128, "docs/STORE.md");
 
+/**
+ * leases_make - the directory; 0 also where it is, or -errno
+ * For the writer: one that a reader of another user has made is closed to it.
+ */
+int leases_make(struct env *env, const char *dir);
+
 /* -- the reader's side -- */
 
 struct lease {

@@ -149,8 +149,11 @@ static int open_once(struct env *env, const char *dir, unsigned int flags, const
 		timeline_close(tl);
 		return explain(why, ret, "timeline", dir);
 	}
-	if (!tl->read_only)
+	if (!tl->read_only) {
 		timeline_runs_tidy(tl);
+		/* With no room for it, a later opening or a reader makes it. */
+		leases_make(env, dir);
+	}
 	timeline_received_reset(tl);
 	*out = tl;
 	return 0;

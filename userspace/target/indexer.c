@@ -173,8 +173,10 @@ static void failure_tell(const struct group *g, const char *what, int error)
 		log_info("group %s: index, %s: put off, as a branch or a hold was made, or a reader began, meanwhile; tried again in %d s",
 			 group_name(g), what, retry_s);
 	else
-		log_warning("group %s: index, %s: %s; nothing is lost, but points open more slowly, and space of dropped points stays taken; tried again every %d s; check the disk and its free space",
-			    group_name(g), what, strerror(-error), retry_s);
+		log_warning("group %s: index, %s: %s; nothing is lost, but points open more slowly, and space of dropped points stays taken; tried again every %d s; check %s",
+			    group_name(g), what, strerror(-error), retry_s, error == -EACCES ?
+			    "that all in the group's directory is of the daemon's user, " LEASES_DIR "/ too, and chown it if not" :
+			    "the disk and its free space");
 }
 
 /* What keeps space from being given back; told when it begins. */
