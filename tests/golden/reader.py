@@ -9,6 +9,8 @@ ENCRYPTION.md alone.
 DIR is the directory of one group (a timeline). With --runs an image is looked up in the
 runs, as STORE.md says, and in the segments only where no run is; without, runs are left
 alone. --keys FILE has the keys of an encrypted store. Sectors that could not be read at the source become zeroes, and are named.
+Branches are not read. A group whose main line is a branch (BRANCH.md) is refused: --old-line reads
+what it has itself.
 
 It shares nothing with the rest of the project: if the pages and the code say
 different things, tests/e2e/golden finds out. It is small rather than fast.
@@ -101,6 +103,7 @@ Volume = namedtuple('Volume', 'id size name identity')
 Run = namedtuple('Run', 'number first last last_ordinal nr_entries nr_blocks level')
 PackRecord = namedtuple('PackRecord',
                         'number first last last_ordinal points_no nr_extents live_bytes file_bytes')
+Line = namedtuple('Line', 'epoch cut name')
 Points = namedtuple('Points', 'number last_segment last_ordinal nr_commits file_bytes flags')
 
 
@@ -110,7 +113,7 @@ class Manifest:
             data = f.read()
         self.volumes, self.ends, self.runs, self.incarnation = {}, {}, [], 0
         self.packs = []
-        self.points = None
+        self.points = self.line = None
         at = 0
         while at + 16 <= len(data):
             magic, version, kind, size, _ = struct.unpack_from('<4sHHII', data, at)
@@ -157,6 +160,11 @@ class Manifest:
             pass        # policies and pins say what will stay, not what is there
         elif kind == 10:
             pass        # keys are found by the headers of segments
+        elif kind == 12:
+            epoch, reserved, cut, name = struct.unpack('<II16xQ16x32s', p)
+            need(epoch == (self.line.epoch if self.line else self.epoch) + 1 and not reserved,
+                 'manifest: epochs')
+            self.line = Line(epoch, cut, name.split(b'\0')[0].decode())
         else:
             raise Damaged(f'manifest: a record of type {kind}, which this reader does not know')
 
@@ -702,6 +710,8 @@ def main():
     p.add_argument('dir')
     p.add_argument('--runs', action='store_true')
     p.add_argument('--keys')
+    p.add_argument('--old-line', action='store_true',
+                   help='what the group has itself, although a branch is its main line')
     sub = p.add_subparsers(dest='what', required=True)
     sub.add_parser('points')
     image = sub.add_parser('image')
@@ -710,6 +720,9 @@ def main():
     image.add_argument('file')
     args = p.parse_args()
     timeline = Timeline(args.dir, args.runs, keys_read(args.keys) if args.keys else None)
+    line = timeline.manifest.line
+    need(not line or args.old_line, line and
+         f'branch {line.name} is the main line past cut {line.cut}: branches are not read; --old-line')
     if args.what == 'points':
         for c in timeline.points():
             print(json.dumps({'cut': c.cut, 'time_ns': c.time, 'volumes': {

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../userspace/store/manifest.h"
+#include "../../userspace/store/manifest_internal.h"
 #include "../host/sim_env.h"
 
 static char why[TIMELINE_TEXT_BYTES];
@@ -413,9 +413,149 @@ static void pins_end_and_are_not_mixed_up(void **state)
 	sim_env_destroy(sim);
 }
 
+/* -- main lines -- */
+
+static const struct timeline_line a_line = {
+	.epoch = 1, .timeline = "the branch's id", .cut_seq = 77, .time_ns = 5, .made_ns = 6,
+	.name = "dr",
+};
+
+static void main_lines_follow_one_another(void **state)
+{
+	struct sim_env *sim = new_disk();
+	struct env *env = sim_env_env(sim);
+	struct timeline_line next = a_line;
+	struct manifest m;
+
+	fill(&m, env);
+	assert_int_equal(manifest_epoch(&m), 0);
+	next.epoch = 2;
+	assert_int_equal(manifest_add_line(&m, &next), -EINVAL);
+	assert_int_equal(manifest_add_line(&m, &a_line), 0);
+	assert_int_equal(manifest_add_line(&m, &a_line), -EINVAL);
+	strcpy(next.name, "again");
+	assert_int_equal(manifest_add_line(&m, &next), 0);
+	/* It is none of what goes when the file is written anew. */
+	m.limit_bytes = 2048;
+	for (uint32_t i = 2; i < 100; i++)
+		assert_int_equal(manifest_add_grant(&m, i, instance), 0);
+	manifest_close(&m);
+	assert_int_equal(manifest_open(&m, env, "/m", true, why), 0);
+	assert_int_equal(manifest_epoch(&m), 2);
+	assert_int_equal(m.nr_lines, 2);
+	assert_memory_equal(m.lines[0].timeline, "the branch's id", 16);
+	assert_int_equal(m.lines[0].cut_seq, 77);
+	assert_int_equal(m.lines[0].time_ns, 5);
+	assert_int_equal(m.lines[0].made_ns, 6);
+	assert_string_equal(m.lines[0].name, "dr");
+	assert_string_equal(m.lines[1].name, "again");
+	manifest_close(&m);
+	sim_env_destroy(sim);
+}
+
+/* An image with one record more, whose CRC is right. */
+static int parse_with(struct manifest *m, uint16_t type, const void *payload, uint32_t bytes)
+{
+	struct manifest_header h = { .magic = MANIFEST_MAGIC, .version = MANIFEST_VERSION,
+				     .type = type, .record_bytes = sizeof(h) + bytes };
+	uint8_t *image = malloc(m->image_bytes + h.record_bytes), *at = image + m->image_bytes;
+	struct manifest got = { 0 };
+	size_t valid;
+	int ret;
+
+	memcpy(image, m->image, m->image_bytes);
+	memcpy(at, &h, sizeof(h));
+	memcpy(at + sizeof(h), payload, bytes);
+	h.crc = manifest_record_crc(at, h.record_bytes);
+	memcpy(at, &h, sizeof(h));
+	ret = manifest_parse(&got, image, m->image_bytes + h.record_bytes, &valid, why);
+	manifest_close(&got);
+	free(image);
+	return ret;
+}
+
+static int parse_line(struct manifest *m, const struct manifest_line *raw)
+{
+	return parse_with(m, MANIFEST_LINE, raw, sizeof(*raw));
+}
+
+static void a_line_that_cannot_be_is_refused(void **state)
+{
+	const struct manifest_line good = { .epoch = 1, .timeline = "the branch's id",
+					    .cut_seq = 77, .name = "dr" };
+	const struct manifest_parent parent = { .timeline = "the group's id", .cut_seq = 3 };
+	struct sim_env *sim = new_disk();
+	struct env *env = sim_env_env(sim);
+	struct manifest_line raw = good;
+	struct manifest m;
+
+	fill(&m, env);
+	assert_int_equal(parse_line(&m, &good), 0);
+	raw.epoch = 2;
+	assert_int_equal(parse_line(&m, &raw), -EBADMSG);
+	raw.epoch = 0;
+	assert_int_equal(parse_line(&m, &raw), -EBADMSG);
+	raw = good;
+	raw.reserved = 1;
+	assert_int_equal(parse_line(&m, &raw), -EBADMSG);
+	raw = good;
+	raw.cut_seq = 0;
+	assert_int_equal(parse_line(&m, &raw), -EBADMSG);
+	raw = good;
+	strcpy(raw.name, "../x");
+	assert_int_equal(parse_line(&m, &raw), -EBADMSG);
+	memset(raw.name, 'x', sizeof(raw.name));
+	assert_int_equal(parse_line(&m, &raw), -EBADMSG);
+	raw = good;
+	memcpy(raw.timeline, id, sizeof(id));
+	assert_int_equal(parse_line(&m, &raw), -EBADMSG);
+	/* What has lines has no parent, nor the other way round. */
+	assert_int_equal(manifest_add_line(&m, &a_line), 0);
+	assert_int_equal(parse_line(&m, &good), -EBADMSG);
+	assert_int_equal(parse_with(&m, MANIFEST_PARENT, &parent, sizeof(parent)), -EBADMSG);
+	/* As a reader does that is older than a record. */
+	assert_int_equal(parse_with(&m, MANIFEST_LINE + 1, &good, sizeof(good)), -EBADMSG);
+	manifest_close(&m);
+	sim_env_destroy(sim);
+}
+
+/* Readers look at the file: a line that was said not to be there must not be there. */
+static void a_line_that_failed_is_taken_back(void **state)
+{
+	struct sim_env *sim = new_disk();
+	struct env *env = sim_env_env(sim);
+	struct manifest m, seen;
+
+	fill(&m, env);
+	for (int what = SIM_FAULT_WRITE; what <= SIM_FAULT_SYNC; what++) {
+		sim_env_fail(sim, what, 1, -EIO, false);
+		assert_int_equal(manifest_add_line(&m, &a_line), -EIO);
+		assert_false(m.line_unknown);
+		assert_int_equal(m.nr_lines, 0);
+		assert_int_equal(manifest_open(&seen, env, "/m", false, why), 0);
+		assert_int_equal(seen.nr_lines, 0);
+		manifest_close(&seen);
+	}
+	/* Nothing can be written: it is not known until something can. */
+	sim_env_fail(sim, SIM_FAULT_SYNC, 1, -EIO, true);
+	assert_int_equal(manifest_add_line(&m, &a_line), -EIO);
+	assert_true(m.line_unknown);
+	sim_env_fail(sim, SIM_FAULT_SYNC, 0, 0, false);
+	assert_int_equal(manifest_add_grant(&m, 2, instance), 0);
+	assert_false(m.line_unknown);
+	assert_int_equal(manifest_open(&seen, env, "/m", false, why), 0);
+	assert_int_equal(seen.nr_lines, 0);
+	manifest_close(&seen);
+	manifest_close(&m);
+	sim_env_destroy(sim);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(main_lines_follow_one_another),
+		cmocka_unit_test(a_line_that_cannot_be_is_refused),
+		cmocka_unit_test(a_line_that_failed_is_taken_back),
 		cmocka_unit_test(pins_end_and_are_not_mixed_up),
 		cmocka_unit_test(of_a_pin_only_what_holds_now_is_kept),
 		cmocka_unit_test(what_was_added_is_read_again),

@@ -14,8 +14,7 @@
 #define READ_ALIGN_BYTES 4096
 #define OLD_RECORDS 64		/* so many out of date are no reason to write anew */
 
-/* Replace the file by the image: a crash leaves the old or the new one. */
-static int manifest_rewrite(struct manifest *m)
+int manifest_rewrite(struct manifest *m)
 {
 	const struct env_ops *ops = m->env->ops;
 	struct env_file *file;
@@ -39,7 +38,7 @@ static int manifest_rewrite(struct manifest *m)
 	if (m->file)
 		ops->close(m->env, m->file);
 	m->file = file;
-	m->rewrite = false;
+	m->rewrite = m->line_unknown = false;
 	return 0;
 }
 
@@ -312,5 +311,6 @@ void manifest_close(struct manifest *m)
 	free(m->keys);
 	free(m->policies);
 	free(m->pins);
+	free(m->lines);
 	memset(m, 0, sizeof(*m));
 }

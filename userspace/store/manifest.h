@@ -62,6 +62,9 @@ struct manifest {
 	uint64_t pin_id;		/* highest so far */
 	bool has_parent;	/* it is a branch's */
 	struct manifest_parent parent;
+	struct timeline_line *lines;	/* by epoch; the last is in force */
+	size_t nr_lines, max_lines;
+	bool line_unknown;	/* one may be in the file that was said not to be */
 };
 
 /**
@@ -142,6 +145,17 @@ int manifest_add_policy(struct manifest *m, const struct manifest_retention *ret
 
 /** manifest_add_pin - a new one (its id is pin_id + 1), a new until_ns, or, @released, its end */
 int manifest_add_pin(struct manifest *m, const struct timeline_pin *pin, bool released);
+
+/**
+ * manifest_add_line - a branch is the main line from now on
+ * @line: its epoch is manifest_epoch() + 1
+ * Return: 0; -errno: there is no such record, unless line_unknown is set: then it is not known
+ * before the file was written anew.
+ */
+int manifest_add_line(struct manifest *m, const struct timeline_line *line);
+
+/** manifest_epoch - in which the main line is now */
+uint32_t manifest_epoch(const struct manifest *m);
 
 /** manifest_end - where a segment was given up, or NULL */
 const struct manifest_segment_end *manifest_end(const struct manifest *m, uint64_t number);

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "../lib/name.h"
 #include "array.h"
 
 int manifest_add_volume(struct manifest *m, const char *name, uint64_t size_bytes,
@@ -177,6 +178,33 @@ int manifest_add_pin(struct manifest *m, const struct timeline_pin *pin, bool re
 	if (!array_reserve(&m->pins, &m->max_pins, m->nr_pins + 1))
 		return -ENOMEM;
 	return manifest_record_add(m, MANIFEST_PIN, &raw);
+}
+
+uint32_t manifest_epoch(const struct manifest *m)
+{
+	return m->nr_lines ? m->lines[m->nr_lines - 1].epoch : m->identity.epoch;
+}
+
+int manifest_add_line(struct manifest *m, const struct timeline_line *line)
+{
+	struct manifest_line raw = {
+		.epoch = htole32(line->epoch), .cut_seq = htole64(line->cut_seq),
+		.time_ns = htole64(line->time_ns), .made_ns = htole64(line->made_ns) };
+	int ret;
+
+	if (m->has_parent || line->epoch != manifest_epoch(m) + 1 || !line->epoch ||
+	    !line->cut_seq || !name_valid(line->name))
+		return -EINVAL;
+	memcpy(raw.timeline, line->timeline, sizeof(raw.timeline));
+	strcpy(raw.name, line->name);
+	/* Once it is in the file it holds: nothing may fail after that. */
+	if (!array_reserve(&m->lines, &m->max_lines, m->nr_lines + 1))
+		return -ENOMEM;
+	ret = manifest_record_add(m, MANIFEST_LINE, &raw);
+	/* Readers may see it already: they are to see that it does not hold. */
+	if (ret && m->rewrite)
+		m->line_unknown = manifest_rewrite(m) != 0;
+	return ret;
 }
 
 const struct manifest_segment_end *manifest_end(const struct manifest *m, uint64_t number)

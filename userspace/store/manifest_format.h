@@ -27,6 +27,7 @@ enum manifest_type {
 	MANIFEST_PARENT = 9,	/* of a branch: docs/BRANCH.md */
 	MANIFEST_KEY = 10,	/* segments may be encrypted with it: docs/ENCRYPTION.md */
 	MANIFEST_PIN = 11,	/* a point that stays, or, with the same id, no longer does */
+	MANIFEST_LINE = 12,	/* a branch becomes the main line: docs/BRANCH.md */
 };
 
 struct manifest_header {
@@ -140,5 +141,16 @@ struct manifest_parent {
 	uint64_t time_ns;	/* of the point */
 };
 static_assert(sizeof(struct manifest_parent) == 32, "on disk");
+
+struct manifest_line {
+	uint32_t epoch;		/* rising by one */
+	uint32_t reserved;
+	uint8_t  timeline[16];	/* of the branch */
+	uint64_t cut_seq;	/* of its parent's point */
+	uint64_t time_ns;	/* of that point */
+	uint64_t made_ns;	/* target's clock */
+	char     name[32];	/* of the branch */
+};
+static_assert(sizeof(struct manifest_line) == 80, "on disk");
 
 #endif

@@ -41,6 +41,9 @@ bool manifest_record_is_current(const struct manifest *m, uint16_t type, const v
  */
 int manifest_record_add(struct manifest *m, uint16_t type, const void *payload);
 
+/** manifest_rewrite - replace the file by the image: a crash leaves the old or the new one */
+int manifest_rewrite(struct manifest *m);
+
 /** manifest_volume_raw - as it is in a record */
 struct manifest_volume manifest_volume_raw(const struct timeline_volume *v);
 

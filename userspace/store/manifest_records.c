@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "../lib/crc32c.h"
+#include "../lib/name.h"
 #include "array.h"
 
 int manifest_complain(char *why, int error, const char *text, uint64_t offset)
@@ -164,12 +165,32 @@ static int parse_parent(struct manifest *m, const void *payload)
 {
 	const struct manifest_parent *raw = payload;
 
-	if (m->has_parent)
+	if (m->has_parent || m->nr_lines)
 		return -EBADMSG;
 	m->has_parent = true;
 	m->parent = *raw;
 	m->parent.cut_seq = le64toh(raw->cut_seq);
 	m->parent.time_ns = le64toh(raw->time_ns);
+	return 0;
+}
+
+/* Of a group only: a branch has no branches. */
+static int parse_line(struct manifest *m, const void *payload)
+{
+	const struct manifest_line *raw = payload;
+	struct timeline_line line = {
+		.epoch = le32toh(raw->epoch), .cut_seq = le64toh(raw->cut_seq),
+		.time_ns = le64toh(raw->time_ns), .made_ns = le64toh(raw->made_ns) };
+
+	if (m->has_parent || raw->reserved || line.cut_seq == 0 ||
+	    line.epoch != manifest_epoch(m) + 1 || line.epoch == 0 || !name_valid(raw->name) ||
+	    !memcmp(raw->timeline, m->identity.timeline, sizeof(raw->timeline)))
+		return -EBADMSG;
+	memcpy(line.timeline, raw->timeline, sizeof(line.timeline));
+	memcpy(line.name, raw->name, sizeof(line.name));
+	if (!array_reserve(&m->lines, &m->max_lines, m->nr_lines + 1))
+		return -ENOMEM;
+	m->lines[m->nr_lines++] = line;
 	return 0;
 }
 
@@ -324,6 +345,7 @@ static const struct record_type {
 	[MANIFEST_PIN] = { sizeof(struct manifest_pin), parse_pin, pin_is_current },
 	[MANIFEST_PARENT] = { sizeof(struct manifest_parent), parse_parent, NULL },
 	[MANIFEST_KEY] = { sizeof(struct manifest_key), parse_key, NULL },
+	[MANIFEST_LINE] = { sizeof(struct manifest_line), parse_line, NULL },
 };
 
 uint32_t manifest_record_bytes(uint16_t type)

@@ -229,6 +229,19 @@ bool timeline_parent(const struct timeline *tl, struct timeline_parent *parent)
 	return true;
 }
 
+size_t timeline_lines(const struct timeline *tl, const struct timeline_line **out)
+{
+	*out = tl->manifest.lines;
+	return tl->manifest.nr_lines;
+}
+
+const struct timeline_line *timeline_main_line(const struct timeline *tl)
+{
+	const struct manifest *m = &tl->manifest;
+
+	return m->nr_lines ? &m->lines[m->nr_lines - 1] : NULL;
+}
+
 bool timeline_rebuilt(const struct timeline *tl, uint64_t *nr_back)
 {
 	*nr_back = tl->nr_back;
@@ -253,7 +266,7 @@ void timeline_state(const struct timeline *tl, struct timeline_state *state)
 		.last_gap_seq = r->last_gap_seq,
 		.repaired_t0 = r->repaired_t0,
 		.incarnation = tl->manifest.incarnation,
-		.epoch = tl->manifest.identity.epoch,
+		.epoch = manifest_epoch(&tl->manifest),
 		.durable_ordinal = tl->points.last_ordinal,
 		.error = tl->broken ? tl->broken : tl->writer.error,
 	};

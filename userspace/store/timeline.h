@@ -133,6 +133,25 @@ struct timeline_parent {
 /** timeline_parent - whether it is a branch (docs/BRANCH.md), and of what */
 bool timeline_parent(const struct timeline *tl, struct timeline_parent *parent);
 
+/* A branch that became the group's main line: docs/BRANCH.md. */
+struct timeline_line {
+	uint32_t epoch;
+	uint8_t timeline[16];	/* of the branch */
+	uint64_t cut_seq;	/* where it begins: up to there the main line is the group's */
+	uint64_t time_ns;	/* of that point */
+	uint64_t made_ns;	/* when it was promoted, by the target's clock */
+	char name[TIMELINE_NAME_BYTES];
+};
+
+/**
+ * timeline_lines - all branches that ever became the main line, by epoch; the last one is it
+ * None: the timeline itself is the main line. *out is valid until the next, or close.
+ */
+size_t timeline_lines(const struct timeline *tl, const struct timeline_line **out);
+
+/** timeline_main_line - the branch that is the main line; NULL: the timeline itself */
+const struct timeline_line *timeline_main_line(const struct timeline *tl);
+
 /**
  * timeline_rebuilt - whether TIMELINE_REBUILD has made a points file again
  * @nr_back: out, how many points that had been dropped there are again
