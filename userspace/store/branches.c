@@ -297,6 +297,21 @@ int branch_create(struct env *env, const char *group_dir, const char *name,
 
 /* -- dropping -- */
 
+/* With the branch's lock, which who promotes it has as well: it does not become one meanwhile. */
+static int drop_allowed(struct env *env, const char *group_dir, const char *name, char *why)
+{
+	struct manifest m;
+	int ret = manifest_open(&m, env, group_dir, false, why);
+
+	for (size_t i = 0; i < m.nr_lines && !ret; i++)
+		if (strcmp(m.lines[i].name, name) == 0)
+			ret = complain(why, -EPERM, name, i + 1 < m.nr_lines ?
+				       "it was the group's main line for a time" :
+				       "it is the group's main line");
+	manifest_close(&m);
+	return ret;
+}
+
 int branch_drop(struct env *env, const char *group_dir, const char *name, char *why)
 {
 	char dir[PATH_BYTES], from[PATH_BYTES], to[PATH_BYTES];
@@ -307,15 +322,18 @@ int branch_drop(struct env *env, const char *group_dir, const char *name, char *
 		ret = path_in(from, dir, "manifest");
 	if (!ret)
 		ret = path_in(to, dir, "manifest.dropped");
+	why[0] = 0;
 	if (!ret)
 		ret = place_lock(env, dir, &lock);
 	if (!ret) {
-		ret = env->ops->rename(env, from, to);
+		ret = drop_allowed(env, group_dir, name, why);
+		if (!ret)
+			ret = env->ops->rename(env, from, to);
 		if (!ret)
 			ret = env->ops->sync_dir(env, dir);
 		env->ops->close(env, lock);
 	}
-	if (ret)
+	if (ret && !why[0])
 		complain(why, ret, name, ret == -ENOENT ? "there is none of this name" :
 			 ret == -EBUSY ? "it is in use" : strerror(-ret));
 	return ret;

@@ -43,9 +43,24 @@ int branch_create(struct env *env, const char *group_dir, const char *name,
 
 /**
  * branch_drop - from now on it is no more; its files remain until branch_sweep()
- * Return: 0; -ENOENT there is none; -EBUSY it is open for writing; -errno.
+ * Return: 0; -ENOENT there is none; -EBUSY it is open for writing; -EPERM it is, or was, the
+ * group's main line; -errno, also when the group's manifest cannot be read.
  */
 int branch_drop(struct env *env, const char *group_dir, const char *name, char *why);
+
+/**
+ * branch_promote - make a branch the main line of its group; durable when it returns
+ * @group: open for writing
+ * @why: out on failure but -EALREADY, TIMELINE_TEXT_BYTES
+ *
+ * From then on @group takes no commits (-EROFS), whatever it has past the branch's beginning
+ * stays, and the branch cannot be dropped.
+ * Return: 0; -EALREADY it is the main line; -ENOENT there is none; -EBUSY it is open for writing;
+ * -EAGAIN somebody has branches_lock(); -EUCLEAN, -EBADMSG it, or its point, is damaged; -EROFS;
+ * -ENOTRECOVERABLE the disk has failed, and what is on it is not known: the group takes no commits;
+ * -errno: nothing has changed.
+ */
+int branch_promote(struct timeline *group, const char *name, char *why);
 
 /**
  * branch_sweep - remove what dropped branches, and those that were never made, have left

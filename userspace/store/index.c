@@ -558,13 +558,14 @@ static bool cut_stays(const struct timeline *tl, const struct points *stored, ui
  * What was pinned while the job was under way, or is read since, must not go, nor what became
  * the beginning of a branch; @lock is held until the points are gone.
  */
-static int all_pinned_stay(struct timeline *tl, const struct points *stored,
+static int all_pinned_stay(struct timeline *tl, const struct points_build *b,
 			   struct env_file **lock)
 {
+	const struct points *stored = &b->points;
 	struct timeline_pin *pins = NULL;
 	uint64_t *cuts = NULL;
 	size_t nr_pins = 0, nr = 0;
-	bool stay = true;
+	bool stay;
 	int ret = branches_lock(tl->env, tl->dir, lock);
 
 	if (ret) {
@@ -576,6 +577,8 @@ static int all_pinned_stay(struct timeline *tl, const struct points *stored,
 		ret = timeline_pins(tl, &pins, &nr_pins);
 	if (!ret)
 		ret = timeline_leases_look(tl);
+	/* A branch became the main line: what was planned before goes too far. */
+	stay = b->retain.old_line_from == timeline_old_line(tl);
 	for (size_t i = 0; i < nr; i++)
 		stay = stay && cut_stays(tl, stored, cuts[i]);
 	for (size_t i = 0; i < nr_pins; i++)
@@ -618,7 +621,7 @@ static int points_name(struct timeline *tl, const struct index_job *job)
 	int ret = 0;
 
 	if (b->nr_left_out)
-		ret = all_pinned_stay(tl, &b->points, &lock);
+		ret = all_pinned_stay(tl, b, &lock);
 	if (ret) {
 		points_unlink(tl, b->number);
 		tl->retain_waits = true;

@@ -14,22 +14,26 @@ static bool is_pinned(const struct points_retain *r, uint64_t cut)
 	return at < r->nr_pinned && r->pinned[at] == cut;
 }
 
-/* The listed ones, as retention.h wants them. */
-static size_t judge_listed(const struct points *p, const struct points_retain *r,
-			   struct retention_point *items, bool *keep)
+static bool is_old_line(const struct points_retain *r, const struct timeline_commit *c)
+{
+	return r->old_line_from && c->cut_seq >= r->old_line_from;
+}
+
+/* The listed ones of the main line, as retention.h wants them. */
+static void judge_listed(const struct points *p, const struct points_retain *r,
+			 struct retention_point *items, bool *keep)
 {
 	size_t nr = 0;
 
 	for (size_t i = 0; i < p->nr_commits; i++)
-		if (p->commits[i].listed)
+		if (p->commits[i].listed && !is_old_line(r, &p->commits[i]))
 			items[nr++] = (struct retention_point){
 				.time_ns = p->commits[i].since_ns };
 	retention_apply(&r->retention, p->aged_ns, items, nr);
 	nr = 0;
 	for (size_t i = 0; i < p->nr_commits; i++)
-		if (p->commits[i].listed)
+		if (p->commits[i].listed && !is_old_line(r, &p->commits[i]))
 			keep[i] = items[nr++].keep;
-	return nr;
 }
 
 /* A hold that is closed later may list what lies at or past its beginning. */
@@ -55,6 +59,8 @@ static void judge_others(const struct points *p, const struct points_retain *r, 
 			keep[i] = c->cut_seq >= from || p->aged_ns - c->since_ns < young_ns;
 		if (p->commits[first].cut_seq != c->cut_seq)
 			first = i;
+		if (is_old_line(r, c))
+			keep[i] = true;
 		if (keep[i] || is_pinned(r, c->cut_seq))
 			keep[first] = true;
 	}

@@ -15,11 +15,12 @@ struct points_retain {
 	struct retention retention;	/* without tiers everything stays */
 	const uint64_t *pinned;		/* cuts, rising */
 	size_t nr_pinned;
+	uint64_t old_line_from;		/* all from this cut on stays, and counts for nothing; 0: none */
 };
 
 /**
  * points_retain - by the clock that the points have, aged_ns
- * What stays: what retention_apply() keeps of the listed commits; of a cut that stays its first
+ * What stays: the old line; what retention_apply() keeps of the other listed commits; of a cut that stays its first
  * commit, which says who its members are; what is pinned; unlisted commits within the
  * first tier, and those that could still be listed; the last commit.
  * @nr_left_out: out

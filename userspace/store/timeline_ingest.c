@@ -79,6 +79,9 @@ static int append_begin(struct timeline *tl)
 {
 	int ret;
 
+	/* The main line goes on in a branch, or perhaps does. */
+	if (tl->manifest.nr_lines || tl->manifest.line_unknown)
+		return -EROFS;
 	if (tl->manifest.nr_keys && !tl->keys)
 		return -ENOKEY;
 	ret = segment_writer_ready(&tl->writer);

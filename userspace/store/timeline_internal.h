@@ -154,6 +154,8 @@ void timeline_age_set(struct timeline *tl, uint64_t ns);
 uint64_t timeline_age_now(const struct timeline *tl);
 /* See which points are read: 0; -errno: that is not known, nothing may be dropped. */
 int timeline_leases_look(struct timeline *tl);
+/* The first cut past the main line, where nothing goes; 0: a branch took over nowhere. */
+uint64_t timeline_old_line(const struct timeline *tl);
 /* For a job: what stays; *@past and *@pinned are free()d. 0 or -ENOMEM. */
 int timeline_retain_get(const struct timeline *tl, struct points_retain *out,
 			struct retention_past **past, uint64_t **pinned);

@@ -185,6 +185,13 @@ static int cut_compare(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
+uint64_t timeline_old_line(const struct timeline *tl)
+{
+	const struct timeline_line *line = timeline_main_line(tl);
+
+	return line ? line->cut_seq + 1 : 0;
+}
+
 int timeline_retain_get(const struct timeline *tl, struct points_retain *out,
 			struct retention_past **past, uint64_t **pinned)
 {
@@ -207,6 +214,7 @@ int timeline_retain_get(const struct timeline *tl, struct points_retain *out,
 		(*pinned)[nr++] = tl->leases.items[i].cut_seq;
 	if (nr)
 		qsort(*pinned, nr, sizeof(**pinned), cut_compare);
+	out->old_line_from = timeline_old_line(tl);
 	out->pinned = *pinned;
 	out->nr_pinned = nr;
 	out->retention.past = *past;

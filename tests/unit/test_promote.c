@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* A branch becomes the main line: at once or not at all, and the old line stays what it was. */
+#include "unit.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../userspace/lib/seq.h"
+#include "../../userspace/store/branches.h"
+#include "../../userspace/store/index.h"
+#include "../../userspace/store/timeline_internal.h"
+#include "../host/rig.h"
+#include "../host/test_batch.h"
+#include "../host/test_steps.h"
+
+#define S	UINT64_C(1000000000)
+#define HOUR	(3600 * S)
+#define BRANCH	RIG_DIR "/" BRANCHES_DIR "/dr"
+
+static char why[TIMELINE_TEXT_BYTES];
+
+static void create(struct rig *r, const char *name, uint64_t number)
+{
+	if (branch_create(r->env, RIG_DIR, name, r->tl, seq_pack(1, number), why))
+		fail_msg("%s", why);
+}
+
+static void rig_init_branch(struct rig *r, const char *policy, unsigned int nr, uint64_t number)
+{
+	rig_init_numbered(r, policy, nr);
+	create(r, "dr", number);
+}
+
+/* A heartbeat, if commits are taken. */
+static int append(struct rig *r)
+{
+	struct timeline_state state;
+	struct test_batch b;
+
+	timeline_state(r->tl, &state);
+	test_batch_begin(&b, state.ordinal + 1, state.cut_seq + 1);
+	b.volumes[b.nr_volumes++].size_bytes = 1 << 20;
+	test_batch_end(&b);
+	return test_append(r->sim, r->tl, &b);
+}
+
+static void the_main_line_goes_on_in_the_branch(void **state)
+{
+	const struct timeline_line *line;
+	struct timeline *branch, *reader;
+	struct timeline_state ts;
+	struct rig r;
+
+	rig_init_branch(&r, NULL, 20, 10);
+	assert_null(timeline_main_line(r.tl));
+	assert_int_equal(branch_promote(r.tl, "dr", why), 0);
+	assert_int_equal(branch_promote(r.tl, "dr", why), -EALREADY);
+	assert_int_equal(append(&r), -EROFS);
+	for (int life = 0; life < 2; life++) {
+		line = timeline_main_line(r.tl);
+		assert_non_null(line);
+		assert_string_equal(line->name, "dr");
+		assert_int_equal(line->cut_seq, seq_pack(1, 10));
+		assert_int_equal(line->time_ns,
+				 r.tl->points.commits[points_find(&r.tl->points,
+								  seq_pack(1, 10))].time_ns);
+		timeline_state(r.tl, &ts);
+		assert_int_equal(ts.epoch, 1);
+		rig_restart(&r);
+	}
+	assert_int_equal(append(&r), -EROFS);
+	/* Readers see it, too, and the branch is served as ever. */
+	reader = rig_reader(&r);
+	assert_memory_equal(timeline_main_line(reader)->timeline, line->timeline, 16);
+	timeline_close(reader);
+	assert_int_equal(timeline_open(r.env, BRANCH, 0, NULL, &branch, why), 0);
+	assert_null(timeline_main_line(branch));
+	assert_memory_equal(timeline_id(branch), timeline_main_line(r.tl)->timeline, 16);
+	timeline_close(branch);
+	rig_fini(&r);
+}
+
+static void the_main_line_cannot_be_dropped(void **state)
+{
+	struct rig r;
+
+	rig_init_branch(&r, NULL, 20, 10);
+	create(&r, "other", 5);
+	create(&r, "third", 5);
+	assert_int_equal(branch_promote(r.tl, "dr", why), 0);
+	assert_int_equal(branch_drop(r.env, RIG_DIR, "dr", why), -EPERM);
+	/* Nor what it was for a time: it is history. */
+	assert_int_equal(branch_promote(r.tl, "other", why), 0);
+	assert_int_equal(branch_drop(r.env, RIG_DIR, "dr", why), -EPERM);
+	assert_int_equal(branch_drop(r.env, RIG_DIR, "other", why), -EPERM);
+	assert_int_equal(branch_drop(r.env, RIG_DIR, "third", why), 0);
+	/* And back again: each time an epoch. */
+	assert_int_equal(branch_promote(r.tl, "dr", why), 0);
+	assert_int_equal(timeline_main_line(r.tl)->epoch, 3);
+	/* Whether it is one nobody knows. */
+	create(&r, "fourth", 5);
+	rig_close(&r);
+	assert_int_equal(sim_env_flip(r.sim, RIG_DIR "/manifest", 40, 1), 0);
+	assert_int_equal(branch_drop(r.env, RIG_DIR, "fourth", why), -EBADMSG);
+	assert_int_equal(sim_env_flip(r.sim, RIG_DIR "/manifest", 40, 1), 0);
+	rig_open(&r, 0);
+	rig_fini(&r);
+}
+
+static void what_cannot_be_promoted_is_refused(void **state)
+{
+	struct timeline *tl;
+	struct env_file *lock;
+	struct rig r;
+
+	rig_init_branch(&r, NULL, 20, 10);
+	assert_int_equal(branch_promote(r.tl, "none", why), -ENOENT);
+	assert_int_equal(branch_promote(r.tl, "../x", why), -ENOENT);
+	tl = rig_reader(&r);
+	assert_int_equal(branch_promote(tl, "dr", why), -EROFS);
+	timeline_close(tl);
+	assert_int_equal(timeline_open(r.env, BRANCH, 0, NULL, &tl, why), 0);
+	assert_int_equal(branch_promote(r.tl, "dr", why), -EBUSY);
+	timeline_close(tl);
+	assert_int_equal(branches_lock(r.env, RIG_DIR, &lock), 0);
+	assert_int_equal(branch_promote(r.tl, "dr", why), -EAGAIN);
+	r.env->ops->close(r.env, lock);
+	assert_int_equal(sim_env_flip(r.sim, BRANCH "/manifest", 40, 1), 0);
+	assert_int_equal(branch_promote(r.tl, "dr", why), -EBADMSG);
+	assert_int_equal(sim_env_flip(r.sim, BRANCH "/manifest", 40, 1), 0);
+	/* Nothing of all that has changed anything. */
+	assert_null(timeline_main_line(r.tl));
+	rig_commits(&r, 1, S);
+	create(&r, "gone", 5);
+	assert_int_equal(branch_drop(r.env, RIG_DIR, "gone", why), 0);
+	assert_int_equal(branch_promote(r.tl, "gone", why), -ENOENT);
+	assert_int_equal(branch_promote(r.tl, "dr", why), 0);
+	rig_fini(&r);
+}
+
+/* Of another group of the same name, brought here with its directory. */
+static void a_branch_of_another_history_is_refused(void **state)
+{
+	const uint8_t *content;
+	struct env_file *file;
+	uint8_t manifest[4096];
+	uint64_t bytes;
+	struct rig r;
+
+	rig_init_branch(&r, NULL, 20, 10);
+	content = sim_env_content(r.sim, BRANCH "/manifest", &bytes);
+	assert_in_range(bytes, 1, sizeof(manifest));
+	memcpy(manifest, content, bytes);
+	rig_begin(&r, 2);
+	rig_commits(&r, 20, S);
+	create(&r, "dr", 10);
+	assert_int_equal(r.env->ops->unlink(r.env, BRANCH "/manifest"), 0);
+	assert_int_equal(r.env->ops->open(r.env, BRANCH "/manifest", ENV_WRITE | ENV_CREATE, &file),
+			 0);
+	r.env->ops->close(r.env, file);
+	assert_int_equal(sim_env_poke(r.sim, BRANCH "/manifest", 0, manifest, bytes), 0);
+	assert_int_equal(branch_promote(r.tl, "dr", why), -EUCLEAN);
+	assert_null(timeline_main_line(r.tl));
+	rig_fini(&r);
+}
+
+/* Power goes at every operation of promoting: the old main line or the new one. */
+static void a_crash_leaves_one_of_the_two(void **state)
+{
+	struct rig r;
+	bool done = false, was_new = false, was_old = false;
+
+	rig_init_numbered(&r, NULL, 0);
+	for (uint64_t seed = 1; seed <= 40; seed++, done = false)
+		for (uint64_t after = 0; !done; after++) {
+			const struct timeline_line *line;
+
+			rig_begin(&r, seed);
+			rig_commits(&r, 12, S);
+			create(&r, "dr", 10);
+			sim_env_power_off_after(r.sim, after);
+			done = branch_promote(r.tl, "dr", why) == 0;
+			rig_close(&r);
+			sim_env_crash(r.sim, seed * 1000 + after);
+			rig_open(&r, 0);
+			line = timeline_main_line(r.tl);
+			assert_true(line || !done);
+			was_new |= line && !done;
+			was_old |= !line;
+			assert_int_equal(branch_promote(r.tl, "dr", why), line ? -EALREADY : 0);
+			assert_int_equal(branch_drop(r.env, RIG_DIR, "dr", why), -EPERM);
+			assert_true(rig_has(&r, 12));
+		}
+	assert_true(was_new && was_old);
+	rig_fini(&r);
+}
+
+/* Writing or syncing fails, and nobody crashes: what was said is so. */
+static void a_disk_that_fails_leaves_the_old_main_line(void **state)
+{
+	unsigned int nr_failed = 0;
+	struct rig r;
+
+	rig_init_numbered(&r, NULL, 0);
+	for (int what = SIM_FAULT_WRITE; what <= SIM_FAULT_SYNC; what++)
+		for (uint64_t nth = 1; nth < 8; nth++) {
+			struct timeline *reader;
+			int ret;
+
+			rig_begin(&r, nth);
+			rig_commits(&r, 12, S);
+			create(&r, "dr", 10);
+			sim_env_fail(r.sim, what, nth, -EIO, false);
+			ret = branch_promote(r.tl, "dr", why);
+			sim_env_fail(r.sim, what, 0, 0, false);
+			reader = rig_reader(&r);
+			assert_int_equal(timeline_main_line(reader) != NULL, ret == 0);
+			timeline_close(reader);
+			if (ret)
+				rig_commits(&r, 1, S);
+			nr_failed += ret != 0;
+		}
+	assert_in_range(nr_failed, 3, 10);
+	rig_fini(&r);
+}
+
+/* Where it is not known which one it is nothing is taken that might be lost. */
+static void while_it_is_not_known_nothing_is_taken(void **state)
+{
+	struct rig r;
+
+	rig_init_branch(&r, NULL, 12, 10);
+	sim_env_fail(r.sim, SIM_FAULT_WRITE, 1, -EIO, true);
+	assert_int_equal(branch_promote(r.tl, "dr", why), -ENOTRECOVERABLE);
+	sim_env_fail(r.sim, SIM_FAULT_WRITE, 0, 0, false);
+	assert_int_equal(append(&r), -EROFS);
+	rig_fini(&r);
+}
+
+static void the_policy_goes_up_to_the_cut_and_no_further(void **state)
+{
+	struct rig r;
+
+	rig_init_branch(&r, "all:1m", 60, 30);
+	rig_commits(&r, 60, S);
+	assert_int_equal(branch_promote(r.tl, "dr", why), 0);
+	rig_pass(&r, 3, HOUR);
+	for (uint64_t n = 1; n <= 120; n++)
+		assert_int_equal(rig_has(&r, n), n >= 30);
+	rig_fini(&r);
+}
+
+/* It was planned before, and goes too far. */
+static void a_points_file_that_was_under_way_is_not_named(void **state)
+{
+	struct index_job *job;
+	uint64_t number;
+	struct rig r;
+
+	rig_init_branch(&r, "all:1m", 100, 60);
+	rig_index(&r);
+	number = r.tl->manifest.points.number;
+	sim_env_advance(r.sim, HOUR);
+	job = rig_points_job(&r);
+	assert_int_equal(branch_promote(r.tl, "dr", why), 0);
+	assert_int_equal(timeline_index_take(r.tl, job), -EAGAIN);
+	assert_int_equal(r.tl->manifest.points.number, number);
+	rig_pass(&r, 3, HOUR);
+	assert_true(rig_has(&r, 60));
+	assert_true(rig_has(&r, 61));
+	assert_false(rig_has(&r, 59));
+	rig_fini(&r);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_main_line_goes_on_in_the_branch),
+		cmocka_unit_test(the_main_line_cannot_be_dropped),
+		cmocka_unit_test(what_cannot_be_promoted_is_refused),
+		cmocka_unit_test(a_branch_of_another_history_is_refused),
+		cmocka_unit_test(a_crash_leaves_one_of_the_two),
+		cmocka_unit_test(a_disk_that_fails_leaves_the_old_main_line),
+		cmocka_unit_test(while_it_is_not_known_nothing_is_taken),
+		cmocka_unit_test(the_policy_goes_up_to_the_cut_and_no_further),
+		cmocka_unit_test(a_points_file_that_was_under_way_is_not_named),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

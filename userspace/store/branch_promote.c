@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * branch_promote - a branch becomes the main line of its group: docs/BRANCH.md.
+ *
+ * One record in the group's manifest is all there is to it. The branch is held meanwhile by the
+ * lock of who writes to it: nobody serves it, nobody drops it, and what it has is durable.
+ */
+#include "branches.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "timeline_internal.h"
+
+static_assert(NAME_BYTES == TIMELINE_NAME_BYTES, "a branch's name fits its line");
+
+static int complain(char *why, int error, const char *name, const char *text)
+{
+	snprintf(why, TIMELINE_TEXT_BYTES, "branch %.64s: %.160s", name, text);
+	return error;
+}
+
+/* With its lock held, as it is open for writing. */
+static int promote_locked(struct timeline *group, struct timeline *branch, const char *name,
+			  char *why)
+{
+	struct timeline_line line = { .epoch = manifest_epoch(&group->manifest) + 1,
+				      .made_ns = group->env->ops->realtime_ns(group->env) };
+	struct timeline_parent parent;
+	size_t index;
+	int ret;
+
+	if (!timeline_parent(branch, &parent) ||
+	    memcmp(parent.timeline, timeline_id(group), sizeof(parent.timeline)) != 0)
+		return complain(why, -EUCLEAN, name, "it is of another history than the group's");
+	index = points_find(&group->points, parent.cut_seq);
+	if (index == group->points.nr_commits || !group->points.commits[index].listed)
+		return complain(why, -EUCLEAN, name, "the point at which it begins is not there any more");
+	memcpy(line.timeline, timeline_id(branch), sizeof(line.timeline));
+	line.cut_seq = parent.cut_seq;
+	line.time_ns = parent.time_ns;
+	snprintf(line.name, sizeof(line.name), "%s", name);
+	ret = manifest_add_line(&group->manifest, &line);
+	if (ret && group->manifest.line_unknown)
+		return complain(why, -ENOTRECOVERABLE, name, "the manifest could neither be added to nor be written anew: whether this is the main line is known when the group is opened again");
+	return ret;
+}
+
+static int promote(struct timeline *group, const char *dir, const char *name, char *why)
+{
+	struct timeline *branch;
+	char reason[TIMELINE_TEXT_BYTES];
+	int ret = timeline_open(group->env, dir, 0, NULL, &branch, reason);
+
+	if (ret)
+		return complain(why, ret, name, ret == -ENOENT ? "there is none of this name" :
+				ret == -EBUSY ? "it is in use" :
+				*reason ? reason : strerror(-ret));
+	ret = promote_locked(group, branch, name, why);
+	timeline_close(branch);
+	return ret;
+}
+
+int branch_promote(struct timeline *group, const char *name, char *why)
+{
+	const struct timeline_line *now = timeline_main_line(group);
+	char dir[4096];
+	struct env_file *lock;
+	int ret;
+
+	why[0] = 0;
+	if (!name_valid(name))
+		return complain(why, -ENOENT, name, "there is none of this name");
+	if (now && strcmp(now->name, name) == 0)
+		return -EALREADY;
+	if (group->read_only)
+		return -EROFS;
+	ret = branch_path(dir, sizeof(dir), group->dir, name);
+	if (!ret)
+		ret = branches_lock(group->env, group->dir, &lock);
+	if (ret == -EBUSY)
+		return complain(why, -EAGAIN, name, "another branch of the group is being made, or its history thinned; try again");
+	if (!ret) {
+		ret = promote(group, dir, name, why);
+		group->env->ops->close(group->env, lock);
+	}
+	if (ret && !why[0])
+		complain(why, ret, name, strerror(-ret));
+	return ret;
+}
