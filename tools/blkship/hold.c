@@ -129,7 +129,10 @@ static int hold_make(const struct command *cmd, const char *store, const char *t
 	char when[64];
 	int ret = point_named_open(cmd, store, NULL, text, true, "nothing is held", &named);
 
-	if (ret == CLI_DONE) {
+	if (ret == CLI_DONE && strchr(named.name.group, '/')) {
+		ret = cli_fail(CLI_REFUSED, "%s is a branch: all its points stay as long as it does; nothing is held, and nothing need be",
+			       named.name.group);
+	} else if (ret == CLI_DONE) {
 		c.group = named.name.group;
 		c.cut_seq = named.point->seq;
 		ret = change_do(&c);

@@ -6,18 +6,23 @@
 #include <string.h>
 #include <time.h>
 
+#include "../../userspace/export/main_line.h"
 #include "cli.h"
 
-int point_open(const char *store, const char *group, struct point_list *list)
+static int opened(int ret, const struct point_list *list, const char *why)
 {
-	char why[POINT_TEXT_BYTES];
-	int ret = point_list_open(store, group, list, why);
-
 	if (ret < 0)
 		return cli_fail(cli_exit_of(ret), "%s", why);
 	if (list->note[0])
 		fprintf(stderr, "blkship: %s\n", list->note);
 	return CLI_DONE;
+}
+
+int point_open(const char *store, const char *group, struct point_list *list)
+{
+	char why[POINT_TEXT_BYTES];
+
+	return opened(point_list_open(store, group, list, why), list, why);
 }
 
 /* Before anything is written: whether all of it can be read. */
@@ -46,7 +51,7 @@ int point_named_open(const struct command *cmd, const char *store,
 	if (point_name_parse(text, (uint64_t)now.tv_sec * WHEN_NS + now.tv_nsec, &named->name,
 			     why) < 0)
 		return cli_usage(cmd, "%s", why);
-	ret = point_open(store, named->name.group, &named->list);
+	ret = opened(main_line_open(store, &named->name, &named->list, why), &named->list, why);
 	if (ret != CLI_DONE)
 		return ret;
 	ret = point_choose(&named->list, &named->name, force, &named->point, why);

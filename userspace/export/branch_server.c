@@ -23,6 +23,7 @@
 #include "../store/branch.h"
 #include "../store/branches.h"
 #include "../store/index.h"
+#include "main_line.h"
 
 #define PATH_BYTES	4096
 #define MAX_STRETCHES	1024	/* that one answer tells of */
@@ -221,7 +222,7 @@ static int make(struct branch_server *s, const char *store, const char *group, c
 	snprintf(text, sizeof(text), "%.60s@%.400s", group, point);
 	ret = point_name_parse(text, (uint64_t)now.tv_sec * WHEN_NS + now.tv_nsec, &parsed, why);
 	if (ret == 0)
-		ret = point_list_open(store, group, &list, why);
+		ret = main_line_open(store, &parsed, &list, why);
 	if (ret < 0)
 		return ret;
 	ret = point_choose(&list, &parsed, force, &found, why);

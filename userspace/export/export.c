@@ -74,6 +74,7 @@ static int open_first(struct export *ex, char *why)
 	if (ret < 0)
 		return ret;
 	ex->nr_readers = 1;
+	strcpy(ex->name.group, ex->readers[0]->group);
 	ex->point = *point;
 	ret = take_volumes(ex, ex->readers[0]);
 	if (ret < 0)

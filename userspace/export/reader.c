@@ -6,16 +6,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int open_view(struct reader *r, const struct point_name *name, uint64_t seq,
-		     bool force, const struct point **point, char *why)
-{
-	struct point_name by_seq = *name;
-	char text[TIMELINE_TEXT_BYTES] = "";
-	int ret;
+#include "main_line.h"
 
-	if (seq)
-		by_seq.when = (struct when){ .kind = WHEN_SEQ, .seq = seq };
-	ret = point_choose(&r->list, &by_seq, force, point, why);
+static int open_view(struct reader *r, const struct point_name *name, bool force,
+		     const struct point **point, char *why)
+{
+	char text[TIMELINE_TEXT_BYTES] = "";
+	int ret = point_choose(&r->list, name, force, point, why);
+
 	if (ret < 0)
 		return ret;
 	ret = view_open(r->list.tl, (*point)->seq, &r->view, text);
@@ -29,21 +27,25 @@ int reader_open(const char *store, const struct point_name *name, uint64_t seq,
 		const struct keyring *keys, const char *note, bool force, struct reader **out, const struct point **point, char *why)
 {
 	struct reader *r = calloc(1, sizeof(*r));
+	struct point_name meant = *name;
 	int ret;
 
 	if (!r) {
 		snprintf(why, POINT_TEXT_BYTES, "group %s: out of memory", name->group);
 		return -ENOMEM;
 	}
-	ret = point_list_open(store, name->group, &r->list, why);
+	if (seq)
+		meant.when = (struct when){ .kind = WHEN_SEQ, .seq = seq };
+	ret = main_line_open(store, &meant, &r->list, why);
 	if (ret == 0)
-		ret = point_list_set_keys(&r->list, name->group, keys, note, force, why);
+		ret = point_list_set_keys(&r->list, meant.group, keys, note, force, why);
 	if (ret == 0)
-		ret = open_view(r, name, seq, force, point, why);
+		ret = open_view(r, &meant, force, point, why);
 	if (ret < 0) {
 		reader_close(r);
 		return ret;
 	}
+	strcpy(r->group, meant.group);
 	*out = r;
 	return 0;
 }

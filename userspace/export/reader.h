@@ -11,6 +11,7 @@
 struct reader {
 	struct point_list list;
 	struct view *view;
+	char group[POINT_GROUP_BYTES];	/* as of main_line_open(): what opens it again, with the seq */
 
 	/* The pool's. */
 	bool busy;

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "main_line.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define EPOCH_MARK "/~"
+
+/* -- GROUP/~EPOCH -- */
+
+/* @name: of the group */
+static int epoch_line(const struct timeline *tl, const char *name, const char *text, char *group)
+{
+	const struct timeline_line *lines;
+	size_t nr = timeline_lines(tl, &lines);
+	struct timeline_state state;
+	unsigned long long epoch;
+	char *end;
+
+	errno = 0;
+	epoch = strtoull(text, &end, 10);
+	if (!isdigit((unsigned char)*text) || *end || errno)
+		return -ENOENT;
+	timeline_state(tl, &state);
+	if (epoch + nr == state.epoch) {
+		strcpy(group, name);
+		return 0;
+	}
+	for (size_t i = 0; i < nr; i++)
+		if (lines[i].epoch == epoch &&
+		    snprintf(group, POINT_GROUP_BYTES, "%s/%s", name, lines[i].name) <
+		    POINT_GROUP_BYTES)
+			return 0;
+	return -ENOENT;
+}
+
+int main_line_name(const char *store, const char *text, char *group, char *why)
+{
+	const char *mark = strstr(text, EPOCH_MARK);
+	char name[POINT_GROUP_BYTES];
+	struct point_list list;
+	int ret;
+
+	if (!mark) {
+		snprintf(group, POINT_GROUP_BYTES, "%s", text);
+		return 0;
+	}
+	snprintf(name, sizeof(name), "%.*s", (int)(mark - text), text);
+	ret = point_list_open(store, name, &list, why);
+	if (ret < 0)
+		return ret;
+	ret = epoch_line(list.tl, name, mark + strlen(EPOCH_MARK), group);
+	if (ret < 0)
+		snprintf(why, POINT_TEXT_BYTES, "group %s never was in epoch '%.20s'; `blkship branch list %s` names the branches that became its main line",
+			 name, mark + strlen(EPOCH_MARK), name);
+	point_list_close(&list);
+	return ret;
+}
+
+/* -- the main line -- */
+
+/* Whether it is the branch, of this group, that was promoted, and not another of its name. */
+static bool is_the_one(const struct timeline *group, const struct timeline_line *line,
+		       const struct timeline *branch)
+{
+	struct timeline_parent parent;
+
+	return memcmp(timeline_id(branch), line->timeline, sizeof(line->timeline)) == 0 &&
+	       timeline_parent(branch, &parent) && parent.cut_seq == line->cut_seq &&
+	       memcmp(parent.timeline, timeline_id(group), sizeof(parent.timeline)) == 0;
+}
+
+int main_line_split(const char *store, const char *group, struct point_list *list, char *branch,
+		    struct point_list *rest, char *why)
+{
+	const struct timeline_line *line = timeline_main_line(list->tl);
+	char reason[POINT_TEXT_BYTES];
+	int ret;
+
+	*branch = 0;
+	if (!line)
+		return 0;
+	while (list->nr && list->points[list->nr - 1].seq > line->cut_seq)
+		list->nr--;
+	if (snprintf(branch, POINT_GROUP_BYTES, "%s/%s", group, line->name) >= POINT_GROUP_BYTES)
+		return -ENAMETOOLONG;
+	ret = point_list_open(store, branch, rest, reason);
+	if (ret == 0 && !is_the_one(list->tl, line, rest->tl)) {
+		snprintf(reason, sizeof(reason), "the branch of this name is another one");
+		point_list_close(rest);
+		ret = -EUCLEAN;
+	}
+	if (ret < 0)
+		snprintf(why, POINT_TEXT_BYTES, "group %s: branch %s is its main line and cannot be read: %.600s; put its directory back from a copy; what the group had before is %s" EPOCH_MARK "%u",
+			 group, line->name, reason, group, line->epoch - 1);
+	return ret;
+}
+
+int main_line_open(const char *store, struct point_name *name, struct point_list *list, char *why)
+{
+	char group[POINT_GROUP_BYTES], branch[POINT_GROUP_BYTES];
+	bool is_main = !strchr(name->group, '/') && name->when.kind != WHEN_SEQ;
+	const struct timeline_line *line;
+	struct point_list rest;
+	int ret = main_line_name(store, name->group, group, why);
+
+	if (ret == 0)
+		ret = point_list_open(store, group, list, why);
+	if (ret < 0)
+		return ret;
+	strcpy(name->group, group);
+	line = timeline_main_line(list->tl);
+	if (!line || !is_main)
+		return 0;
+	ret = main_line_split(store, group, list, branch, &rest, why);
+	if (ret < 0) {
+		point_list_close(list);
+		return ret;
+	}
+	/* Before it begins nothing is looked for in the branch, whatever its clock said. */
+	if ((name->when.kind == WHEN_TIME && name->when.time_ns < line->time_ns) ||
+	    !point_find(&rest, &name->when)) {
+		point_list_close(&rest);
+		return 0;
+	}
+	point_list_close(list);
+	*list = rest;
+	strcpy(name->group, branch);
+	return 0;
+}
