@@ -10,6 +10,7 @@
 
 #include "../../userspace/lib/crc32c.h"
 #include "../../userspace/lib/seq.h"
+#include "../../userspace/store/branches.h"
 #include "../../userspace/target/session.h"
 #include "../host/sim_env.h"
 #include "../host/test_batch.h"
@@ -528,6 +529,33 @@ static void who_may_not_is_turned_away(void **state)
 	rig_destroy(r);
 }
 
+/* Its group goes on in a branch: whatever epoch it names, and when it was live a moment ago. */
+static void a_source_that_was_taken_over_from_is_turned_away(void **state)
+{
+	struct rig *r = rig_create();
+	struct wire_hello h;
+	char why[TIMELINE_TEXT_BYTES];
+	const struct timeline_commit *commits;
+
+	assert_int_equal(greet(r, 1, 0, 0, 0), 0);
+	send_listed(r, 1, 1, 0);
+	assert_int_equal(timeline_commits(r->tl, &commits), 1);
+	assert_int_equal(branch_create(r->env, "/group", "dr", r->tl, commits[0].cut_seq, why), 0);
+	assert_int_equal(branch_promote(r->tl, "dr", why), 0);
+	for (uint32_t epoch = 0; epoch < 3; epoch++) {
+		reconnect(r);
+		h = hello_of("group", 1, 1, 1000, 0);
+		h.epoch = htole32(epoch);
+		put_hello(r, &h);
+		assert_int_equal(feed(r), -EACCES);
+		assert_int_equal(r->answer.status, WIRE_REFUSED);
+		assert_non_null(strstr(r->answer.text, "branch dr is its main line since "));
+		assert_non_null(strstr(r->answer.text, "(epoch 1)"));
+	}
+	assert_null(r->live);
+	rig_destroy(r);
+}
+
 static void names_cannot_leave_their_directory(void **state)
 {
 	static const char *const bad[] = { "", ".", "..", "../x", "a/b", ".hidden", "a b", "a\n",
@@ -761,6 +789,7 @@ int main(void)
 		cmocka_unit_test(incarnations_are_judged),
 		cmocka_unit_test(kept_maps_are_judged),
 		cmocka_unit_test(who_may_not_is_turned_away),
+		cmocka_unit_test(a_source_that_was_taken_over_from_is_turned_away),
 		cmocka_unit_test(names_cannot_leave_their_directory),
 		cmocka_unit_test(only_enrolment_without_a_certificate),
 		cmocka_unit_test(bad_input_ends_it_with_a_word),

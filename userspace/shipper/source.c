@@ -79,22 +79,31 @@ static void retry_in(struct source *src, unsigned int seconds)
 	loop_timer_start(src->params->loop, &src->retry, seconds * SECOND_NS, 0, on_retry);
 }
 
+enum trouble {
+	TROUBLE_LINK,
+	TROUBLE_AUTH,		/* of certificates: that lasts */
+	TROUBLE_REFUSED,	/* by the target, which says why and what to do */
+};
+
 /* The connection is gone or was not to be had: say so once, and come back. */
-static void link_trouble(struct source *src, const char *why, bool auth)
+static void link_trouble(struct source *src, const char *why, enum trouble what)
 {
+	static const char *const advice[] = {
+		[TROUBLE_LINK] = "; check blkship-targetd and the network there",
+		[TROUBLE_AUTH] = "; check the certificates of both sides and their clocks, or enrol again",
+		[TROUBLE_REFUSED] = "",
+	};
+	bool lasts = what != TROUBLE_LINK;
 	unsigned int wait_s;
 
-	if (!auth)
+	if (!lasts)
 		src->retry_s = src->retry_s * 2 > RETRY_MAX_S ? RETRY_MAX_S : src->retry_s * 2;
 	if (src->retry_s < RETRY_MIN_S)
 		src->retry_s = RETRY_MIN_S;
-	wait_s = auth ? RETRY_AUTH_S : jitter(src, src->retry_s);
+	wait_s = lasts ? RETRY_AUTH_S : jitter(src, src->retry_s);
 	if (!src->trouble_logged || strcmp(why, src->trouble))
-		log_error("group %s: target %s: %s; the application is not affected, new writes are kept in the ring, then tracked, and sent later; %s; next try in %u s",
-			  src->group, src->params->target, why,
-			  auth ? "check the certificates of both sides and their clocks, or enrol again" :
-				 "check blkship-targetd and the network there",
-			  wait_s);
+		log_error("group %s: target %s: %s; the application is not affected, new writes are kept in the ring, then tracked, and sent later%s; next try in %u s",
+			  src->group, src->params->target, why, advice[what], wait_s);
 	src->trouble_logged = true;
 	snprintf(src->trouble, sizeof(src->trouble), "%s", why);
 	if (!src->stopped)
@@ -138,7 +147,8 @@ static void link_refused(struct source *src, int error)
 		later(src);
 		return;
 	}
-	link_trouble(src, st.text[0] ? st.text : strerror(-error), error == -EACCES);
+	link_trouble(src, st.text[0] ? st.text : strerror(-error),
+		     error == -EACCES ? TROUBLE_REFUSED : TROUBLE_LINK);
 }
 
 static void on_ready(struct tls_conn *c, void *arg)
@@ -190,7 +200,7 @@ static void on_closed(struct tls_conn *c, enum tls_close how, const char *why, v
 	struct source *src = arg;
 
 	link_drop(src);
-	link_trouble(src, why, how == TLS_CLOSE_AUTH);
+	link_trouble(src, why, how == TLS_CLOSE_AUTH ? TROUBLE_AUTH : TROUBLE_LINK);
 }
 
 static const struct tls_conn_ops conn_ops = { on_ready, on_input, on_drain, on_closed };
@@ -200,11 +210,11 @@ static void on_connected(struct tcp_connect *tc, int fd, const char *why)
 	struct source *src = (void *)((char *)tc - offsetof(struct source, connect));
 
 	if (fd < 0) {
-		link_trouble(src, why, false);
+		link_trouble(src, why, TROUBLE_LINK);
 		return;
 	}
 	if (tls_conn_create(src->params->loop, src->params->tls, fd, &conn_ops, src, &src->conn))
-		link_trouble(src, "out of memory", false);
+		link_trouble(src, "out of memory", TROUBLE_LINK);
 }
 
 static void source_connect(struct source *src)
@@ -216,7 +226,7 @@ static void source_connect(struct source *src)
 	ret = tcp_connect_start(src->params->loop, &src->connect, src->params->target, WIRE_PORT,
 				CONNECT_TIMEOUT_NS, on_connected);
 	if (ret)
-		link_trouble(src, strerror(-ret), false);
+		link_trouble(src, strerror(-ret), TROUBLE_LINK);
 }
 
 /* -- the work -- */
@@ -250,7 +260,7 @@ static void on_sample(struct loop_timer *t)
 	if (src->conn && st.link != SHIPPER_DOWN &&
 	    loop_now_ns() - src->heard_ns > SILENCE_NS) {
 		link_drop(src);
-		link_trouble(src, "the target has been silent for 30 s", false);
+		link_trouble(src, "the target has been silent for 30 s", TROUBLE_LINK);
 	}
 }
 

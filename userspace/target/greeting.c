@@ -18,6 +18,7 @@
 
 #include "../lib/name.h"
 #include "../lib/seq.h"
+#include "../lib/when.h"
 
 static_assert(WIRE_NAME_BYTES == NAME_BYTES, "name_valid() looks at all of a field");
 
@@ -274,6 +275,20 @@ int session_greet(struct session *s)
 	return ret;
 }
 
+/*
+ * Its history goes on in a branch, whatever epoch HELLO names: nothing is shipped to a branch
+ * (docs/BRANCH.md).
+ */
+static int taken_over(struct session *s, const struct timeline_line *line)
+{
+	char since[40], point[40];
+
+	when_utc(line->made_ns, since, sizeof(since));
+	when_utc(line->time_ns, point, sizeof(point));
+	return turn_away(s, WIRE_REFUSED, "group %s: branch %s is its main line since %.19sZ (epoch %u), and nothing of this source past %.19sZ is part of it; detach the source, or protect it as a new group",
+			 s->group, line->name, since, line->epoch, point);
+}
+
 static int enter(struct session *s, const struct wire_hello *hello)
 {
 	const struct session_params *p = &s->params;
@@ -294,6 +309,8 @@ static int enter(struct session *s, const struct wire_hello *hello)
 					 s->group, why);
 		return session_fail_store(s, ret);
 	}
+	if (timeline_main_line(s->tl))
+		return taken_over(s, timeline_main_line(s->tl));
 	ret = p->ops->claim(p->ops_arg, s, s->tl, hello->instance);
 	if (ret) {
 		s->tl = NULL;

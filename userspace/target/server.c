@@ -149,6 +149,7 @@ static void last_words(struct peer *p, int ret, char *text, size_t bytes)
 {
 	const uint8_t *at;
 	size_t left = session_output(p->session, (const void **)&at);
+	struct wire_hello_answer a;
 	struct wire_header h;
 	struct wire_error e;
 
@@ -158,6 +159,11 @@ static void last_words(struct peer *p, int ret, char *text, size_t bytes)
 		if (h.type == WIRE_ERROR && left >= sizeof(h) + sizeof(e)) {
 			memcpy(&e, at + sizeof(h), sizeof(e));
 			snprintf(text, bytes, "%.*s", (int)sizeof(e.text), e.text);
+		}
+		if (h.type == WIRE_HELLO_ANSWER && left >= sizeof(h) + sizeof(a)) {
+			memcpy(&a, at + sizeof(h), sizeof(a));
+			if (a.text[0])
+				snprintf(text, bytes, "%.*s", (int)sizeof(a.text), a.text);
 		}
 		if (left - sizeof(h) < le32toh(h.payload_bytes))
 			break;
@@ -640,6 +646,7 @@ static json_t *group_status(struct server *sv, struct group *g)
 	char key_id[KEY_ID_TEXT_BYTES];
 	struct timeline_state state;
 	struct timeline_pack_state packing;
+	const struct timeline_line *line = timeline_main_line(tl);
 	uint64_t nr_runs, nr_waiting;
 
 	if (key)
@@ -647,7 +654,7 @@ static json_t *group_status(struct server *sv, struct group *g)
 	timeline_state(tl, &state);
 	timeline_index_state(tl, &nr_runs, &nr_waiting);
 	timeline_pack_state(tl, &packing);
-	return json_pack("{s:s, s:s, s:b, s:s?, s:f, s:I, s:I, s:o, s:i, s:i, s:I, s:I, s:I, s:b, s:I, s:s?, s:I, s:I, s:s?, s:s?, s:s?, s:b, s:s?}",
+	return json_pack("{s:s, s:s, s:b, s:s?, s:f, s:I, s:I, s:o, s:i, s:i, s:I, s:I, s:I, s:b, s:I, s:s?, s:I, s:I, s:s?, s:s?, s:s?, s:s?, s:b, s:s?}",
 			 "group", group_name(g), "owner", timeline_owner(tl), "connected", p != NULL,
 			 "peer", p ? p->name : NULL,
 			 "silent_s", p ? (double)(loop_now_ns() - p->heard_ns) / SECOND_NS : 0.0,
@@ -667,6 +674,7 @@ static json_t *group_status(struct server *sv, struct group *g)
 			 strerror(-packing.leases_error) : NULL,
 			 "unreadable_lease", packing.lease[0] ? packing.lease : NULL,
 			 "key", key ? key_id : NULL,
+			 "main_line", line ? line->name : NULL,
 			 "failed", state.failed, "error",
 			 state.failed ? strerror(-state.error) : NULL);
 }
@@ -683,7 +691,28 @@ json_t *server_status(struct server *sv)
 			 (int)sv->nr_peers, "groups", groups);
 }
 
+/* Who feeds a group that goes on in a branch now: the next HELLO has the reason. */
+static void end_taken_over(struct server *sv)
+{
+	struct group *g = NULL;
+
+	while ((g = groups_next(sv->groups, g))) {
+		struct peer *p = group_live(g);
+
+		if (!p || !timeline_main_line(group_timeline(g)))
+			continue;
+		log_warning("group %s: %s is disconnected: a branch is the main line now, and it will be refused",
+			    group_name(g), p->name);
+		session_end(p->session, WIRE_ERR_REPLACED, "a branch is the group's main line now");
+		peer_output(p);
+		peer_finish(p);
+	}
+}
+
 json_t *server_control(struct server *sv, const json_t *request)
 {
-	return control_answer(sv->groups, request);
+	json_t *answer = control_answer(sv->groups, request);
+
+	end_taken_over(sv);
+	return answer;
 }
