@@ -11,6 +11,7 @@
 
 #include "../../userspace/lib/control_socket.h"
 #include "../../userspace/lib/seq.h"
+#include "../../userspace/store/branches.h"
 #include "../../userspace/target/control.h"
 #include "../host/sim_env.h"
 #include "../host/test_batch.h"
@@ -93,6 +94,33 @@ static void a_point_is_pinned_and_released(void **state)
 	rig_fini(&r);
 }
 
+/* Not under a source, unless that is wanted. */
+static void a_branch_is_promoted(void **state)
+{
+	static const char request[] =
+		"{\"op\":\"promote\",\"group\":\"erp\",\"branch\":\"dr\",\"force\":false}";
+	char why[TIMELINE_TEXT_BYTES];
+	struct group *g;
+	void *evicted;
+	struct rig r;
+
+	rig_init(&r);
+	g = groups_find(r.groups, r.tl);
+	expect(&r, request, "there is none of this name");
+	assert_int_equal(branch_create(sim_env_env(r.sim), "/g/erp", "dr", r.tl, seq_pack(1, 1), why),
+			 0);
+	assert_int_equal(group_claim(g, &r, (const uint8_t *)"0123456789abcdef", &evicted), 0);
+	expect(&r, request, "{\"fed\":true}");
+	assert_null(timeline_main_line(r.tl));
+	expect(&r, "{\"op\":\"promote\",\"group\":\"erp\",\"force\":true}", "not understood");
+	expect(&r, "{\"op\":\"promote\",\"group\":\"erp\",\"branch\":\"dr\",\"force\":true}",
+	       "{}");
+	assert_string_equal(timeline_main_line(r.tl)->name, "dr");
+	group_release(g, &r);
+	expect(&r, request, "\"errno\":114");	/* EALREADY */
+	rig_fini(&r);
+}
+
 static void what_cannot_be_done_is_refused(void **state)
 {
 	struct rig r;
@@ -171,6 +199,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_point_is_pinned_and_released),
+		cmocka_unit_test(a_branch_is_promoted),
 		cmocka_unit_test(what_cannot_be_done_is_refused),
 		cmocka_unit_test(requests_are_answered_one_by_one),
 	};

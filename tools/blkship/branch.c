@@ -5,25 +5,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../userspace/lib/home.h"
 #include "../../userspace/store/branches.h"
 #include "../../userspace/store/view.h"
-#include "cli.h"
+#include "branch.h"
 #include "point.h"
-
-/* GROUP/NAME, and what is needed to work on it. */
-struct branch_place {
-	char group[NAME_BYTES], name[NAME_BYTES];
-	char dir[CLI_PATH_BYTES * 2];	/* the group's */
-	struct home *home;
-};
 
 static void group_dir(const struct home *home, const char *group, char *dir, size_t bytes)
 {
 	snprintf(dir, bytes, "%.500s/%.60s", home_groups(home), group);
 }
 
-static int place_open(const struct command *cmd, const char *store, const char *text,
+int branch_place_open(const struct command *cmd, const char *store, const char *text,
 		      struct branch_place *place)
 {
 	const char *slash = strchr(text, '/');
@@ -117,31 +109,71 @@ out:
 
 /* -- list -- */
 
-static json_t *info_json(const struct branch_info *info)
+/* As what it was promoted; the last of them is the main line. NULL: it never was. */
+static const struct timeline_line *line_of(const struct timeline *group,
+					   const struct branch_info *info)
 {
-	if (info->error)
-		return json_pack("{s:s, s:s}", "branch", info->name, "damage", info->why);
-	return json_pack("{s:s, s:o, s:o, s:o, s:n}", "branch", info->name, "point",
-			 cli_json_seq(info->parent.cut_seq), "point_time",
-			 cli_json_time(info->parent.time_ns), "created",
-			 cli_json_time(info->created_ns), "damage");
+	const struct timeline_line *lines, *found = NULL;
+	size_t nr = timeline_lines(group, &lines);
+
+	for (size_t i = 0; i < nr; i++)
+		if (strcmp(lines[i].name, info->name) == 0)
+			found = &lines[i];
+	return found;
 }
 
-static int print_infos(const char *group, const struct branch_info *infos, size_t nr, bool json)
+static json_t *info_json(const struct timeline *group, const struct branch_info *info)
 {
-	static const char *const headings[] = { "BRANCH", "POINT", "OF", "MADE" };
+	const struct timeline_line *line = line_of(group, info);
+	json_t *epoch = line ? json_integer(line->epoch) : json_null();
+	bool is_main = line && line == timeline_main_line(group);
+
+	if (info->error)
+		return json_pack("{s:s, s:s, s:b, s:o}", "branch", info->name, "damage", info->why,
+				 "main_line", is_main, "epoch", epoch);
+	return json_pack("{s:s, s:o, s:o, s:o, s:n, s:b, s:o}", "branch", info->name, "point",
+			 cli_json_seq(info->parent.cut_seq), "point_time",
+			 cli_json_time(info->parent.time_ns), "created",
+			 cli_json_time(info->created_ns), "damage", "main_line", is_main, "epoch",
+			 epoch);
+}
+
+/* "main line since 14:03, epoch 2", or "was it in epoch 1". */
+static void line_text(const struct timeline *group, const struct branch_info *info, char *text,
+		      size_t bytes)
+{
+	const struct timeline_line *line = line_of(group, info);
+	char since[64];
+
+	if (!line) {
+		snprintf(text, bytes, "-");
+		return;
+	}
+	when_local(line->made_ns, since, sizeof(since));
+	if (line == timeline_main_line(group))
+		snprintf(text, bytes, "main line since %s, epoch %u", since, line->epoch);
+	else
+		snprintf(text, bytes, "was it in epoch %u", line->epoch);
+}
+
+static int print_infos(const char *group, const struct timeline *tl,
+		       const struct branch_info *infos, size_t nr, bool json)
+{
+	static const char *const headings[] = { "BRANCH", "POINT", "OF", "MADE", "MAIN LINE" };
+	const struct timeline_line *line = timeline_main_line(tl);
 	json_t *rows = json_array();
 	struct table *t;
 
 	if (json) {
 		for (size_t i = 0; i < nr; i++)
-			json_array_append_new(rows, info_json(&infos[i]));
-		return cli_print_json(json_pack("{s:s, s:o}", "group", group, "branches", rows));
+			json_array_append_new(rows, info_json(tl, &infos[i]));
+		return cli_print_json(json_pack("{s:s, s:s?, s:o}", "group", group, "main_line",
+						line ? line->name : NULL, "branches", rows));
 	}
 	json_decref(rows);
 	t = table_create(headings, ARRAY_SIZE(headings));
 	for (size_t i = 0; i < nr; i++) {
-		char seq[48] = "-", of[64] = "damaged", made[64] = "-";
+		char seq[48] = "-", of[64] = "damaged", made[64] = "-", main_line[128];
 
 		if (!infos[i].error) {
 			cli_seq(infos[i].parent.cut_seq, seq, sizeof(seq));
@@ -152,6 +184,8 @@ static int print_infos(const char *group, const struct branch_info *infos, size_
 		table_cell(t, "%s", seq);
 		table_cell(t, "%s", of);
 		table_cell(t, "%s", made);
+		line_text(tl, &infos[i], main_line, sizeof(main_line));
+		table_cell(t, "%s", main_line);
 	}
 	table_print(t);
 	return CLI_DONE;
@@ -179,7 +213,7 @@ int cmd_branch_list(const struct command *cmd, int argc, char **argv)
 		ret = cli_fail(CLI_FAILED, "group %s: its branches cannot be listed: %s", group,
 			       strerror(-ret));
 	else
-		ret = print_infos(group, infos, nr, json);
+		ret = print_infos(group, list.tl, infos, nr, json);
 	for (size_t i = 0; i < nr; i++)
 		if (infos[i].error)
 			ret = cli_fail(CLI_FAILED, "group %s: branch %s: %s; it cannot be used; put its manifest back from a copy, or remove its directory %s/" BRANCHES_DIR "/%s",
@@ -286,7 +320,7 @@ int cmd_branch_changes(const struct command *cmd, int argc, char **argv)
 	int ret;
 
 	store = options(cmd, argc, argv, &json);
-	ret = place_open(cmd, store, argv[optind], &place);
+	ret = branch_place_open(cmd, store, argv[optind], &place);
 	if (ret != CLI_DONE)
 		return ret;
 	ret = name_valid(place.name) ? branch_path(dir, sizeof(dir), place.dir, place.name) : -ENOENT;
@@ -315,12 +349,15 @@ int cmd_branch_drop(const struct command *cmd, int argc, char **argv)
 	int ret;
 
 	store = options(cmd, argc, argv, &json);
-	ret = place_open(cmd, store, argv[optind], &place);
+	ret = branch_place_open(cmd, store, argv[optind], &place);
 	if (ret != CLI_DONE)
 		return ret;
 	ret = branch_drop(home_env(place.home), place.dir, place.name, why);
 	if (ret == -EBUSY)
 		ret = cli_fail(CLI_REFUSED, "group %s: %s; nothing was dropped; end what serves it first (nbdkit, or `blkship unmap`)",
+			       place.group, why);
+	else if (ret == -EPERM)
+		ret = cli_fail(CLI_REFUSED, "group %s: %s; nothing was dropped; what it has is the group's history, and stays",
 			       place.group, why);
 	else if (ret < 0)
 		ret = cli_fail(cli_exit_of(ret), "group %s: %s; nothing was dropped; `blkship branch list %s --store %s` names those there are",

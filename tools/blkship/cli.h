@@ -54,6 +54,7 @@ int cmd_branch_create(const struct command *cmd, int argc, char **argv);
 int cmd_branch_list(const struct command *cmd, int argc, char **argv);
 int cmd_branch_changes(const struct command *cmd, int argc, char **argv);
 int cmd_branch_drop(const struct command *cmd, int argc, char **argv);
+int cmd_branch_promote(const struct command *cmd, int argc, char **argv);
 int cmd_map(const struct command *cmd, int argc, char **argv);
 int cmd_mount(const struct command *cmd, int argc, char **argv);
 int cmd_umount(const struct command *cmd, int argc, char **argv);

@@ -136,6 +136,14 @@ static const struct command commands[] = {
 	  "list the ranges that were written since a branch began, by its index", STORE_OPTION },
 	{ "branch drop", cmd_branch_drop, "GROUP/NAME [--store DIR]",
 	  "drop a branch and all that was written to it", STORE_OPTION },
+	{ "branch promote", cmd_branch_promote, "GROUP/NAME [--store DIR] [--force]",
+	  "make a branch the main line of its group, as when a failover is committed",
+	  STORE_OPTION
+	  "  --force            although the group's source is connected\n"
+	  "\n"
+	  "From then on GROUP@latest and later times mean the branch; the group takes nothing more of\n"
+	  "its source. What it had past the branch's beginning is kept as GROUP/~EPOCH. Nothing is\n"
+	  "copied. It cannot be taken back, but another branch can be promoted.\n" },
 	{ "store check", cmd_store_check, "[GROUP]... [--store DIR] [--rebuild]",
 	  "read and check all that a store holds, mark points that need what is damaged",
 	  STORE_OPTION KEY_OPTIONS

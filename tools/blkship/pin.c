@@ -6,10 +6,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "../../userspace/lib/control_socket.h"
 #include "../../userspace/lib/home.h"
 #include "../../userspace/lib/when.h"
 #include "cli.h"
+#include "daemon.h"
 
 static json_t *request_of(const struct pin_change *c)
 {
@@ -26,23 +26,9 @@ static json_t *request_of(const struct pin_change *c)
 
 int pin_by_daemon(struct pin_change *c, char *why)
 {
-	json_t *request = request_of(c), *answer = NULL;
-	char path[CLI_PATH_BYTES];
-	const char *error;
-	int ret;
+	json_t *answer;
+	int ret = daemon_ask(c->store, request_of(c), &answer, why);
 
-	snprintf(path, sizeof(path), "%s/run/control.sock", c->store);
-	ret = request ? control_socket_ask(path, request, &answer) : -ENOMEM;
-	json_decref(request);
-	if (ret == -ENOENT || ret == -ECONNREFUSED || ret == -ENOTDIR)
-		ret = -ENOTCONN;
-	if (!ret && json_is_true(json_object_get(answer, "not_open")))
-		ret = -ENXIO;
-	error = json_string_value(json_object_get(answer, "error"));
-	if (!ret && error) {
-		ret = -json_integer_value(json_object_get(answer, "errno"));
-		snprintf(why, TIMELINE_TEXT_BYTES, "%s", error);
-	}
 	if (!ret)
 		c->id = json_integer_value(json_object_get(answer, "id"));
 	json_decref(answer);

@@ -21,8 +21,7 @@ struct pin_change {
 /**
  * pin_by_daemon - ask the daemon that has the group open
  * @why: TIMELINE_TEXT_BYTES, filled on some failures
- * Return: 0; -ENOTCONN there is no daemon; -ENXIO it does not have the group open;
- * -ETIMEDOUT it is not known whether it was done; as timeline_pin().
+ * Return: 0; as daemon_ask(), timeline_pin() and timeline_unpin().
  */
 int pin_by_daemon(struct pin_change *c, char *why);
 

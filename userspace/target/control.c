@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "../lib/log.h"
+#include "../store/branches.h"
 
 static json_t *failed(int error, const char *text)
 {
@@ -49,6 +50,25 @@ static json_t *pin(struct group *g, const json_t *request)
 	return answered(g, "pin", ret, id);
 }
 
+/* Who feeds it loses protection: that has to be wanted. */
+static json_t *promote(struct group *g, const json_t *request)
+{
+	const char *branch = json_string_value(json_object_get(request, "branch"));
+	char why[TIMELINE_TEXT_BYTES];
+	int ret;
+
+	if (!branch)
+		return failed(-EINVAL, "the request is not understood");
+	if (group_live(g) && !json_is_true(json_object_get(request, "force")))
+		return json_pack("{s:b}", "fed", 1);
+	ret = branch_promote(group_timeline(g), branch, why);
+	if (ret)
+		return failed(ret, why);
+	log_warning("group %s: branch %s is its main line from now on, asked for on this machine; its source is refused, what it had shipped past the branch's beginning stays",
+		    group_name(g), branch);
+	return json_pack("{}");
+}
+
 json_t *control_answer(struct groups *groups, const json_t *request)
 {
 	const char *op = json_string_value(json_object_get(request, "op"));
@@ -63,6 +83,8 @@ json_t *control_answer(struct groups *groups, const json_t *request)
 		return json_pack("{s:b}", "not_open", 1);
 	if (strcmp(op, "pin") == 0)
 		return pin(g, request);
+	if (strcmp(op, "promote") == 0)
+		return promote(g, request);
 	if (strcmp(op, "unpin") == 0)
 		return answered(g, "released pin", timeline_unpin(group_timeline(g), id), id);
 	return failed(-EINVAL, "the request is not understood");

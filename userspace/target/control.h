@@ -4,9 +4,11 @@
  *
  *	{"op": "pin", "group": G, "cut": "N", "kind": K, "label": L, "lease_s": S, "id": I}
  *	{"op": "unpin", "group": G, "id": I}
+ *	{"op": "promote", "group": G, "branch": B, "force": F}
  *
  * Only of groups that the daemon has open: of the others it says "not_open", and who asks
- * may write to them himself. Answers: {"id": I}, or {"error": E, "errno": N}.
+ * may write to them himself. Answers: {"id": I}, or {"error": E, "errno": N}; of
+ * promote {}, that, or without F {"fed": true}: a source ships to it.
  */
 #ifndef BLKSHIP_CONTROL_H
 #define BLKSHIP_CONTROL_H

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* branch promote: a branch becomes the main line of its group (docs/BRANCH.md). */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "../../userspace/lib/when.h"
+#include "../../userspace/store/branches.h"
+#include "branch.h"
+#include "daemon.h"
+
+static int promote_by_daemon(const struct branch_place *place, const char *store, bool force,
+			     char *why)
+{
+	json_t *answer;
+	int ret = daemon_ask(store, json_pack("{s:s, s:s, s:s, s:b}", "op", "promote", "group",
+					      place->group, "branch", place->name, "force", force),
+			     &answer, why);
+
+	if (!ret && json_is_true(json_object_get(answer, "fed"))) {
+		snprintf(why, TIMELINE_TEXT_BYTES, "its source is connected, and would not be protected any more; stop it first, or say --force");
+		ret = -EPERM;
+	}
+	json_decref(answer);
+	return ret;
+}
+
+static int promote_here(const struct branch_place *place, char *why)
+{
+	struct timeline *tl;
+	int ret = timeline_open(home_env(place->home), place->dir, 0, NULL, &tl, why);
+
+	if (ret == -EBUSY)
+		snprintf(why, TIMELINE_TEXT_BYTES, "another process has it open for writing and does not answer at the store's run/control.sock");
+	if (ret)
+		return ret;
+	ret = branch_promote(tl, place->name, why);
+	timeline_close(tl);
+	return ret;
+}
+
+/* What the manifest says now. */
+static int promoted_print(const struct branch_place *place, bool changed, bool json)
+{
+	char why[TIMELINE_TEXT_BYTES], when[64];
+	const struct timeline_line *line;
+	struct timeline *tl;
+	int ret = timeline_open(home_env(place->home), place->dir, TIMELINE_READ_ONLY, NULL, &tl,
+				why);
+
+	if (ret < 0)
+		return cli_fail(cli_exit_of(ret), "group %s: branch %s is its main line, but the group cannot be read: %s",
+				place->group, place->name, why);
+	line = timeline_main_line(tl);
+	if (!line || strcmp(line->name, place->name) != 0) {
+		ret = cli_fail(CLI_FAILED, "group %s: branch %s was its main line and is not any more: another command has promoted another one",
+			       place->group, place->name);
+	} else if (json) {
+		ret = cli_print_json(json_pack("{s:s, s:s, s:b, s:i, s:o, s:o, s:o}", "group",
+			place->group, "branch", line->name, "changed", changed, "epoch",
+			(int)line->epoch, "since", cli_json_time(line->made_ns), "point",
+			cli_json_seq(line->cut_seq), "point_time", cli_json_time(line->time_ns)));
+	} else {
+		when_local(line->time_ns, when, sizeof(when));
+		printf("group %s: branch %s %s the main line, from the point of %s on (epoch %u)\n"
+		       "what the group had past that is kept as %s/~%u\n", place->group, line->name,
+		       changed ? "is" : "already is", when, line->epoch, place->group,
+		       line->epoch - 1);
+	}
+	timeline_close(tl);
+	return ret;
+}
+
+static int promote_failed(const struct branch_place *place, const char *store, int ret,
+			  const char *why)
+{
+	if (ret == -ETIMEDOUT)
+		return cli_fail(CLI_FAILED, "group %s: the daemon does not answer in time; whether branch %s is the main line `blkship branch list %s --store %s` says",
+				place->group, place->name, place->group, store);
+	if (ret == -ENOTRECOVERABLE)
+		return cli_fail(CLI_FAILED, "group %s: %s; check its disk", place->group, why);
+	return cli_fail(ret == -EPERM || ret == -EBUSY || ret == -EAGAIN ? CLI_REFUSED :
+			cli_exit_of(ret),
+			"group %s: %s; the main line is what it was%s", place->group,
+			*why ? why : strerror(-ret), ret == -EBUSY ?
+			"; end what serves the branch first (nbdkit, or `blkship unmap`)" : "");
+}
+
+int cmd_branch_promote(const struct command *cmd, int argc, char **argv)
+{
+	static const struct option longs[] = {
+		{ "store", required_argument, NULL, 's' },
+		{ "force", no_argument, NULL, 'f' },
+		CLI_COMMON_OPTIONS
+	};
+	const char *store = CLI_STORE_DEFAULT;
+	char why[TIMELINE_TEXT_BYTES] = "";
+	bool json = false, force = false;
+	struct branch_place place;
+	int c, ret;
+
+	while ((c = cli_getopt(cmd, argc, argv, longs, &json)) != -1) {
+		if (c == 's')
+			store = optarg;
+		else
+			force = true;
+	}
+	cli_check_args(cmd, argc, 1, 1);
+	ret = branch_place_open(cmd, store, argv[optind], &place);
+	if (ret != CLI_DONE)
+		return ret;
+	ret = promote_by_daemon(&place, store, force, why);
+	if (ret == -ENOTCONN || ret == -ENXIO)
+		ret = promote_here(&place, why);
+	if (ret == 0 || ret == -EALREADY)
+		ret = promoted_print(&place, ret == 0, json);
+	else
+		ret = promote_failed(&place, store, ret, why);
+	home_close(place.home);
+	return ret;
+}
