@@ -376,6 +376,40 @@ static void a_run_stands_for_those_it_overlaps(void **state)
 	sim_env_destroy(sim);
 }
 
+/* What lies beyond the points file is still to come, or was never settled. */
+static void a_pack_of_more_than_the_points_file_covers_is_refused(void **state)
+{
+	const struct manifest_points points = { .number = 1, .last_segment = 4, .last_ordinal = 40,
+						.nr_commits = 9, .file_bytes = 8192 };
+	const struct manifest_pack whole = { .number = 1, .first_segment = 2, .last_segment = 4,
+					     .last_ordinal = 40, .points_no = 1 };
+	static const struct manifest_pack beyond[] = {
+		{ 0 }, { .last_segment = 1 }, { .last_ordinal = 1 }, { .points_no = 1 } };
+
+	for (size_t i = 0; i < sizeof(beyond) / sizeof(*beyond); i++) {
+		struct sim_env *sim = new_disk();
+		struct env *env = sim_env_env(sim);
+		struct manifest_pack pack = whole;
+		struct manifest m;
+
+		pack.last_segment += beyond[i].last_segment;
+		pack.last_ordinal += beyond[i].last_ordinal;
+		pack.points_no += beyond[i].points_no;
+		fill(&m, env);
+		assert_int_equal(manifest_add_points(&m, &points), 0);
+		assert_int_equal(manifest_add_pack(&m, &pack), 0);
+		manifest_close(&m);
+		for (int writer = 0; writer < 2; writer++) {
+			assert_int_equal(manifest_open(&m, env, "/m", writer, why),
+					 i ? -EBADMSG : 0);
+			manifest_close(&m);
+		}
+		if (i)
+			assert_non_null(strstr(why, "more than its points file"));
+		sim_env_destroy(sim);
+	}
+}
+
 static void pins_end_and_are_not_mixed_up(void **state)
 {
 	struct sim_env *sim = new_disk();
@@ -557,6 +591,7 @@ int main(void)
 		cmocka_unit_test(a_line_that_cannot_be_is_refused),
 		cmocka_unit_test(a_line_that_failed_is_taken_back),
 		cmocka_unit_test(pins_end_and_are_not_mixed_up),
+		cmocka_unit_test(a_pack_of_more_than_the_points_file_covers_is_refused),
 		cmocka_unit_test(of_a_pin_only_what_holds_now_is_kept),
 		cmocka_unit_test(what_was_added_is_read_again),
 		cmocka_unit_test(any_cut_keeps_what_was_whole_and_any_bit_is_seen),

@@ -46,13 +46,16 @@ static uint64_t nr_dropped(const struct timeline *tl)
 	return p->last_ordinal - p->nr_commits;
 }
 
+/* Of what is settled: a pack that ends beyond counts as far as that goes. */
 static size_t nr_files(const struct timeline *tl)
 {
 	const struct manifest *m = &tl->manifest;
-	size_t nr = tl->settled.last_segment + m->nr_packs;
+	const uint64_t settled = tl->settled.last_segment;
+	size_t nr = settled;
 
-	for (size_t i = 0; i < m->nr_packs; i++)
-		nr -= m->packs[i].last_segment - m->packs[i].first_segment + 1;
+	for (size_t i = 0; i < m->nr_packs && m->packs[i].first_segment <= settled; i++)
+		nr -= (m->packs[i].last_segment < settled ? m->packs[i].last_segment : settled) -
+		      m->packs[i].first_segment;
 	return nr;
 }
 

@@ -377,6 +377,20 @@ static int parse_record(struct manifest *m, const struct manifest_header *h, con
 	return manifest_record_take(m, h->type, at + sizeof(*h));
 }
 
+/*
+ * A pack has only what a points file covered that was named before, and those never go less
+ * far. One that goes further would hide what is appended behind that.
+ */
+static bool packs_fit(const struct manifest *m)
+{
+	for (size_t i = 0; i < m->nr_packs; i++)
+		if (m->packs[i].last_segment > m->points.last_segment ||
+		    m->packs[i].last_ordinal > m->points.last_ordinal ||
+		    m->packs[i].points_no > m->points.number)
+			return false;
+	return true;
+}
+
 int manifest_parse(struct manifest *m, const void *image, size_t bytes, size_t *valid_bytes,
 		   char *why)
 {
@@ -400,5 +414,8 @@ int manifest_parse(struct manifest *m, const void *image, size_t bytes, size_t *
 	for (size_t later = offset + 8; later < bytes; later += 8)
 		if (manifest_record_check(at + later, bytes - later, &h))
 			return manifest_complain(why, -EBADMSG, "damaged record", offset);
+	if (!packs_fit(m))
+		return manifest_complain(why, -EBADMSG, "a pack of more than its points file covers",
+					 offset);
 	return 0;
 }
