@@ -11,6 +11,7 @@
 #include "../../userspace/store/check.h"
 #include "../../userspace/store/index.h"
 #include "../../userspace/store/pack.h"
+#include "../../userspace/store/points_file.h"
 #include "../../userspace/store/segment_scan.h"
 #include "../../userspace/store/timeline_internal.h"
 #include "../host/rig.h"
@@ -264,21 +265,27 @@ static void a_segment_that_ends_too_early_shows_no_old_content(void **state_)
 	}
 }
 
-/* What comes behind it is a pack: that says where it ended. */
+/* Segment 7 has it, and what comes behind that is a pack, which says where it ended. */
+static void rig_init_bad_footer(struct rig *r)
+{
+	struct saved s;
+
+	rig_init_dead(r);
+	save(r, &s, 7);
+	r->env->ops->unlink(r->env, s.path);
+	rig_index(r);
+	assert_true(rig_is_packed(r, 8) && !rig_is_packed(r, 7));
+	s.bytes[s.nr - 20] ^= 1;
+	put_back(r, &s);
+}
+
 static void a_bad_footer_before_a_pack_costs_nothing(void **state_)
 {
 	struct check check = { .first_segment = 0 };
 	struct timeline *reader;
-	struct saved s;
 	struct rig r;
 
-	rig_init_dead(&r);
-	save(&r, &s, 7);
-	r.env->ops->unlink(r.env, s.path);
-	rig_index(&r);
-	assert_true(rig_is_packed(&r, 8) && !rig_is_packed(&r, 7));
-	s.bytes[s.nr - 20] ^= 1;
-	put_back(&r, &s);
+	rig_init_bad_footer(&r);
 	reader = rig_reader(&r);
 	if (check_run(reader, &check, why))
 		fail_msg("%s", why);
@@ -296,6 +303,21 @@ static void a_bad_footer_before_a_pack_costs_nothing(void **state_)
 	rig_fini(&r);
 }
 
+/* Also of the points file: what a view accepts, that does. */
+static void a_bad_footer_before_a_pack_stops_no_rebuild(void **state_)
+{
+	struct rig r;
+	char path[40];
+
+	rig_init_bad_footer(&r);
+	points_path(path, sizeof(path), "/tl", r.tl->manifest.points.number, 0);
+	rig_close(&r);
+	r.env->ops->unlink(r.env, path);
+	rig_open(&r, TIMELINE_REBUILD);
+	rig_check(&r);
+	rig_fini(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -306,6 +328,7 @@ int main(void)
 		cmocka_unit_test(a_segment_without_a_run_stops_nothing),
 		cmocka_unit_test(a_segment_that_ends_too_early_shows_no_old_content),
 		cmocka_unit_test(a_bad_footer_before_a_pack_costs_nothing),
+		cmocka_unit_test(a_bad_footer_before_a_pack_stops_no_rebuild),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

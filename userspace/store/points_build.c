@@ -67,6 +67,9 @@ static int take_segment(struct points_build *b, uint64_t number)
 	for (size_t i = 0; i < b->nr_ends; i++)
 		if (b->ends[i].number == number)
 			scan.end_limit = b->ends[i].end_offset;
+	for (size_t i = 0; i < b->nr_packs; i++)
+		if (b->packs[i].first_segment == number + 1)
+			scan.next = &b->packs[i];
 	segment_path(path, sizeof(path), b->dir, number);
 	ret = segment_scan_finished(&scan, b->dir);
 	/* As much as was read, about: commits lie between the data. */
