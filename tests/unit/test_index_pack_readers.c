@@ -250,6 +250,54 @@ static void without_a_look_at_the_leases_nothing_is_packed(void **state_)
 	rig_fini(&r);
 }
 
+/* A writer that makes another points file as a reader looks into one. */
+static struct {
+	struct rig *rig;
+	struct env_ops ops;
+	bool due;
+} beside;
+
+static int points_renew_then_open(struct env *env, const char *path, unsigned int flags,
+				  struct env_file **out)
+{
+	if (beside.due && strstr(path, ".points")) {
+		beside.due = false;
+		rig_append(beside.rig, 200, S);
+		rig_index(beside.rig);
+	}
+	return sim_ops.open(env, path, flags, out);
+}
+
+static void a_point_that_stays_is_opened_beside_a_new_points_file(void **state_)
+{
+	struct timeline *reader;
+	uint64_t cut_seq, id = 0;
+	struct view *v;
+	struct rig r;
+
+	rig_init_dead(&r);
+	reader = rig_reader(&r);
+	cut_seq = reader->points.commits[reader->points.nr_commits - 1].cut_seq;
+	assert_int_equal(timeline_pin(r.tl, cut_seq, TIMELINE_PIN_HOLD, "x", 0, &id), 0);
+	rig_index(&r);
+	/* The reader does not know the points file that there is now, and then that one goes. */
+	rig_append(&r, 200, S);
+	rig_index(&r);
+	beside.rig = &r;
+	beside.ops = sim_ops;
+	beside.ops.open = points_renew_then_open;
+	beside.due = true;
+	r.env->ops = &beside.ops;
+	if (view_open(reader, cut_seq, &v, why))
+		fail_msg("%s", why);
+	r.env->ops = &sim_ops;
+	assert_false(beside.due);
+	assert_true(is_listed(&r, cut_seq));
+	view_close(v);
+	timeline_close(reader);
+	rig_fini(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -258,6 +306,7 @@ int main(void)
 		cmocka_unit_test(a_lease_of_the_last_moment_keeps_the_data),
 		cmocka_unit_test(a_lease_that_came_too_late_stops_no_pack),
 		cmocka_unit_test(without_a_look_at_the_leases_nothing_is_packed),
+		cmocka_unit_test(a_point_that_stays_is_opened_beside_a_new_points_file),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

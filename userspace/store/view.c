@@ -186,8 +186,11 @@ static int open_once(struct timeline *tl, uint64_t cut_seq, struct view **out, b
 	if (!ret)
 		ret = take_segments(v, gone, why);
 	/* It may have been read from packs that were made after the cut was dropped. */
-	if (!ret)
+	if (!ret) {
 		ret = view_cut_check(v);
+		if (ret == -ENOENT)
+			ret = view_check(v);
+	}
 	if (!ret)
 		ret = view_parent_open(v, why);
 	if (ret)
