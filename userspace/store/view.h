@@ -87,8 +87,8 @@ int view_read(struct view *v, uint16_t volume, uint64_t offset_bytes, void *buf,
 const char *view_error_text(int error);
 
 /**
- * view_fault - the segment or pack that the last view_read() which failed was about
- * @path: out, "" when it is not known
+ * view_fault - the segment or pack that the last view_read() failed for
+ * @path: out, "" when it did not, or that is not known
  */
 void view_fault(const struct view *v, char *path, size_t bytes);
 

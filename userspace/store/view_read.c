@@ -378,6 +378,11 @@ static int piece_result(struct view *v, const struct view_place *place, int erro
 {
 	if (error)
 		v->fault_file = place->file;
+	/* What does not check is not kept: asked for again it is read again. */
+	if (error == -EBADMSG) {
+		v->window_bytes = 0;
+		v->tables_file = 0;
+	}
 	return view_error(v, error);
 }
 
@@ -510,6 +515,8 @@ int view_read(struct view *v, uint16_t volume, uint64_t offset_bytes, void *buf,
 {
 	const struct view_volume *vol = view_volume(v, volume);
 
+	for (struct view *of = v; of; of = of->parent)
+		of->fault_file = 0;
 	if (offset_bytes % SECTOR_BYTES || bytes % SECTOR_BYTES)
 		return -EINVAL;
 	if (!vol || offset_bytes > vol->size_bytes || bytes > vol->size_bytes - offset_bytes)
