@@ -318,6 +318,35 @@ static void a_bad_footer_before_a_pack_stops_no_rebuild(void **state_)
 	rig_fini(&r);
 }
 
+/* The file goes with the next job: another of its name would go with it. */
+static void the_number_of_a_pack_that_goes_is_not_used_again(void **state_)
+{
+	struct index_job *job;
+	struct saved s;
+	uint64_t bytes;
+	struct rig r;
+
+	/* Two packs, as one segment between them cannot be read. */
+	rig_init_dead(&r);
+	save(&r, &s, 7);
+	r.env->ops->unlink(r.env, s.path);
+	job = rig_index_until(&r, "packing");
+	index_job_run(job, r.env, NULL);
+	assert_int_equal(timeline_index_take(r.tl, job), 0);
+	job = rig_index_until(&r, "packing");
+	assert_int_equal(index_job_run(job, r.env, NULL), 0);
+	assert_non_null(sim_env_content(r.sim, "/tl/0000000000000002.pack", &bytes));
+	sim_env_fail(r.sim, SIM_FAULT_WRITE, 1, -EIO, false);
+	assert_int_equal(timeline_index_take(r.tl, job), -EIO);
+	assert_int_equal(manifest_next_pack(&r.tl->manifest), 3);
+	put_back(&r, &s);
+	sim_env_advance(r.sim, PACK_ASIDE_NS);
+	rig_index(&r);
+	assert_int_equal(rig_nr_unpacked(&r), 0);
+	rig_check(&r);
+	rig_fini(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -329,6 +358,7 @@ int main(void)
 		cmocka_unit_test(a_segment_that_ends_too_early_shows_no_old_content),
 		cmocka_unit_test(a_bad_footer_before_a_pack_costs_nothing),
 		cmocka_unit_test(a_bad_footer_before_a_pack_stops_no_rebuild),
+		cmocka_unit_test(the_number_of_a_pack_that_goes_is_not_used_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

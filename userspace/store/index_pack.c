@@ -500,8 +500,9 @@ int index_pack_take(struct timeline *tl, const struct index_pack *job, int error
 		timeline_run_bad(tl, job->bad_run);
 	asides_take(tl, job);
 	for (size_t i = 0; i < job->nr_made; i++) {
-		/* Not named, and none with this number will be: the next has a higher one. */
+		/* Not named; as its file is yet to be removed, the next has a higher number. */
 		if (ret) {
+			tl->manifest.pack_number = job->made[i].number;
 			pack_path(path, sizeof(path), "", job->made[i].number, 0);
 			timeline_remove(tl, path + 1);
 			continue;
