@@ -76,6 +76,10 @@ $(PROGRAMS):
 $(BUILD)/tests/test_%: $(BUILD)/obj/tests/unit/test_%.o $(TEST_LIB) $(LIB) $(CORE)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LDLIBS)
+# Of a command, not of the library.
+$(BUILD)/tests/test_content: $(call objs,tests/unit/test_content.c tools/blkship/content.c) $(LIB)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LDLIBS)
 $(BUILD)/workload: $(BUILD)/obj/tests/vm/workload.o
 	$(CC) $(LDFLAGS) -o $@ $^ -lsqlite3
 $(BUILD)/raw_write: $(BUILD)/obj/tests/vm/raw_write.o

@@ -165,6 +165,77 @@ static void volumes_have_their_pieces(void **state)
 	lvm_group_fini(&g);
 }
 
+/* What each volume is told to be; "" linear. */
+static void expect_types(const char *text, const char *const *types, size_t nr)
+{
+	struct lvm_group g;
+
+	assert_int_equal(parse(text, strlen(text), &g), 0);
+	assert_int_equal(g.nr_volumes, nr);
+	for (size_t i = 0; i < nr; i++)
+		assert_string_equal(g.volumes[i].type, types[i]);
+	lvm_group_fini(&g);
+}
+
+#define LINEAR(name, extent) #name " {\n" SEEN "segment_count = 1\n" \
+	SEGMENT(1, 0, 2, "\"pv0\", " #extent) "}\n"
+#define SNAPSHOT(store) "snapshot0 {\nstatus = [\"READ\", \"WRITE\"]\nflags = []\n" \
+	"segment_count = 1\nsegment1 {\nstart_extent = 0\nextent_count = 2\n" \
+	"type = \"snapshot\"\nchunk_size = 8\norigin = \"root\"\n" store " = \"snap\"\n}\n}\n"
+
+/* Of the origin a part lies in the snapshot while that is being merged, and only then. */
+static void what_a_snapshot_changes_is_not_linear(void **state)
+{
+	static const char *const kept[] = { "", "snapshot", "" };
+	static const char *const merged[] = { "snapshot", "snapshot", "" };
+
+	expect_types(GROUP(LINEAR(root, 0) LINEAR(snap, 4) SNAPSHOT("cow_store") LINEAR(roo, 8)),
+		     kept, ARRAY_SIZE(kept));
+	expect_types(GROUP(SNAPSHOT("merging_store") LINEAR(root, 0) LINEAR(snap, 4)
+			   LINEAR(roo, 8)), merged, ARRAY_SIZE(merged));
+}
+
+static void what_is_being_moved_is_not_linear(void **state)
+{
+	static const char *const types[] = { "", "stacked" };
+
+	expect_types(GROUP(LINEAR(root, 0)
+		"data {\n" SEEN "segment_count = 2\n" SEGMENT(1, 0, 2, "\"pv1\", 0")
+			SEGMENT(2, 2, 2, "\"pvmove0\", 0") "}\n"
+		"pvmove0 {\nstatus = [\"READ\", \"WRITE\", \"PVMOVE\", \"LOCKED\"]\nflags = []\n"
+			"segment_count = 1\nsegment1 {\nstart_extent = 0\nextent_count = 2\n"
+			"type = \"mirror\"\nmirror_count = 2\nmirrors = [\n\"pv0\", 4,\n"
+			"\"pv1\", 8\n]\n}\n}\n"), types, ARRAY_SIZE(types));
+}
+
+/* What takes seconds when each is looked for from the begin. */
+static void very_many_volumes_are_no_matter(void **state)
+{
+	enum { NR_PVS = 40000, NR_SEGMENTS = 10000, BYTES = 4 << 20 };
+	char *text = malloc(BYTES), *at = text;
+	struct lvm_group g;
+
+	at += sprintf(at, "vg {\nphysical_volumes {\n");
+	for (int i = 0; i <= NR_PVS; i++)
+		at += sprintf(at, "pv%d { id = \"" PV0 "\" pe_start = 0 }\n", i);
+	at += sprintf(at, "}\nextent_size = 8\nlogical_volumes {\na {\n" SEEN "segment_count = %d\n",
+		      NR_SEGMENTS);
+	for (int i = 0; i < NR_SEGMENTS; i++)
+		at += sprintf(at, "s%d { start_extent = %d extent_count = 1 type = \"striped\" "
+			      "stripe_count = 1 stripes = [ \"pv%d\", %d ] }\n", i, i, NR_PVS, 2 * i);
+	at += sprintf(at, "}\n}\n}\n");
+	assert_in_range(at - text, 0, BYTES - 1);
+	assert_int_equal(parse(text, at - text, &g), 0);
+	assert_int_equal(g.volumes[0].nr_pieces, NR_SEGMENTS);
+	lvm_group_fini(&g);
+	at = text + sprintf(text, "vg {\nphysical_volumes {\n}\nx = [ 1");
+	for (int i = 0; i < 1 << 18; i++)
+		at += sprintf(at, ",1");
+	at += sprintf(at, "]\n}\n");
+	assert_int_equal(parse(text, at - text, &g), -E2BIG);
+	free(text);
+}
+
 static void what_cannot_be_is_refused(void **state)
 {
 	static const char *const bad[] = {
@@ -172,7 +243,7 @@ static void what_cannot_be_is_refused(void **state)
 		"a = [ 1, ]", "a = 99999999999999999999", "../x { physical_volumes { } }",
 		"a { a { a { a { a { a { a { a { a { a { a { a { a { a { a { a { a { a { } } } } } } } } } } } } } } } } } }",
 		ONE_LV(""), ONE_LV(SEGMENT(1, 1, 2, "\"pv0\", 0")),
-		ONE_LV(SEGMENT(1, 0, 2, "\"pv2\", 0")), ONE_LV(SEGMENT(1, 0, 2, "\"pv0\"")),
+		ONE_LV(SEGMENT(1, 0, 2, "\"pv0\"")),
 		ONE_LV(SEGMENT(1, 0, 2, "0, \"pv0\"")), ONE_LV(SEGMENT(1, 0, 0, "\"pv0\", 0")),
 		ONE_LV(SEGMENT(1, 0, 2, "\"pv0\", 0, 1")),
 		ONE_LV(SEGMENT(1, 0, 2, "\"pv0\", 18446744073709551615")),
@@ -211,6 +282,9 @@ int main(void)
 		cmocka_unit_test(a_label_is_found_and_each_turned_bit),
 		cmocka_unit_test(an_area_is_read_and_each_turned_bit),
 		cmocka_unit_test(volumes_have_their_pieces),
+		cmocka_unit_test(what_a_snapshot_changes_is_not_linear),
+		cmocka_unit_test(what_is_being_moved_is_not_linear),
+		cmocka_unit_test(very_many_volumes_are_no_matter),
 		cmocka_unit_test(what_cannot_be_is_refused),
 	};
 

@@ -57,7 +57,7 @@ static int read_all(int fd, void *buf, size_t bytes, uint64_t offset)
 		ssize_t got = pread(fd, (char *)buf + done, bytes - done, offset + done);
 
 		if (got <= 0)
-			return got < 0 ? -errno : -EBADMSG;
+			return got < 0 ? -EIO : -EBADMSG;
 		done += got;
 	}
 	return 0;
@@ -76,6 +76,7 @@ static int text_read(int fd, uint64_t area, uint64_t area_bytes, const struct lv
 	return ret ? ret : read_all(fd, text + first, where->bytes - first, area + LVM_AREA_BYTES);
 }
 
+/* 0; -ENOMEM; -ENODATA there is none here; -EBADMSG, -E2BIG, -EIO: it cannot be understood. */
 static int group_read(int fd, const struct content *pv, struct lvm_label *label,
 		      struct lvm_group *group)
 {
@@ -144,7 +145,23 @@ static int add_volumes(struct contents *all, int fd, const struct content *pv,
 	return ret;
 }
 
-/* What is found; and what is in it, if it is a physical volume. */
+static const char *pv_why_not(int error)
+{
+	switch (error) {
+	case 0:
+		return "a physical volume; its logical volumes are told of where they begin";
+	case -ENODATA:
+		return "a physical volume; what is on it is said on another one of its group; map it with --device and use vgimportclone";
+	case -E2BIG:
+		return "a physical volume whose metadata have more in them than is looked at; map it with --device and use vgimportclone";
+	case -EIO:
+		return "a physical volume whose metadata cannot be read";
+	default:
+		return "a physical volume whose metadata are damaged";
+	}
+}
+
+/* What is found; and what is in it, if it is a physical volume: what that lacks is its own affair. */
 static int add_nested(struct contents *all, int fd, const struct content *c)
 {
 	struct lvm_group group = { .nr_volumes = 0 };
@@ -157,18 +174,14 @@ static int add_nested(struct contents *all, int fd, const struct content *c)
 		return ret;
 	pv = all->items[at];
 	ret = group_read(fd, &pv, &label, &group);
+	if (ret == -ENOMEM)
+		return ret;
 	if (!ret || ret == -ENODATA)
 		memcpy(all->items[at].pv, label.id, sizeof(label.id));
-	if (!ret)
-		all->items[at].why_not = "a physical volume; its logical volumes are told of where they begin";
-	else if (ret == -ENODATA)
-		all->items[at].why_not = "a physical volume; what is on it is said on another one of its group; map it with --device and use vgimportclone";
-	else if (ret == -EBADMSG)
-		all->items[at].why_not = "a physical volume whose metadata are damaged";
-	if (!ret)
-		ret = add_volumes(all, fd, &pv, &label, &group);
+	all->items[at].why_not = pv_why_not(ret);
+	ret = ret ? 0 : add_volumes(all, fd, &pv, &label, &group);
 	lvm_group_fini(&group);
-	return ret == -ENODATA || ret == -EBADMSG ? 0 : ret;
+	return ret;
 }
 
 /* -- partitions, and the whole -- */

@@ -150,17 +150,20 @@ static bool in_name(char c)
 	return isalnum((unsigned char)c) || (c && strchr("_.+-", c));
 }
 
-/* Below @parent, behind @last, which is 0 for the first. 0: no room. */
-static size_t node_add(struct tree *t, size_t parent, size_t last, const struct node *node)
+/* Below @parent, behind *@last, which is 0 for the first, and then the new one. */
+static int node_add(struct tree *t, size_t parent, size_t *last, const struct node *node)
 {
-	if (t->nr == MAX_NODES || !array_reserve(&t->nodes, &t->max, t->nr + 1))
-		return 0;
+	if (t->nr == MAX_NODES)
+		return -E2BIG;
+	if (!array_reserve(&t->nodes, &t->max, t->nr + 1))
+		return -ENOMEM;
 	t->nodes[t->nr] = *node;
-	if (last)
-		t->nodes[last].next = t->nr;
+	if (*last)
+		t->nodes[*last].next = t->nr;
 	else
 		t->nodes[parent].first = t->nr;
-	return t->nr++;
+	*last = t->nr++;
+	return 0;
 }
 
 static int parse_value(struct tree *t, struct node *node)
@@ -194,11 +197,10 @@ static int parse_list(struct tree *t, size_t list)
 		struct node node = { 0 };
 		int ret = parse_value(t, &node);
 
+		if (!ret)
+			ret = node_add(t, list, &last, &node);
 		if (ret)
 			return ret;
-		last = node_add(t, list, last, &node);
-		if (!last)
-			return -ENOMEM;
 	} while (take_char(t, ','));
 	return take_char(t, ']') ? 0 : -EBADMSG;
 }
@@ -223,11 +225,10 @@ static int parse_member(struct tree *t, size_t section, size_t *last, unsigned i
 		node.kind = KIND_LIST;
 	else
 		ret = parse_value(t, &node);
+	if (!ret)
+		ret = node_add(t, section, last, &node);
 	if (ret)
 		return ret;
-	*last = node_add(t, section, *last, &node);
-	if (!*last)
-		return -ENOMEM;
 	if (node.kind == KIND_LIST)
 		return parse_list(t, *last);
 	return node.kind == KIND_SECTION ? parse_section(t, *last, depth + 1) : 0;
@@ -284,7 +285,37 @@ static bool name_copy(char *out, const char *name, size_t bytes)
 	return true;
 }
 
-/* -- from the tree to pieces -- */
+/* -- names: sorted, as anybody may have written very many -- */
+
+struct name {
+	const char *at;
+	size_t bytes;
+};
+
+/* Of whatever begins with a name. */
+static int name_compare(const void *a, const void *b)
+{
+	const struct name *x = a, *y = b;
+	int ret = memcmp(x->at, y->at, x->bytes < y->bytes ? x->bytes : y->bytes);
+
+	return ret ? ret : (x->bytes > y->bytes) - (x->bytes < y->bytes);
+}
+
+struct pv {
+	struct name name;
+	char id[LVM_ID_BYTES];
+	uint64_t start;		/* of its first extent, in sectors */
+};
+
+/* What its logical volumes are made of. */
+struct vg {
+	const struct tree *tree;
+	uint64_t extent_sectors;
+	struct pv *pvs;
+	size_t nr_pvs, max_pvs;
+	struct name *changing;	/* logical volumes whose content is not all in their pieces */
+	size_t nr_changing, max_changing;
+};
 
 /* As on the label: without the dashes. */
 static bool id_copy(const struct tree *t, size_t pv, char *out)
@@ -297,30 +328,98 @@ static bool id_copy(const struct tree *t, size_t pv, char *out)
 	return nr == LVM_ID_BYTES;
 }
 
-/* The part of a linear segment that it is all of. */
-static int piece_get(const struct tree *t, size_t vg, size_t segment, struct lvm_piece *out)
+static int pvs_get(struct vg *vg, size_t pvs)
 {
-	size_t pvs = child(t, vg, "physical_volumes", KIND_SECTION), pv, i;
-	uint64_t extent_sectors, start, nr, first, end;
-	char name[LVM_NAME_BYTES];
+	const struct tree *t = vg->tree;
 
-	i = child(t, segment, "stripes", KIND_LIST);
+	for (size_t i = t->nodes[pvs].first; i; i = t->nodes[i].next) {
+		struct pv *pv;
+
+		if (t->nodes[i].kind != KIND_SECTION)
+			continue;
+		if (!array_reserve(&vg->pvs, &vg->max_pvs, vg->nr_pvs + 1))
+			return -ENOMEM;
+		pv = &vg->pvs[vg->nr_pvs++];
+		pv->name = (struct name){ t->nodes[i].name, t->nodes[i].name_bytes };
+		if (!id_copy(t, i, pv->id) || !number_of(t, i, "pe_start", &pv->start))
+			return -EBADMSG;
+	}
+	if (vg->nr_pvs)
+		qsort(vg->pvs, vg->nr_pvs, sizeof(*vg->pvs), name_compare);
+	return 0;
+}
+
+static int changing_add(struct vg *vg, size_t segment, const char *what)
+{
+	size_t i = child(vg->tree, segment, what, KIND_TEXT);
+	const struct node *node = &vg->tree->nodes[i];
+
+	if (!i)
+		return 0;
+	if (!array_reserve(&vg->changing, &vg->max_changing, vg->nr_changing + 1))
+		return -ENOMEM;
+	vg->changing[vg->nr_changing++] = (struct name){ node->text, node->text_bytes };
+	return 0;
+}
+
+/*
+ * A snapshot is a segment of a hidden volume that names two others: where what is old of its origin
+ * is kept, which is no disk's content; and the origin, which is whole, unless the snapshot is being
+ * merged into it: then a part of it still lies in the other.
+ */
+static int snapshot_add(struct vg *vg, size_t segment)
+{
+	int ret = changing_add(vg, segment, "cow_store");
+
+	if (ret || !child(vg->tree, segment, "merging_store", KIND_TEXT))
+		return ret;
+	ret = changing_add(vg, segment, "merging_store");
+	return ret ? ret : changing_add(vg, segment, "origin");
+}
+
+static int snapshots_get(struct vg *vg, size_t lvs)
+{
+	const struct node *nodes = vg->tree->nodes;
+	int ret = 0;
+
+	for (size_t i = nodes[lvs].first; i; i = nodes[i].next)
+		for (size_t k = nodes[i].kind == KIND_SECTION ? nodes[i].first : 0; k && !ret;
+		     k = nodes[k].next)
+			if (nodes[k].kind == KIND_SECTION)
+				ret = snapshot_add(vg, k);
+	if (vg->nr_changing)
+		qsort(vg->changing, vg->nr_changing, sizeof(*vg->changing), name_compare);
+	return ret;
+}
+
+/* -- from the tree to pieces -- */
+
+/* The part of a linear segment that it is all of; -ENODEV: it lies in no physical volume. */
+static int piece_get(const struct vg *vg, size_t segment, struct lvm_piece *out)
+{
+	const struct tree *t = vg->tree;
+	size_t i = child(t, segment, "stripes", KIND_LIST);
+	uint64_t nr, first, end;
+	const struct pv *pv;
+	struct name name;
+
 	i = i ? t->nodes[i].first : 0;
-	if (!pvs || !i || t->nodes[i].kind != KIND_TEXT ||
-	    !name_copy(name, t->nodes[i].text, t->nodes[i].text_bytes))
+	if (!i || t->nodes[i].kind != KIND_TEXT)
 		return -EBADMSG;
-	pv = child(t, pvs, name, KIND_SECTION);
+	name = (struct name){ t->nodes[i].text, t->nodes[i].text_bytes };
 	i = t->nodes[i].next;
-	if (!pv || !i || t->nodes[i].kind != KIND_NUMBER || t->nodes[i].next ||
-	    !id_copy(t, pv, out->pv) || !number_of(t, pv, "pe_start", &start) ||
-	    !number_of(t, vg, "extent_size", &extent_sectors) ||
+	if (!i || t->nodes[i].kind != KIND_NUMBER || t->nodes[i].next ||
 	    !number_of(t, segment, "extent_count", &nr))
 		return -EBADMSG;
-	if (__builtin_mul_overflow(t->nodes[i].number, extent_sectors, &first) ||
-	    __builtin_add_overflow(first, start, &first) ||
-	    __builtin_mul_overflow(nr, extent_sectors, &nr) || !nr ||
+	pv = vg->nr_pvs ? bsearch(&name, vg->pvs, vg->nr_pvs, sizeof(*pv), name_compare) : NULL;
+	if (!pv)
+		return -ENODEV;
+	if (__builtin_mul_overflow(t->nodes[i].number, vg->extent_sectors, &first) ||
+	    __builtin_add_overflow(first, pv->start, &first) ||
+	    __builtin_mul_overflow(nr, vg->extent_sectors, &nr) || !nr ||
 	    __builtin_add_overflow(first, nr, &end) || end > INT64_MAX / SECTOR_BYTES)
 		return -EBADMSG;
+	memcpy(out->pv, pv->id, sizeof(out->pv));
 	out->offset_bytes = first * SECTOR_BYTES;
 	out->length_bytes = nr * SECTOR_BYTES;
 	return 0;
@@ -357,8 +456,9 @@ static bool is_linear(const struct tree *t, size_t segment, struct lvm_volume *l
 }
 
 /* Its sections are its segments; each begins where the one before ends. */
-static int pieces_get(const struct tree *t, size_t vg, size_t node, struct lvm_volume *lv)
+static int pieces_get(const struct vg *vg, size_t node, struct lvm_volume *lv)
 {
+	const struct tree *t = vg->tree;
 	uint64_t nr = 0, want = 0, begin = 0, start, count;
 	int ret = number_of(t, node, "segment_count", &want) && want ? 0 : -EBADMSG;
 
@@ -374,7 +474,12 @@ static int pieces_get(const struct tree *t, size_t vg, size_t node, struct lvm_v
 		nr++;
 		if (!is_linear(t, i, lv))
 			return 0;
-		ret = piece_get(t, vg, i, &piece);
+		ret = piece_get(vg, i, &piece);
+		if (ret == -ENODEV) {
+			/* In another logical volume: what is being moved, for example. */
+			strcpy(lv->type, "stacked");
+			return 0;
+		}
 		if (!ret)
 			ret = piece_add(lv, &piece);
 	}
@@ -391,34 +496,57 @@ static bool is_visible(const struct tree *t, size_t lv)
 	return false;
 }
 
-static int volume_add(const struct tree *t, size_t vg, size_t node, struct lvm_group *out)
+static int volume_add(const struct vg *vg, size_t node, struct lvm_group *out)
 {
+	const struct node *n = &vg->tree->nodes[node];
+	const struct name name = { n->name, n->name_bytes };
 	struct lvm_volume *lv;
+	int ret;
 
-	if (t->nodes[node].kind != KIND_SECTION || !is_visible(t, node))
+	if (n->kind != KIND_SECTION || !is_visible(vg->tree, node))
 		return 0;
 	if (!array_reserve(&out->volumes, &out->max_volumes, out->nr_volumes + 1))
 		return -ENOMEM;
 	lv = &out->volumes[out->nr_volumes++];
 	memset(lv, 0, sizeof(*lv));
-	if (!name_copy(lv->name, t->nodes[node].name, t->nodes[node].name_bytes))
+	if (!name_copy(lv->name, n->name, n->name_bytes))
 		return -EBADMSG;
-	return pieces_get(t, vg, node, lv);
+	ret = pieces_get(vg, node, lv);
+	if (vg->nr_changing && bsearch(&name, vg->changing, vg->nr_changing, sizeof(name),
+				       name_compare))
+		strcpy(lv->type, "snapshot");
+	return ret;
+}
+
+static int volumes_get(struct vg *vg, size_t lvs, struct lvm_group *out)
+{
+	const struct node *nodes = vg->tree->nodes;
+	int ret = snapshots_get(vg, lvs);
+
+	for (size_t i = nodes[lvs].first; i && !ret; i = nodes[i].next)
+		ret = volume_add(vg, i, out);
+	return ret;
 }
 
 static int group_get(const struct tree *t, struct lvm_group *out)
 {
-	size_t vg = t->nodes[0].first, lvs;
-	int ret = 0;
+	struct vg vg = { .tree = t };
+	size_t node = t->nodes[0].first, pvs = 0, lvs;
+	int ret;
 
-	while (vg && (t->nodes[vg].kind != KIND_SECTION ||
-		      !child(t, vg, "physical_volumes", KIND_SECTION)))
-		vg = t->nodes[vg].next;
-	if (!vg || !name_copy(out->name, t->nodes[vg].name, t->nodes[vg].name_bytes))
+	while (node && (t->nodes[node].kind != KIND_SECTION ||
+			!(pvs = child(t, node, "physical_volumes", KIND_SECTION))))
+		node = t->nodes[node].next;
+	if (!node || !name_copy(out->name, t->nodes[node].name, t->nodes[node].name_bytes))
 		return -EBADMSG;
-	lvs = child(t, vg, "logical_volumes", KIND_SECTION);
-	for (size_t i = lvs ? t->nodes[lvs].first : 0; i && !ret; i = t->nodes[i].next)
-		ret = volume_add(t, vg, i, out);
+	lvs = child(t, node, "logical_volumes", KIND_SECTION);
+	if (!lvs)
+		return 0;
+	ret = number_of(t, node, "extent_size", &vg.extent_sectors) ? pvs_get(&vg, pvs) : -EBADMSG;
+	if (!ret)
+		ret = volumes_get(&vg, lvs, out);
+	free(vg.pvs);
+	free(vg.changing);
 	return ret;
 }
 

@@ -42,7 +42,9 @@ struct lvm_piece {
 
 struct lvm_volume {
 	char name[LVM_NAME_BYTES];
-	char type[LVM_NAME_BYTES];	/* of a segment that is not linear; "" all are, and are here: */
+	/* Of a segment that is not linear; "stacked": it lies in another volume; "snapshot": of one,
+	 * or one is being merged into it; "": what it shows is in its pieces, which are here: */
+	char type[LVM_NAME_BYTES];
 	struct lvm_piece *pieces;
 	size_t nr_pieces, max_pieces;
 };
@@ -70,7 +72,7 @@ int lvm_text_find(const void *area, const struct lvm_label *label, struct lvm_te
  * lvm_group_parse - take the text apart
  * @text: @where->bytes of it
  * @out: lvm_group_fini() is due on success
- * Return: 0; -EBADMSG; -ENOMEM.
+ * Return: 0; -EBADMSG; -E2BIG more than any group has; -ENOMEM.
  */
 int lvm_group_parse(const char *text, const struct lvm_text *where, struct lvm_group *out);
 void lvm_group_fini(struct lvm_group *group);
