@@ -145,7 +145,9 @@ static void one_that_cannot_be_read_counts(void **state)
 /* Their readers were killed while nobody looked. */
 static void too_many_that_are_over_go_away(void **state)
 {
+	struct lease_info *infos;
 	struct lease l;
+	size_t nr;
 	struct rig r;
 
 	rig_init(&r);
@@ -156,6 +158,10 @@ static void too_many_that_are_over_go_away(void **state)
 					     r.env->ops->monotonic_ns(r.env)), -E2BIG);
 		sim_env_advance(r.sim, 16 * MINUTE);
 	}
+	assert_string_equal(leases_error_text(-E2BIG), "more than 4096 leases");
+	assert_int_equal(leases_list(r.env, "/tl", &infos, &nr), 0);
+	assert_int_equal(nr, 1);	/* those that are over are gone */
+	free(infos);
 	assert_int_equal(look(&r), 1);
 	sim_env_advance(r.sim, 16 * MINUTE);
 	assert_int_equal(look(&r), 0);

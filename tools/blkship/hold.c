@@ -111,7 +111,10 @@ static int holds_list(const char *store, const char *group, bool json)
 	error = timeline_pins(list.tl, &pins, &nr_pins);
 	if (!error)
 		error = timeline_leases(list.tl, &leases, &nr_leases);
-	ret = error ? cli_fail(CLI_FAILED, "group %s: %s", group, strerror(-error)) :
+	if (error == -E2BIG)
+		fprintf(stderr, "blkship: group %s: %s, of readers: not all are shown, and no point is dropped as long as it is so; remove those in " LEASES_DIR "/ of the group that nobody renews\n",
+			group, leases_error_text(error));
+	ret = error && error != -E2BIG ? cli_fail(CLI_FAILED, "group %s: %s", group, strerror(-error)) :
 		      holds_print(&list, group, pins, nr_pins, leases, nr_leases, json);
 	free(leases);
 	free(pins);

@@ -418,7 +418,7 @@ static int points_make(struct index_job *job, struct env *env, const struct run_
 			 "points; a branch cannot be read, so none is dropped");
 	else if (job->leases_error)
 		snprintf(job->text, sizeof(job->text), "points; %s, so none is dropped",
-			 job->leases_error == -E2BIG ? "too many files in " LEASES_DIR "/" :
+			 job->leases_error == -E2BIG ? leases_error_text(job->leases_error) :
 						       LEASES_DIR "/ cannot be read");
 	if (b->before_bad && job->alone)
 		snprintf(job->lost, sizeof(job->lost), "%016llx.points",

@@ -257,7 +257,7 @@ int leases_list(struct env *env, const char *dir, struct lease_info **out, size_
 	int skipped, ret = names_read(&l, env, dir, &skipped);
 
 	*nr = 0;
-	if (!ret)
+	if (!ret && skipped != -E2BIG)
 		ret = skipped;
 	infos = malloc((l.nr + 1) * sizeof(*infos));
 	if (!infos)
@@ -284,5 +284,13 @@ int leases_list(struct env *env, const char *dir, struct lease_info **out, size_
 		return ret;
 	}
 	*out = infos;
-	return 0;
+	return skipped;
+}
+
+#define TEXT_OF(n)	#n
+#define TEXT(n)		TEXT_OF(n)
+
+const char *leases_error_text(int error)
+{
+	return error == -E2BIG ? "more than " TEXT(LEASES_MAX) " leases" : strerror(-error);
 }

@@ -100,9 +100,13 @@ struct lease_info {
 };
 
 /**
- * leases_list - all, also of readers that are no more; *out is free()d. 0 or -errno
+ * leases_list - all, also of readers that are no more; *out is free()d
  * Of one that cannot be read the label says why.
+ * Return: 0; -E2BIG: there are more than LEASES_MAX, so many are in *out; -errno: nothing is.
  */
 int leases_list(struct env *env, const char *dir, struct lease_info **out, size_t *nr);
+
+/** leases_error_text - why it is not known which leases there are; @error: of leases_look() */
+const char *leases_error_text(int error);
 
 #endif

@@ -93,12 +93,18 @@ static void *work(void *arg)
 
 /* -- the loop's side -- */
 
-/* A reader of another user, mostly: nobody else can remove what it left. Told when it begins. */
+/*
+ * What of leases is in the way, told when it begins. One that cannot be read is of a reader of another
+ * user, mostly: nobody else can remove what it left.
+ */
 static void lease_tell(struct group *g, const struct timeline_pack_state *before)
 {
 	struct timeline_pack_state now;
 
 	timeline_pack_state(group_timeline(g), &now);
+	if (now.leases_error && now.leases_error != before->leases_error)
+		log_warning("group %s: " LEASES_DIR "/, of readers: %s; until that is over no point is dropped and no space given back, all else goes on; `blkship hold %s` lists them, remove those that nobody renews",
+			    group_name(g), leases_error_text(now.leases_error), group_name(g));
 	if (now.lease[0] && strcmp(now.lease, before->lease) != 0)
 		log_warning("group %s: " LEASES_DIR "/%s, of a reader, cannot be read: %s; %s, all else goes on; remove it if nobody reads that point",
 			    group_name(g), now.lease, strerror(-now.lease_error),
@@ -174,7 +180,8 @@ static void failure_tell(const struct group *g, const char *what, int error)
 			 group_name(g), what, retry_s);
 	else
 		log_warning("group %s: index, %s: %s; nothing is lost, but points open more slowly, and space of dropped points stays taken; tried again every %d s; check %s",
-			    group_name(g), what, strerror(-error), retry_s, error == -EACCES ?
+			    group_name(g), what, error == -E2BIG ? "too many" : strerror(-error),
+			    retry_s, error == -EACCES ?
 			    "that all in the group's directory is of the daemon's user, " LEASES_DIR "/ too, and chown it if not" :
 			    "the disk and its free space");
 }

@@ -671,7 +671,7 @@ static json_t *group_status(struct server *sv, struct group *g)
 			 "reclaim_needs_bytes", (json_int_t)packing.need_bytes,
 			 "reclaimed_bytes", (json_int_t)packing.reclaimed_bytes,
 			 "leases_error", packing.leases_error ?
-			 strerror(-packing.leases_error) : NULL,
+			 leases_error_text(packing.leases_error) : NULL,
 			 "unreadable_lease", packing.lease[0] ? packing.lease : NULL,
 			 "key", key ? key_id : NULL,
 			 "main_line", line ? line->name : NULL,
