@@ -8,7 +8,7 @@
 #include "../../userspace/lib/seq.h"
 #include "../../userspace/store/index.h"
 #include "../../userspace/store/timeline_internal.h"
-#include "../../userspace/store/view.h"
+#include "../../userspace/store/view_internal.h"
 #include "../host/rig.h"
 
 #define S	UINT64_C(1000000000)
@@ -345,6 +345,47 @@ static void readers_that_come_and_go_stop_no_file(void **state)
 	rig_fini(&r);
 }
 
+static unsigned int nr_points_read, nr_manifests_read;
+
+static int open_counted(struct env *env, const char *path, unsigned int flags, struct env_file **out)
+{
+	nr_points_read += strstr(path, ".points") != NULL;
+	nr_manifests_read += strstr(path, "/manifest") != NULL;
+	return sim_ops.open(env, path, flags, out);
+}
+
+/* Each read that fails asks whether the point went; that has its price where the disk is bad. */
+static void who_reads_what_is_damaged_looks_seldom(void **state)
+{
+	struct timeline *reader;
+	struct env_ops ops;
+	struct view *view;
+	struct rig r;
+
+	rig_init_numbered(&r, NULL, 0);
+	commits_with_data(&r, 200);
+	rig_index(&r);
+	reader = rig_reader(&r);
+	assert_int_equal(view_open(reader, seq_pack(1, 200), &view, why), 0);
+	rig_retain(&r, "all:1m", 0);
+	sim_env_advance(r.sim, HOUR);
+	rig_index(&r);
+	assert_int_not_equal(r.tl->manifest.points.number, reader->points_no);
+	ops = sim_ops;
+	ops.open = open_counted;
+	r.env->ops = &ops;
+	for (int i = 0; i < 100; i++) {
+		assert_int_equal(view_error(view, -EBADMSG), -EBADMSG);
+		sim_env_advance(r.sim, S / 10 + 1);
+	}
+	assert_in_range(nr_manifests_read, 10, 20);	/* opened twice each time */
+	assert_int_equal(nr_points_read, 1);
+	r.env->ops = &sim_ops;
+	view_close(view);
+	timeline_close(reader);
+	rig_fini(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -357,6 +398,7 @@ int main(void)
 		cmocka_unit_test(a_lease_that_cannot_be_read_keeps_its_point),
 		cmocka_unit_test(leases_lost_meanwhile_keep_all),
 		cmocka_unit_test(readers_that_come_and_go_stop_no_file),
+		cmocka_unit_test(who_reads_what_is_damaged_looks_seldom),
 		cmocka_unit_test(a_reader_tells_why_it_could_not_look_again),
 	};
 

@@ -11,6 +11,8 @@
 #include "timeline_internal.h"
 #include "view_internal.h"
 
+#define LOOK_NS	UINT64_C(1000000000)	/* so often, whether the point is still there */
+
 /* The first commit with the cut says who is a member: it was so from the beginning. */
 static int take_members(struct view *v, char *why)
 {
@@ -120,7 +122,7 @@ int view_open_until(struct timeline *tl, uint64_t ordinal, struct view **out, ch
 	return ret;
 }
 
-int view_cut_check(const struct view *v)
+int view_cut_check(struct view *v)
 {
 	const struct timeline *tl = v->tl;
 	const struct manifest *m = &tl->manifest;
@@ -130,7 +132,7 @@ int view_cut_check(const struct view *v)
 
 	if (!tl->read_only)
 		return points_find(&tl->points, v->cut_seq) < tl->points.nr_commits ? 0 : -ESTALE;
-	if (m->points.number == tl->points_no)
+	if (m->points.number == tl->points_no || m->points.number == v->points_seen)
 		return 0;
 	ret = points_file_read(v->env, tl->dir, m->identity.timeline, &m->points, &file, NULL);
 	if (ret)
@@ -138,6 +140,8 @@ int view_cut_check(const struct view *v)
 	exists = v->cut_seq > file.points.last_cut_seq ||
 		 points_find(&file.points, v->cut_seq) < file.points.nr_commits;
 	points_fini(&file.points);
+	if (exists)
+		v->points_seen = m->points.number;
 	return exists ? 0 : -ESTALE;
 }
 
@@ -156,9 +160,18 @@ int view_check(struct view *v)
 
 int view_error(struct view *v, int error)
 {
+	uint64_t now_ns;
+
 	if (error != -ENOENT && error != -EBADMSG)
 		return error;
-	return view_check(v) == -ESTALE ? -ESTALE : -EBADMSG;
+	/* Who reads a damaged disk from end to end is not to look again with each sector. */
+	now_ns = v->env->ops->monotonic_ns(v->env);
+	if (v->looked_ns && now_ns - v->looked_ns < LOOK_NS)
+		return -EBADMSG;
+	if (view_check(v) == -ESTALE)
+		return -ESTALE;
+	v->looked_ns = now_ns;
+	return -EBADMSG;
 }
 
 const char *view_error_text(int error)

@@ -96,6 +96,9 @@ struct view {
 	struct view_versions rest;	/* seen in segments without a run; by place, disjoint */
 	struct run_cache cache;
 
+	uint64_t points_seen;	/* number of a points file that has the cut; 0: none was read */
+	uint64_t looked_ns;	/* monotonic: after an error, the point was still there; 0: never */
+
 	/* view_window.c: what was looked up last, [start, end) of a volume */
 	uint16_t pieces_volume;
 	uint64_t pieces_start, pieces_end;
@@ -152,11 +155,12 @@ int view_parent_copy(struct view *v, uint16_t volume, uint64_t start_bytes, uint
  * only a dropped one needs. Return: 0; -ESTALE it was dropped; -ENOENT read the manifest again;
  * -errno.
  */
-int view_cut_check(const struct view *v);
+int view_cut_check(struct view *v);
 
 /*
  * What a caller is told for @error: -ESTALE if what is missing, or damaged, is so because the
- * point was dropped since the view was opened; -EBADMSG for a file that is missing.
+ * point was dropped since the view was opened; -EBADMSG for a file that is missing. It is looked for
+ * once a second at most: until then it is damage.
  */
 int view_error(struct view *v, int error);
 
