@@ -244,27 +244,44 @@ static int pace_counted(void *arg, uint64_t bytes)
 	return ++counted.nr_paced == counted.stop_at ? -ECANCELED : 0;
 }
 
-static void reading_and_removing_have_a_pace(void **state_)
+static void jobs_have_a_pace(struct rig *r)
 {
 	const struct run_pace pace = { pace_counted, NULL };
 	struct env_ops ops = sim_ops;
 	struct index_job *job;
-	struct rig r;
 
-	rig_init_dead(&r);
 	ops.read = read_counted;
 	ops.unlink = unlink_counted;
-	while ((job = timeline_index_plan(r.tl))) {
+	while ((job = timeline_index_plan(r->tl))) {
 		memset(&counted, 0, sizeof(counted));
-		r.env->ops = &ops;
-		assert_int_equal(index_job_run(job, r.env, &pace), 0);
-		r.env->ops = &sim_ops;
-		/* Tables and headers beside. */
-		assert_true(counted.paced_bytes >= counted.read_bytes / 8 * 7);
+		r->env->ops = &ops;
+		assert_int_equal(index_job_run(job, r->env, &pace), 0);
+		r->env->ops = &sim_ops;
+		/* Tables and headers beside. A merge writes what it reads, and that is counted. */
+		if (strncmp(index_job_text(job), "merge", 5) != 0 &&
+		    counted.paced_bytes < counted.read_bytes / 8 * 7)
+			fail_msg("%s: %llu bytes read, %llu counted", index_job_text(job),
+				 (unsigned long long)counted.read_bytes,
+				 (unsigned long long)counted.paced_bytes);
 		assert_true(counted.nr_removed <= 64);
 		assert_true(counted.paced_bytes >= (uint64_t)counted.nr_removed << 20);
-		assert_int_equal(timeline_index_take(r.tl, job), 0);
+		assert_int_equal(timeline_index_take(r->tl, job), 0);
 	}
+}
+
+static void reading_and_removing_have_a_pace(void **state_)
+{
+	struct rig r;
+
+	rig_init(&r, 1, 256, 16384);
+	rig_append(&r, 200, S);
+	jobs_have_a_pace(&r);
+	assert_int_not_equal(r.tl->manifest.points.number, 0);
+	rig_append(&r, 200, S);
+	jobs_have_a_pace(&r);	/* a points file, from one */
+	rig_fini(&r);
+	rig_init_dead(&r);
+	jobs_have_a_pace(&r);
 	assert_int_equal(rig_nr_unpacked(&r), 0);
 	rig_fini(&r);
 }

@@ -27,6 +27,8 @@ static int before_read(struct points_build *b, unsigned int *nr_bad)
 	b->before_bad = ret == -ENOENT || ret == -EBADMSG || ret == -EIO;
 	if (!ret)
 		b->points = file.points;
+	if (!ret && b->pace)
+		ret = b->pace->fn(b->pace->arg, b->before.file_bytes / 2);	/* one copy */
 	return ret;
 }
 
@@ -59,7 +61,7 @@ static int take_segment(struct points_build *b, uint64_t number)
 	struct segment_scan scan = {
 		.env = b->env, .path = path, .timeline = b->timeline, .number = number,
 		.first_ordinal = b->points.last_ordinal + 1, .trust_footer = true,
-		.commit = take_commit, .arg = b,
+		.pace = b->pace, .commit = take_commit, .arg = b,
 	};
 	int ret;
 
@@ -72,9 +74,6 @@ static int take_segment(struct points_build *b, uint64_t number)
 			scan.next = &b->packs[i];
 	segment_path(path, sizeof(path), b->dir, number);
 	ret = segment_scan_finished(&scan, b->dir);
-	/* As much as was read, about: commits lie between the data. */
-	if (!ret && b->pace)
-		ret = b->pace->fn(b->pace->arg, segment_footer_bytes(&scan.index));
 	segment_index_fini(&scan.index);
 	return ret;
 }

@@ -178,6 +178,7 @@ int run_build_segment(struct env *env, const char *dir, const uint8_t *timeline,
 		.env = env, .path = path, .timeline = timeline, .number = segment->number,
 		.first_ordinal = segment->first_ordinal, .end_limit = segment->end_limit,
 		.trust_footer = true, .next = segment->next.number ? &segment->next : NULL,
+		.pace = pace,
 	};
 	struct run_header header = { .number = number, .first_segment = segment->number,
 				     .last_segment = segment->number };
