@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What the tests of looking into points share: disks with something on them, replicated."""
+
+import os
+import struct
+import subprocess
+
+import e2e
+
+
+def run(*argv, **more):
+    return subprocess.run(list(map(str, argv)), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          text=True, errors='replace', timeout=e2e.PATIENCE_S, check=False, **more)
+
+
+def checked(*argv):
+    proc = run(*argv)
+    if proc.returncode:
+        raise AssertionError(f'{argv}: {proc.stderr}')
+
+
+def can_loop():
+    """Why not, if block devices cannot be had here."""
+    if os.getuid():
+        return 'not root'
+    for path in ('/dev/fuse', '/dev/loop-control'):
+        try:
+            os.close(os.open(path, os.O_RDWR))
+        except OSError as e:
+            return f'{path}: {e.strerror}'
+    return None
+
+
+def replicate(t, store, group, volumes):
+    daemon, target = t.start_target(store)
+    config = t.enrolled(store, target, f'host-{group}')
+    source = t.source(config, target, volumes, '--mib', '0', group=group)
+    source.wait_line('^durable')
+    source.stop()
+    t.ok(f'{group} is replicated', daemon.stop() == 0)
+
+
+def crashed_filesystem(t, name, mib, mkfs):
+    """As a power cut leaves it: there is a journal to replay, where there is one."""
+    image, where = t.path(f'{name}.image'), t.path('making')
+    with open(image, 'wb') as f:
+        f.truncate(mib << 20)
+    checked(*mkfs, image)
+    os.makedirs(where, exist_ok=True)
+    checked('mount', '-o', 'loop', image, where)
+    try:
+        os.mkdir(f'{where}/etc')
+        with open(f'{where}/etc/motd', 'w') as f:
+            f.write(f'this is {name}\n' * 1000)
+        checked('sync', '-f', where)
+        checked('cp', '--sparse=always', image, t.path(f'{name}.disk'))
+    finally:
+        checked('umount', where)
+
+
+def partitioned_disk(t):
+    """A table of two: a filesystem of 8 MiB at 1 MiB, swap behind it."""
+    part = t.path('part')
+    os.makedirs(t.path('tree/boot'))
+    with open(t.path('tree/boot/kernel'), 'w') as f:
+        f.write('vmlinuz')
+    checked('mke2fs', '-q', '-F', '-t', 'ext2', '-d', t.path('tree'), part, '8M')
+    table = bytearray(512)
+    for at, (kind, first, sectors) in zip((446, 462), ((0x83, 2048, 16384), (0x82, 18432, 8192))):
+        table[at:at + 16] = struct.pack('<BBBBBBBBII', 0, 0, 2, 0, kind, 0, 2, 0, first, sectors)
+    table[510:512] = b'\x55\xaa'
+    with open(t.path('disk.disk'), 'wb') as f, open(part, 'rb') as g:
+        f.truncate(16 << 20)
+        f.write(table)
+        f.seek(2048 * 512)
+        f.write(g.read())
+    with open(t.path('swap'), 'wb') as f:
+        f.truncate(8192 * 512)
+    checked('mkswap', t.path('swap'))
+    with open(t.path('disk.disk'), 'r+b') as f, open(t.path('swap'), 'rb') as g:
+        f.seek(18432 * 512)
+        f.write(g.read())
+
+
+LV_EXTENT = 4 << 20
+# Where the extents of each lie: physical volume, extent.
+LVS = {'two': [(0, 0), (0, 1), (0, 2), (0, 3), (0, 7)], 'one': [(0, 4), (0, 5)],
+       'far': [(0, 8), (1, 1), (1, 2)]}
+
+
+def logical_volumes(t):
+    """A group of two disks as lvm2 lays it out: in one piece, in two, on both disks, striped.
+
+    A third disk is as the first: nothing may mind that its group and its parts have the same names.
+    """
+    def lvm(*argv):
+        checked('env', f'LVM_SYSTEM_DIR={t.path("lvm")}', 'LVM_SUPPRESS_FD_WARNINGS=1', *argv)
+
+    def make(name, *more):
+        lvm('lvcreate', '-an', '-Zn', '-Wn', '-y', '-n', name, *more)
+
+    disks = [t.path('lvm1.disk'), t.path('lvm2.disk')]
+    for path in disks:
+        with open(path, 'wb') as f:
+            f.truncate(64 << 20)
+    first, second = (run('losetup', '-f', '--show', path).stdout.strip() for path in disks)
+    try:
+        os.mkdir(t.path('lvm'))
+        with open(t.path('lvm/lvm.conf'), 'w') as f:
+            f.write(f'devices {{ use_devicesfile = 0 filter = [ "a|^{first}$|", "a|^{second}$|", "r|.*|" ] }}\n'
+                    'global { activation = 0 event_activation = 0 use_lvmpolld = 0 }\n'
+                    'backup { backup = 0 archive = 0 }\n')
+        lvm('vgcreate', 'vg-test', first, second)
+        make('two', '-L', '16M', 'vg-test', first)
+        make('one', '-L', '8M', 'vg-test', first)
+        make('striped', '-i2', '-L', '8M', 'vg-test', first, second)
+        lvm('lvextend', '-L', '20M', 'vg-test/two', first)
+        make('far', '-L', '4M', 'vg-test', first)
+        lvm('lvextend', '-L', '12M', 'vg-test/far', second)
+    finally:
+        checked('losetup', '-d', first, second)
+    for name, extents in LVS.items():
+        image, tree = t.path(f'{name}.image'), t.path(f'{name}.tree')
+        os.makedirs(f'{tree}/srv')
+        with open(f'{tree}/srv/file', 'wb') as f:
+            f.write(os.urandom(len(extents) * LV_EXTENT * 3 // 4))
+        checked('mke2fs', '-q', '-F', '-t', 'ext4', '-d', tree, image, f'{len(extents) * 4}M')
+        for n, (disk, extent) in enumerate(extents):
+            checked('dd', f'if={image}', f'of={disks[disk]}', 'bs=1M', 'conv=notrunc', 'count=4',
+                    f'skip={4 * n}', f'seek={1 + 4 * extent}')
+    checked('cp', '--sparse=always', disks[0], t.path('lvm3.disk'))
