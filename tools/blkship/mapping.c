@@ -197,7 +197,7 @@ static int start_server(const struct mapping *m, const char *volume, char *const
 	if (json_is_true(json_object_get(m->state, "force")))
 		argv[nr++] = "force=true";
 	argv[nr] = mapping_key_argument(&keys, key, sizeof(key));
-	return helper_start(m->dir, name, argv, volume, why);
+	return helper_start(m->dir, name, argv, volume || is_branch(m), why);
 }
 
 /* For who takes it down from another directory. A location on a cluster is no path. */
