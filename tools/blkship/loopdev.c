@@ -1,21 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "loopdev.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <linux/loop.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/ioctl.h>
-#include <time.h>
 #include <unistd.h>
 
 #define ATTACH_TRIES	64	/* others look for free ones, too */
-#define GONE_TRIES	500
-#define GONE_NS		10000000
 
 static int configure(int fd, int file, const struct loopdev_range *range, unsigned int flags,
 		     const char *path)
@@ -55,7 +48,7 @@ int loopdev_attach(const char *path, const struct loopdev_range *range, unsigned
 			ret = -errno;
 			break;
 		}
-		snprintf(device, LOOPDEV_BYTES, "/dev/loop%d", number);
+		snprintf(device, SYSBLOCK_BYTES, "/dev/loop%d", number);
 		fd = open(device, mode | O_CLOEXEC);
 		ret = fd < 0 ? -errno : configure(fd, file, range, flags, path);
 		if (ret < 0 && fd >= 0)
@@ -66,41 +59,11 @@ int loopdev_attach(const char *path, const struct loopdev_range *range, unsigned
 	return ret < 0 ? ret : fd;
 }
 
-/* What it lies over; a file that was unlinked keeps its path, with a remark behind. */
-static bool backing_file(const char *name, char *path, size_t bytes)
+static const struct sysblock_kind loops = { "loop", "loop/backing_file" };
+
+int loopdev_each(const char *path, int (*each)(void *arg, const char *device), void *arg)
 {
-	char attribute[PATH_MAX];
-	FILE *f;
-	bool found;
-
-	snprintf(attribute, sizeof(attribute), "/sys/block/%.32s/loop/backing_file", name);
-	f = fopen(attribute, "re");
-	if (!f)
-		return false;
-	found = fgets(path, bytes, f);
-	fclose(f);
-	return found;
-}
-
-int loopdev_each(const char *dir, int (*each)(void *arg, const char *device), void *arg)
-{
-	char path[PATH_MAX], device[LOOPDEV_BYTES];
-	size_t length = strlen(dir);
-	struct dirent *entry;
-	DIR *blocks = opendir("/sys/block");
-	int ret = 0;
-
-	while (blocks && ret == 0 && (entry = readdir(blocks))) {
-		if (strncmp(entry->d_name, "loop", 4) != 0 ||
-		    !backing_file(entry->d_name, path, sizeof(path)) ||
-		    strncmp(path, dir, length) != 0 || path[length] != '/')
-			continue;
-		snprintf(device, sizeof(device), "/dev/%.20s", entry->d_name);
-		ret = each(arg, device);
-	}
-	if (blocks)
-		closedir(blocks);
-	return ret;
+	return sysblock_each(&loops, path, each, arg);
 }
 
 static int detach(void *arg, const char *device)
@@ -116,21 +79,9 @@ static int detach(void *arg, const char *device)
 	return ret;
 }
 
-static int still_there(void *arg, const char *device)
+int loopdev_detach_all(const char *path)
 {
-	return -EBUSY;
-}
+	int ret = loopdev_each(path, detach, NULL);
 
-int loopdev_detach_all(const char *dir)
-{
-	struct timespec pause = { .tv_nsec = GONE_NS };
-	int ret = loopdev_each(dir, detach, NULL);
-
-	/* The kernel takes them down behind our back, and tells nobody when it has. */
-	for (int i = 0; ret == 0 && loopdev_each(dir, still_there, NULL); i++) {
-		if (i == GONE_TRIES)
-			return -EBUSY;
-		nanosleep(&pause, NULL);
-	}
-	return ret;
+	return ret ? ret : sysblock_wait_gone(&loops, path);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* loopdev - loop devices over files of ours: made, found, taken down. */
+/* loopdev - loop devices over files and devices of ours: made, found, taken down. */
 #ifndef BLKSHIP_LOOPDEV_H
 #define BLKSHIP_LOOPDEV_H
 
@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define LOOPDEV_BYTES 32	/* "/dev/loop123" */
+#include "sysblock.h"
 
 struct loopdev_range {
 	uint64_t offset_bytes;
@@ -20,19 +20,19 @@ struct loopdev_range {
 
 /**
  * loopdev_attach - a loop device over a file
- * @device: out, LOOPDEV_BYTES
+ * @device: out, SYSBLOCK_BYTES
  * Return: an open descriptor of it; -errno.
  */
 int loopdev_attach(const char *path, const struct loopdev_range *range, unsigned int flags,
 		   char *device);
 
 /**
- * loopdev_each - the loop devices over files below a directory
+ * loopdev_each - the loop devices over a file or device, or over files below a directory
  * @each: called with "/dev/loopN"; not 0: stop and return that
  */
-int loopdev_each(const char *dir, int (*each)(void *arg, const char *device), void *arg);
+int loopdev_each(const char *path, int (*each)(void *arg, const char *device), void *arg);
 
 /** loopdev_detach_all - take those down, and wait until they are; 0; -EBUSY; -errno */
-int loopdev_detach_all(const char *dir);
+int loopdev_detach_all(const char *path);
 
 #endif

@@ -109,7 +109,7 @@ static int list(const struct map *map)
 static int add_device(struct map *map, const char *volume, json_t *entry)
 {
 	static const struct loopdev_range whole;
-	char why[MAPPING_TEXT_BYTES], path[MAPPING_PATH_BYTES], device[LOOPDEV_BYTES];
+	char why[MAPPING_TEXT_BYTES], path[MAPPING_PATH_BYTES], device[SYSBLOCK_BYTES];
 	int ret = mapping_fuse(&map->m, volume, path, why);
 
 	if (ret < 0)

@@ -46,7 +46,7 @@ struct mount {
 static int mount_content(const char *file, const struct content *c, const char *path, char *why)
 {
 	struct loopdev_range range = { c->offset_bytes, c->length_bytes };
-	char device[LOOPDEV_BYTES];
+	char device[SYSBLOCK_BYTES];
 	int ret = 0, fd = loopdev_attach(file, &range, LOOPDEV_UNTIL_CLOSED, device);
 
 	if (fd < 0) {
