@@ -44,7 +44,7 @@ void lv_join_fini(struct lv_join *join);
 int lv_join_note(struct lv_join *join, const char *volume, struct content *c, json_t *row);
 
 /**
- * lv_join_pieces - what mapping_fuse_joined() wants
+ * lv_join_pieces - what mapping_file_joined() wants
  * @why_not: out, when there is none
  * Return: NULL-terminated, one allocation, free() it; NULL.
  */

@@ -8,6 +8,9 @@
 #include "mapping.h"
 
 #define RUN_DIR_OPTION "  --run-dir DIR      where it is remembered (default " MAPPING_RUN_DIR ")\n"
+#define VIA_OPTION \
+	"  --via nbd|fuse     devices of the kernel's NBD client, or nbdfuse and loop\n" \
+	"                     (default auto: nbd where the kernel has it, else fuse)\n"
 #define KEY_OPTIONS \
 	"  --key-file FILE    keys of an encrypted store (default: key_file of its targetd.conf)\n" \
 	"  --key-command CMD  or what prints them: a program's absolute path and arguments\n"
@@ -101,7 +104,8 @@ static const struct command commands[] = {
 	{ "map", cmd_map, "[GROUP@WHEN [VOLUME]] [--store DIR] [--device] [--writable | --branch NAME]",
 	  "serve a point over NBD; without a point list what is served",
 	  STORE_OPTION KEY_OPTIONS
-	  "  --device           block devices as well, through nbdfuse and loop; needs root\n"
+	  "  --device           block devices as well; needs root\n"
+	  VIA_OPTION
 	  "  --writable         what is written goes to a branch that is dropped when unmapped\n"
 	  "  --branch NAME      what is written goes to this branch, which stays; it is made if it\n"
 	  "                     is not there\n"
@@ -116,6 +120,7 @@ static const struct command commands[] = {
 	{ "mount", cmd_mount, "GROUP@WHEN DIR [--store DIR] [--force]",
 	  "mount all filesystems of a point: DIR/VOLUME, or DIR/VOLUME/pN for partition N",
 	  STORE_OPTION KEY_OPTIONS
+	  VIA_OPTION
 	  "  --force            also a point that is known to be damaged\n"
 	  RUN_DIR_OPTION
 	  "\n"

@@ -20,7 +20,8 @@ struct map {
 	struct key_source keys;
 	const char *branch;		/* NULL: read-only */
 	char temporary[NAME_BYTES];	/* a branch for this mapping alone */
-	bool device, force, json;
+	enum mapping_via via;		/* of devices */
+	bool force, json;
 	struct point_named named;
 	struct mapping m;
 };
@@ -29,6 +30,7 @@ struct map {
 
 static void add_rows(struct table *t, const json_t *state)
 {
+	const char *via = json_string_value(json_object_get(state, "via"));
 	const json_t *volume;
 	size_t i;
 
@@ -45,12 +47,13 @@ static void add_rows(struct table *t, const json_t *state)
 		table_cell(t, "%s", size);
 		table_cell(t, "%s", device ? device : "-");
 		table_cell(t, "%s", uri ? uri : json_string_value(json_object_get(state, "mounted_at")));
+		table_cell(t, "%s", via ? via : "-");
 	}
 }
 
 static void print_table(const json_t *states)
 {
-	static const char *const headings[] = { "NAME", "POINT", "VOLUME", "SIZE", "DEVICE", "URI OR MOUNT" };
+	static const char *const headings[] = { "NAME", "POINT", "VOLUME", "SIZE", "DEVICE", "URI OR MOUNT", "VIA" };
 	struct table *t = table_create(headings, ARRAY_SIZE(headings));
 	const json_t *state;
 	size_t i;
@@ -106,22 +109,31 @@ static int list(const struct map *map)
 
 /* -- map -- */
 
-static int add_device(struct map *map, const char *volume, json_t *entry)
+static int add_loop(struct map *map, const char *volume, const char *path, char *device)
 {
 	static const struct loopdev_range whole;
-	char why[MAPPING_TEXT_BYTES], path[MAPPING_PATH_BYTES], device[SYSBLOCK_BYTES];
-	int ret = mapping_fuse(&map->m, volume, path, why);
-
-	if (ret < 0)
-		return cli_fail(CLI_FAILED, "volume %s: it cannot be had as a file: %s; nothing stays mapped",
-				volume, why);
-	ret = loopdev_attach(path, &whole, (map->branch ? 0 : LOOPDEV_READ_ONLY) | LOOPDEV_PARTITIONS,
+	int ret = loopdev_attach(path, &whole, (map->branch ? 0 : LOOPDEV_READ_ONLY) | LOOPDEV_PARTITIONS,
 			     device);
 	if (ret < 0)
 		return cli_fail(CLI_FAILED, "volume %s: no loop device: %s; nothing stays mapped; is the module loop loaded?",
 				volume, strerror(-ret));
 	close(ret);
-	json_object_set_new(entry, "device", json_string(device));
+	return CLI_DONE;
+}
+
+static int add_device(struct map *map, const char *volume, json_t *entry)
+{
+	char why[MAPPING_TEXT_BYTES], path[MAPPING_PATH_BYTES], device[SYSBLOCK_BYTES];
+	bool nbd = mapping_is_nbd(&map->m);
+	int ret;
+
+	if (mapping_file(&map->m, volume, path, why) < 0)
+		return cli_fail(CLI_FAILED, "volume %s: it cannot be had as a %s: %s; nothing stays mapped",
+				volume, nbd ? "device" : "file", why);
+	ret = nbd ? CLI_DONE : add_loop(map, volume, path, device);
+	if (ret != CLI_DONE)
+		return ret;
+	json_object_set_new(entry, "device", json_string(nbd ? path : device));
 	return CLI_DONE;
 }
 
@@ -135,7 +147,7 @@ static int add_volume(struct map *map, const char *volume, uint64_t size_bytes)
 			  (json_int_t)size_bytes, "uri", uri, "device");
 	if (json_array_append_new(json_object_get(map->m.state, "volumes"), entry) < 0)
 		return cli_fail(CLI_FAILED, "out of memory; nothing stays mapped");
-	return map->device ? add_device(map, volume, entry) : CLI_DONE;
+	return map->via ? add_device(map, volume, entry) : CLI_DONE;
 }
 
 static int add_volumes(struct map *map, struct view *view)
@@ -163,7 +175,7 @@ static int map_point(struct map *map, struct view *view)
 {
 	struct mapping_request request = {
 		.run_dir = map->run_dir, .store = map->store, .keys = map->keys, .named = &map->named,
-		.socket = map->socket, .force = map->force, .branch = map->branch,
+		.socket = map->socket, .via = map->via, .force = map->force, .branch = map->branch,
 		.drop_branch = map->branch == map->temporary,
 	};
 	char why[MAPPING_TEXT_BYTES];
@@ -232,6 +244,7 @@ int cmd_map(const struct command *cmd, int argc, char **argv)
 		{ "store", required_argument, NULL, 's' },
 		{ "socket", required_argument, NULL, 'u' },
 		{ "device", no_argument, NULL, 'd' },
+		{ "via", required_argument, NULL, 'v' },
 		{ "run-dir", required_argument, NULL, 'r' },
 		{ "force", no_argument, NULL, 'f' },
 		{ "writable", no_argument, NULL, 'w' },
@@ -242,7 +255,8 @@ int cmd_map(const struct command *cmd, int argc, char **argv)
 	struct map map = { .store = CLI_STORE_DEFAULT, .run_dir = MAPPING_RUN_DIR };
 	char why[TIMELINE_TEXT_BYTES] = "";
 	struct view *view = NULL;
-	bool writable = false;
+	bool writable = false, device = false;
+	const char *via = NULL;
 	int c, ret;
 
 	while ((c = cli_getopt(cmd, argc, argv, longs, &map.json)) != -1) {
@@ -251,7 +265,9 @@ int cmd_map(const struct command *cmd, int argc, char **argv)
 		else if (c == 'u')
 			map.socket = optarg;
 		else if (c == 'd')
-			map.device = true;
+			device = true;
+		else if (c == 'v')
+			via = optarg;
 		else if (c == 'r')
 			map.run_dir = optarg;
 		else if (c == 'b')
@@ -268,6 +284,10 @@ int cmd_map(const struct command *cmd, int argc, char **argv)
 	if (writable && map.branch)
 		return cli_usage(cmd, "--branch %s is writable, and stays; --writable makes one that is dropped; one of them is wanted",
 				 map.branch);
+	if (via && !device)
+		return cli_usage(cmd, "--via %s: it says how --device makes devices, and goes with it", via);
+	if (device && !mapping_via_parse(via ? via : "auto", &map.via))
+		return cli_usage(cmd, "--via %s: nbd, fuse or auto is wanted", via);
 	if (writable)
 		name_temporary(&map);
 	if (map.socket && *map.socket != '/')

@@ -200,6 +200,37 @@ static int start_server(const struct mapping *m, const char *volume, char *const
 	return helper_start(m->dir, name, argv, volume || is_branch(m), why);
 }
 
+bool mapping_via_parse(const char *text, enum mapping_via *via)
+{
+	static const char *const names[] = {
+		[MAPPING_VIA_AUTO] = "auto", [MAPPING_VIA_NBD] = "nbd", [MAPPING_VIA_FUSE] = "fuse",
+	};
+
+	for (size_t i = MAPPING_VIA_AUTO; i < ARRAY_SIZE(names); i++)
+		if (strcmp(text, names[i]) == 0) {
+			*via = i;
+			return true;
+		}
+	return false;
+}
+
+/* Into the state; what is taken without having been asked for is said with the reason. */
+static int choose_via(struct mapping *m, enum mapping_via via, char *text)
+{
+	char why[NBDDEV_TEXT_BYTES];
+	bool wanted = via == MAPPING_VIA_AUTO || via == MAPPING_VIA_NBD;
+	int ret = wanted ? nbddev_usable(why) : 0;
+
+	if (ret < 0 && via == MAPPING_VIA_NBD) {
+		snprintf(text, MAPPING_TEXT_BYTES, "%s; without --via nbd it is done through nbdfuse and loop", why);
+		return ret;
+	}
+	json_object_set_new(m->state, "via", via == MAPPING_VIA_NOTHING ? json_null() :
+			    json_string(wanted && ret == 0 ? "nbd" : "fuse"));
+	json_object_set_new(m->state, "no_nbd", ret < 0 ? json_string(why) : json_null());
+	return 0;
+}
+
 /* For who takes it down from another directory. A location on a cluster is no path. */
 static const char *store_name(const char *store, char *real)
 {
@@ -229,13 +260,13 @@ int mapping_create(const struct mapping_request *request, struct mapping *m, cha
 			     "writable", request->writable, "branch", request->branch,
 			     "drop_branch", request->drop_branch, "force", request->force,
 			     "volumes");
-	ret = mapping_save(m);
-	if (ret < 0)
+	ret = choose_via(m, request->via, text);
+	if (ret == 0 && (ret = mapping_save(m)) < 0)
 		snprintf(text, sizeof(text), "%s: %s", m->dir, strerror(-ret));
-	else if (strlen(m->socket) >= sizeof(((struct sockaddr_un *)NULL)->sun_path)) {
+	if (ret == 0 && strlen(m->socket) >= sizeof(((struct sockaddr_un *)NULL)->sun_path)) {
 		ret = -ENAMETOOLONG;
 		snprintf(text, sizeof(text), "socket %.200s: a path this long is none a socket can have", m->socket);
-	} else if (!request->writable) {
+	} else if (ret == 0 && !request->writable) {
 		ret = start_server(m, NULL, NULL, text);
 	}
 	if (ret == 0)
@@ -341,26 +372,30 @@ void mapping_uri(const struct mapping *m, const char *volume, char *uri)
 	}
 }
 
-int mapping_fuse(const struct mapping *m, const char *volume, char *path, char *why)
+bool mapping_is_nbd(const struct mapping *m)
 {
-	return mapping_fuse_joined(m, volume, NULL, path, why);
+	return strcmp(state_text(m, "via"), "nbd") == 0;
 }
 
-int mapping_fuse_joined(const struct mapping *m, const char *volume, char *const *pieces,
-			char *path, char *why)
+static int nbd_file(const struct mapping *m, const char *volume, char *path, char *why)
+{
+	char socket[PATH_MAX], name[PATH_MAX];
+
+	server_socket(m, is_writable(m) ? volume : NULL, socket);
+	snprintf(name, sizeof(name), "%s/%.31s", m->dir, volume);
+	return nbddev_attach(socket, volume, name, path, why);
+}
+
+static int fuse_file(const struct mapping *m, const char *volume, char *path, char *why)
 {
 	char name[NAME_BYTES + 8], pid[PATH_MAX], dir[PATH_MAX], uri[MAPPING_URI_BYTES];
 	char *argv[8] = { "nbdfuse", "-P", pid };
-	size_t nr = 3;
+	const char *no_nbd = state_text(m, "no_nbd");
+	size_t nr = 3, length;
+	int ret;
 
-	if (is_writable(m)) {
-		int ret = start_server(m, volume, pieces, why);
-
-		if (ret < 0)
-			return ret;
-	} else if (!is_branch(m)) {
+	if (!is_writable(m) && !is_branch(m))
 		argv[nr++] = "-r";
-	}
 	argv[nr++] = path;
 	argv[nr++] = uri;
 	snprintf(name, sizeof(name), "%.31s" FUSE_SUFFIX, volume);
@@ -372,10 +407,50 @@ int mapping_fuse_joined(const struct mapping *m, const char *volume, char *const
 		snprintf(why, MAPPING_TEXT_BYTES, "%.400s: %s", dir, strerror(errno));
 		return -errno;
 	}
-	return helper_start(m->dir, name, argv, false, why);
+	ret = helper_start(m->dir, name, argv, false, why);
+	if (ret < 0 && *no_nbd) {
+		length = strlen(why);
+		snprintf(why + length, MAPPING_TEXT_BYTES - length, "; and %.400s", no_nbd);
+	}
+	return ret;
+}
+
+int mapping_file(const struct mapping *m, const char *volume, char *path, char *why)
+{
+	return mapping_file_joined(m, volume, NULL, path, why);
+}
+
+int mapping_file_joined(const struct mapping *m, const char *volume, char *const *pieces,
+			char *path, char *why)
+{
+	int ret = is_writable(m) ? start_server(m, volume, pieces, why) : 0;
+
+	if (ret < 0)
+		return ret;
+	return mapping_is_nbd(m) ? nbd_file(m, volume, path, why) : fuse_file(m, volume, path, why);
 }
 
 /* -- taking down -- */
+
+/*
+ * What the kernel asked a server that has ended it waits for until its time-out, and so
+ * would who unmounts.
+ */
+static int cut_dead(const struct mapping *m, const char *name, char *why)
+{
+	const char *dot = strrchr(name, '.');	/* VOLUME.nbdkit, or the nbdkit of all */
+	char path[PATH_MAX];
+	int ret;
+
+	if (strcmp(dot ? dot + 1 : name, "nbdkit") != 0 || helper_pid(m->dir, name))
+		return 0;
+	snprintf(path, sizeof(path), "%s%s%.*s", m->dir, dot ? "/" : "",
+		 (int)(dot ? dot - name : 0), name);
+	ret = nbddev_cut(path);
+	if (ret < 0)
+		snprintf(why, MAPPING_TEXT_BYTES, "NBD devices of %.400s: %s", path, strerror(-ret));
+	return ret;
+}
 
 static int stop_fuse(const struct mapping *m, const char *name, char *why)
 {
@@ -495,8 +570,10 @@ static int remove_dir(const struct mapping *m)
 int mapping_destroy(struct mapping *m, char *why)
 {
 	const char *mounted_at = json_string_value(json_object_get(m->state, "mounted_at"));
-	int ret = unmount_all(m->name, m->dir, why);
+	int ret = stop_each(m, ".proc", true, cut_dead, why);
 
+	if (ret == 0)
+		ret = unmount_all(m->name, m->dir, why);
 	if (ret == 0 && mounted_at && json_is_true(json_object_get(m->state, "made_dir")))
 		rmdir(mounted_at);	/* stays if somebody else uses it */
 	if (ret == 0)

@@ -8,8 +8,9 @@
  *	state.json	what it is; written before anything is started
  *	nbdkit.*	the server (helper.h), nbd.sock its socket; or, where they can be
  *			written, one for each: VOLUME.nbdkit.*, VOLUME.sock
- *	VOLUME.fuse/	the volume as a file, where a device is wanted; VOLUME.fuse.* its
- *			nbdfuse
+ *	VOLUME.fuse/	the volume as a file, where a device is wanted and the kernel's NBD
+ *			client is not taken; VOLUME.fuse.* its nbdfuse
+ * A device of the kernel's NBD client has the name DIR/VOLUME (nbddev.h).
  *
  * Promise: whatever was made is found again from the directory alone, so that
  * mapping_destroy() leaves nothing behind even if who made it, or nbdkit, was killed;
@@ -23,6 +24,7 @@
 #include <stdint.h>
 
 #include "helper.h"
+#include "nbddev.h"
 #include "point.h"
 
 #define MAPPING_RUN_DIR		"/run/blkship"
@@ -30,6 +32,14 @@
 #define MAPPING_PATH_BYTES	512
 #define MAPPING_URI_BYTES	2048
 #define MAPPING_TEXT_BYTES	(HELPER_TEXT_BYTES + 512)
+
+/* How volumes become files of this machine. */
+enum mapping_via {
+	MAPPING_VIA_NOTHING,	/* they need not */
+	MAPPING_VIA_AUTO,	/* by the kernel's NBD client if it can be used, else by FUSE */
+	MAPPING_VIA_NBD,
+	MAPPING_VIA_FUSE,
+};
 
 struct mapping {
 	char name[MAPPING_NAME_BYTES];	/* GROUP-N */
@@ -46,6 +56,7 @@ struct mapping_request {
 	const struct point_named *named;
 	const char *socket;	/* NULL: in its directory */
 	const char *mount_dir;	/* NULL: it is not for a mount */
+	enum mapping_via via;
 	bool writable;		/* what is written is dropped in the end */
 	const char *branch;	/* NULL: none; else it is made, if it is not there, and served */
 	bool drop_branch;	/* in the end */
@@ -77,25 +88,31 @@ int mapping_save(const struct mapping *m);
 /** mapping_uri - of a volume */
 void mapping_uri(const struct mapping *m, const char *volume, char *uri);
 
+/** mapping_via_parse - "auto", "nbd" or "fuse"; false: something else */
+bool mapping_via_parse(const char *text, enum mapping_via *via);
+
+/** mapping_is_nbd - what mapping_file() gives are block devices */
+bool mapping_is_nbd(const struct mapping *m);
+
 /**
- * mapping_fuse - have a volume as a file
+ * mapping_file - have a volume as a file, or as a block device
  * @path: out, MAPPING_PATH_BYTES
  * Return: 0 or -errno.
  */
-int mapping_fuse(const struct mapping *m, const char *volume, char *path, char *why);
+int mapping_file(const struct mapping *m, const char *volume, char *path, char *why);
 
 #define MAPPING_MAX_PIECES 256
 
 /**
- * mapping_fuse_joined - the same of something new: ranges of volumes, end to end
+ * mapping_file_joined - the same of something new: ranges of volumes, end to end
  * @name: of it; not one that a volume can have
  * @pieces: "join=VOLUME:OFFSET:BYTES" for each, at most MAPPING_MAX_PIECES; then NULL
  */
-int mapping_fuse_joined(const struct mapping *m, const char *name, char *const *pieces,
+int mapping_file_joined(const struct mapping *m, const char *name, char *const *pieces,
 			char *path, char *why);
 
 /**
- * mapping_destroy - take down all that belongs to it: mounts, loops, processes, files
+ * mapping_destroy - take down all that belongs to it: mounts, devices, processes, files
  * Closes it. Return: 0; -EBUSY something of it is in use, it stays as far as it does;
  * -errno.
  */

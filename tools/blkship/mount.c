@@ -34,6 +34,7 @@ struct mount {
 	const char *store, *run_dir;
 	struct key_source keys;
 	char dir[PATH_MAX];
+	enum mapping_via via;
 	bool force, json;
 	struct point_named named;
 	struct mapping m;
@@ -43,16 +44,10 @@ struct mount {
 
 /* -- one filesystem -- */
 
-static int mount_content(const char *file, const struct content *c, const char *path, char *why)
+static int mount_device(const char *device, const struct content *c, const char *path, char *why)
 {
-	struct loopdev_range range = { c->offset_bytes, c->length_bytes };
-	char device[SYSBLOCK_BYTES];
-	int ret = 0, fd = loopdev_attach(file, &range, LOOPDEV_UNTIL_CLOSED, device);
+	int ret = 0;
 
-	if (fd < 0) {
-		snprintf(why, MAPPING_TEXT_BYTES, "no loop device: %s", strerror(-fd));
-		return fd;
-	}
 	if (mkdir(path, 0755) < 0 && errno != EEXIST)
 		ret = -errno;
 	else if (mount(device, path, c->type, FLAGS, content_mount_options(c->type)) < 0)
@@ -62,6 +57,25 @@ static int mount_content(const char *file, const struct content *c, const char *
 			 "this kernel does not know it" : ret == -EEXIST ?
 			 "the same filesystem is mounted already, and its kind cannot be mounted twice" :
 			 strerror(-ret));
+	return ret;
+}
+
+/* A file, or a part of one or of a device, needs a device of its own. */
+static int mount_content(const struct mount *mt, const char *file, const struct content *c,
+			 const char *path, char *why)
+{
+	struct loopdev_range range = { c->offset_bytes, c->length_bytes };
+	char device[SYSBLOCK_BYTES];
+	int ret, fd;
+
+	if (mapping_is_nbd(&mt->m) && !c->partition && !c->offset_bytes)
+		return mount_device(file, c, path, why);
+	fd = loopdev_attach(file, &range, LOOPDEV_UNTIL_CLOSED, device);
+	if (fd < 0) {
+		snprintf(why, MAPPING_TEXT_BYTES, "no loop device: %s", strerror(-fd));
+		return fd;
+	}
+	ret = mount_device(device, c, path, why);
 	close(fd);	/* the mount keeps the device */
 	return ret;
 }
@@ -94,7 +108,7 @@ static void try_content(struct mount *mt, json_t *row, const char *volume, const
 		snprintf(path + strlen(path), 16, "/p%u", c->partition);
 	if (c->why_not || !content_mount_options(c->type)) {
 		snprintf(why, sizeof(why), "%s", content_why_not(c));
-	} else if (mount_content(file, c, path, why) == 0) {
+	} else if (mount_content(mt, file, c, path, why) == 0) {
 		mounted = true;
 		mt->nr_mounted++;
 	} else {
@@ -128,7 +142,7 @@ static int add_joined(struct mount *mt, const struct lv_join_lv *lv, unsigned in
 
 	if (pieces) {
 		snprintf(name, sizeof(name), "+lv%u", number);	/* no volume begins like that */
-		ret = mapping_fuse_joined(&mt->m, name, pieces, file, why);
+		ret = mapping_file_joined(&mt->m, name, pieces, file, why);
 		if (ret == 0 && (ret = content_whole(file, &c)) < 0)
 			snprintf(why, sizeof(why), "%s", strerror(-ret));
 	}
@@ -153,7 +167,7 @@ static int add_volume(struct mount *mt, const char *volume, uint64_t size_bytes)
 
 	json_array_append_new(json_object_get(mt->m.state, "volumes"), json_pack("{s:s, s:I, s:o}",
 		"volume", volume, "size_bytes", (json_int_t)size_bytes, "contents", parts));
-	ret = mapping_fuse(&mt->m, volume, file, why);
+	ret = mapping_file(&mt->m, volume, file, why);
 	if (ret < 0)
 		return cli_fail(CLI_FAILED, "volume %s: it cannot be had as a file: %s; nothing stays mounted",
 				volume, why);
@@ -269,7 +283,7 @@ static int mount_point(struct mount *mt, struct view *view, bool made)
 {
 	struct mapping_request request = {
 		.run_dir = mt->run_dir, .store = mt->store, .keys = mt->keys, .named = &mt->named,
-		.mount_dir = mt->dir, .writable = true, .force = mt->force,
+		.mount_dir = mt->dir, .via = mt->via, .writable = true, .force = mt->force,
 	};
 	char why[MAPPING_TEXT_BYTES];
 	int ret = mapping_create(&request, &mt->m, why);
@@ -318,10 +332,12 @@ int cmd_mount(const struct command *cmd, int argc, char **argv)
 		{ "store", required_argument, NULL, 's' },
 		{ "run-dir", required_argument, NULL, 'r' },
 		{ "force", no_argument, NULL, 'f' },
+		{ "via", required_argument, NULL, 'v' },
 		CLI_KEY_OPTIONS,
 		CLI_COMMON_OPTIONS
 	};
 	struct mount mt = { .store = CLI_STORE_DEFAULT, .run_dir = MAPPING_RUN_DIR };
+	const char *via = "auto";
 	int c, ret;
 
 	while ((c = cli_getopt(cmd, argc, argv, longs, &mt.json)) != -1) {
@@ -329,10 +345,14 @@ int cmd_mount(const struct command *cmd, int argc, char **argv)
 			mt.store = optarg;
 		else if (c == 'r')
 			mt.run_dir = optarg;
+		else if (c == 'v')
+			via = optarg;
 		else if (!cli_key_option(c, optarg, &mt.keys))
 			mt.force = true;
 	}
 	cli_check_args(cmd, argc, 2, 2);
+	if (!mapping_via_parse(via, &mt.via))
+		return cli_usage(cmd, "--via %s: nbd, fuse or auto is wanted", via);
 	ret = point_named_open(cmd, mt.store, &mt.keys, argv[optind], mt.force, "nothing was mounted", &mt.named);
 	if (ret == CLI_DONE)
 		ret = mount_checked(&mt, argv[optind + 1]);

@@ -13,6 +13,7 @@
 
 #include "loopdev.h"
 #include "mapping.h"
+#include "nbddev.h"
 
 #define MOUNTS		"/proc/self/mounts"
 #define LINE_BYTES	(4 * PATH_MAX)
@@ -68,23 +69,52 @@ static int unmount_device(void *arg, const char *device)
 	return unmount_source(device, arg);
 }
 
+/* What lies on a part of it, and what lies on it. */
+static int unmount_nbd(void *arg, const char *device)
+{
+	int ret = loopdev_each(device, unmount_device, arg);
+
+	return ret ? ret : unmount_device(arg, device);
+}
+
+static int detach_loops(void *arg, const char *path)
+{
+	int ret = loopdev_detach_all(path);
+
+	if (ret < 0)
+		snprintf(arg, MAPPING_TEXT_BYTES, "loop devices over %.400s: %s", path,
+			 ret == -EBUSY ? "in use (losetup -l shows them); they stay until they are closed; then try again" :
+			 strerror(-ret));
+	return ret;
+}
+
+static int detach_nbds(const char *dir, char *why)
+{
+	int ret = nbddev_detach_all(dir);
+
+	if (ret < 0)
+		snprintf(why, MAPPING_TEXT_BYTES, "NBD devices of %.400s: %s", dir, ret == -EBUSY ?
+			 "in use (lsblk and fuser show by what); close what has them open, then try again" :
+			 strerror(-ret));
+	return ret;
+}
+
 int unmount_all(const char *name, const char *dir, char *why)
 {
 	char source[MAPPING_NAME_BYTES + 16];
-	int ret = loopdev_each(dir, unmount_device, why);
+	int ret = nbddev_each(dir, unmount_nbd, why);
 
+	if (ret == 0)
+		ret = loopdev_each(dir, unmount_device, why);
 	if (ret == 0) {
 		snprintf(source, sizeof(source), UNMOUNT_SOURCE_PREFIX "%s", name);
 		ret = unmount_source(source, why);
 	}
-	if (ret == 0) {
-		ret = loopdev_detach_all(dir);
-		if (ret < 0)
-			snprintf(why, MAPPING_TEXT_BYTES, "loop devices over %.400s: %s", dir,
-				 ret == -EBUSY ? "in use (losetup -l shows them); they stay until they are closed; then try again" :
-				 strerror(-ret));
-	}
-	return ret;
+	if (ret == 0)
+		ret = detach_loops(why, dir);
+	if (ret == 0)
+		ret = nbddev_each(dir, detach_loops, why);
+	return ret == 0 ? detach_nbds(dir, why) : ret;
 }
 
 int unmount_dir(const char *dir)

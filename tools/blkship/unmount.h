@@ -9,9 +9,9 @@
 #define UNMOUNT_SOURCE_PREFIX "blkship:"
 
 /**
- * unmount_all - filesystems on a mapping's loop devices, its tree, the loop devices
+ * unmount_all - filesystems on a mapping's devices, its tree, the devices
  * @name: of the mapping
- * @dir: of the mapping: the loop devices lie over files below it
+ * @dir: of the mapping: loop devices lie over files, NBD devices have names below it
  * @why: MAPPING_TEXT_BYTES, filled on failure: what is in use
  * Return: 0; -EBUSY; -errno.
  */

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "nbd_handshake.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define MAGIC		"NBDMAGICIHAVEOPT"
+#define OPTION_MAGIC	"IHAVEOPT"
+#define MAGIC_BYTES	16
+#define OPTION_MAGIC_BYTES 8
+#define FIXED_NEWSTYLE	(1u << 0)
+#define NO_ZEROES	(1u << 1)	/* behind what we are told of the export */
+#define OPT_EXPORT_NAME	1
+
+struct greeting {
+	char magic[MAGIC_BYTES];
+	uint16_t flags;
+} __attribute__((packed));
+
+struct option {
+	uint32_t client_flags;
+	char magic[OPTION_MAGIC_BYTES];
+	uint32_t option;
+	uint32_t name_bytes;
+} __attribute__((packed));
+
+struct answer {
+	uint64_t size_bytes;
+	uint16_t flags;
+} __attribute__((packed));
+
+/* Not a byte more: what comes behind is for the kernel. */
+static int receive(int fd, void *buf, size_t bytes)
+{
+	ssize_t n = recv(fd, buf, bytes, MSG_WAITALL);
+
+	if (n < 0)
+		return -errno;
+	return (size_t)n == bytes ? 0 : -ECONNRESET;
+}
+
+static int ask(int fd, const char *name)
+{
+	struct option option = {
+		.client_flags = htobe32(FIXED_NEWSTYLE | NO_ZEROES),
+		.option = htobe32(OPT_EXPORT_NAME),
+		.name_bytes = htobe32(strlen(name)),
+	};
+	struct iovec parts[] = { { &option, sizeof(option) }, { (char *)name, strlen(name) } };
+	struct msghdr message = { .msg_iov = parts, .msg_iovlen = 2 };
+	ssize_t n;
+
+	memcpy(option.magic, OPTION_MAGIC, OPTION_MAGIC_BYTES);
+	n = sendmsg(fd, &message, MSG_NOSIGNAL);	/* so little is never sent in parts */
+	if (n < 0)
+		return -errno;
+	return (size_t)n == sizeof(option) + strlen(name) ? 0 : -EPROTO;
+}
+
+static int shake_hands(int fd, const char *name, struct nbd_export *out)
+{
+	struct greeting greeting;
+	struct answer answer;
+	uint16_t both = FIXED_NEWSTYLE | NO_ZEROES;
+	int ret = receive(fd, &greeting, sizeof(greeting));
+
+	if (ret < 0)
+		return ret;
+	if (memcmp(greeting.magic, MAGIC, MAGIC_BYTES) != 0 ||
+	    (be16toh(greeting.flags) & both) != both)
+		return -EPROTO;
+	ret = ask(fd, name);
+	if (ret == 0)
+		ret = receive(fd, &answer, sizeof(answer));
+	if (ret == 0)
+		*out = (struct nbd_export){ be64toh(answer.size_bytes), be16toh(answer.flags) };
+	return ret;
+}
+
+int nbd_handshake(const char *socket_path, const char *name, int *fd, struct nbd_export *out)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int s, ret;
+
+	if (strlen(socket_path) >= sizeof(address.sun_path))
+		return -ENAMETOOLONG;
+	strcpy(address.sun_path, socket_path);
+	s = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (s < 0)
+		return -errno;
+	ret = connect(s, (struct sockaddr *)&address, sizeof(address)) < 0 ? -errno :
+	      shake_hands(s, name, out);
+	if (ret == 0)
+		*fd = s;
+	else
+		close(s);
+	return ret;
+}
