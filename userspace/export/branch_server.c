@@ -207,7 +207,10 @@ static int complain(char *why, int error, const struct branch_server *s, const c
 	return error;
 }
 
-/* The group's directory, and the branch in it, made if that is wanted. */
+/*
+ * The group's directory, and the branch in it, made if that is wanted. -EOPNOTSUPP: none can be
+ * made of this point, which is no matter if there is one.
+ */
 static int make(struct branch_server *s, const char *store, const char *group, const char *name,
 		const char *group_dir, const char *point, bool force, char *why)
 {
@@ -366,7 +369,8 @@ int branch_server_open(const char *store, const char *group, const char *name,
 {
 	struct branch_server *s = server_create();
 	char group_dir[PATH_BYTES / 2], dir[PATH_BYTES], reason[HOME_TEXT_BYTES];
-	int ret;
+	char text[POINT_TEXT_BYTES];
+	int ret, made = 0;
 
 	if (!s) {
 		snprintf(why, POINT_TEXT_BYTES, "out of memory");
@@ -389,9 +393,16 @@ int branch_server_open(const char *store, const char *group, const char *name,
 	if (ret == 0)
 		ret = branch_path(dir, sizeof(dir), group_dir, name);
 	if (ret == 0 && point)
-		ret = make(s, store, group, name, group_dir, point, force, why);
-	if (ret == 0)
-		ret = open_branch(s, dir, why);
+		made = make(s, store, group, name, group_dir, point, force, why);
+	if (ret == 0 && made != 0 && made != -EOPNOTSUPP)
+		ret = made;
+	if (ret == 0) {
+		ret = open_branch(s, dir, text);
+		if (ret == -ENOENT && made != 0)
+			ret = made;
+		else if (ret < 0)
+			strcpy(why, text);
+	}
 	if (ret == 0)
 		ret = open_parent(s, store, group, keys, nr_readers, why);
 	if (ret == 0)
