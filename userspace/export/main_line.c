@@ -44,8 +44,13 @@ int main_line_name(const char *store, const char *text, char *group, char *why)
 	struct point_list list;
 	int ret;
 
+	/* Cut short it could be another's. */
+	if (strlen(text) >= POINT_GROUP_BYTES) {
+		snprintf(why, POINT_TEXT_BYTES, "group '%.64s...': not a name a group can have", text);
+		return -ENOENT;
+	}
 	if (!mark) {
-		snprintf(group, POINT_GROUP_BYTES, "%s", text);
+		strcpy(group, text);
 		return 0;
 	}
 	snprintf(name, sizeof(name), "%.*s", (int)(mark - text), text);
