@@ -20,9 +20,9 @@ struct points_retain {
 
 /**
  * points_retain - by the clock that the points have, aged_ns
- * What stays: the old line; what retention_apply() keeps of the other listed commits; of a cut that stays its first
- * commit, which says who its members are; what is pinned; unlisted commits within the
- * first tier, and those that could still be listed; the last commit.
+ * What stays: the old line; what retention_apply() keeps of the other listed commits; of a cut
+ * that stays its first commit, which says who its members are; what is pinned; unlisted commits
+ * within the first tier, and those that could still be listed; the last commit.
  * @nr_left_out: out
  * Return: 0; -ENOMEM.
  */
