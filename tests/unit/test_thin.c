@@ -110,7 +110,7 @@ static void what_is_dead_is_what_the_rule_says(void **state)
 	assert_true(nr_dead > 1000 && nr_live > 1000);
 }
 
-static const struct thin_limits no_limits = { SIZE_MAX, SIZE_MAX, UINT64_MAX };
+static const struct thin_limits no_limits = { SIZE_MAX, SIZE_MAX, UINT64_MAX, 0 };
 
 static void files_that_are_worth_it_are_chosen_side_by_side(void **state)
 {
@@ -155,11 +155,12 @@ static void a_pack_stays_within_its_limits(void **state)
 		struct thin_limits limits;
 		size_t aside, want[4];
 	} cases[] = {
-		{ { SIZE_MAX, SIZE_MAX, UINT64_MAX }, 9, { 6 } },
-		{ { 4, SIZE_MAX, UINT64_MAX }, 9, { 4, 2 } },
-		{ { SIZE_MAX, 200, UINT64_MAX }, 9, { 2, 2, 1 } },
-		{ { SIZE_MAX, SIZE_MAX, 3000 }, 9, { 3, 1, 1, 1 } },
-		{ { SIZE_MAX, SIZE_MAX, UINT64_MAX }, 2, { 2, 3 } },
+		{ { SIZE_MAX, SIZE_MAX, UINT64_MAX, 0 }, 9, { 6 } },
+		{ { 4, SIZE_MAX, UINT64_MAX, 0 }, 9, { 4, 2 } },
+		{ { SIZE_MAX, 200, UINT64_MAX, 0 }, 9, { 2, 2, 1 } },
+		{ { SIZE_MAX, SIZE_MAX, 3000, 0 }, 9, { 3, 1, 1, 1 } },
+		{ { SIZE_MAX, SIZE_MAX, 3000, 500 }, 9, { 2, 2, 1 } },
+		{ { SIZE_MAX, SIZE_MAX, UINT64_MAX, 0 }, 2, { 2, 3 } },
 	};
 
 	for (size_t c = 0; c < ARRAY_SIZE(cases); c++) {

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "pack_aside.h"
+#include "pack_kept.h"
 #include "pack_plan.h"
 #include "points_file.h"
 #include "timeline_internal.h"
@@ -273,42 +274,57 @@ static void set_large_aside(struct index_pack *job, struct thin_file *files)
 }
 
 /* Of what is worth it and was not chosen: there is no room for it, or it comes the next time. */
-static void see_rest(struct index_pack *job, const struct thin_file *files, uint64_t room)
+static void see_rest(struct index_pack *job, const struct thin_file *files, uint64_t room,
+		     uint64_t kept_bytes)
 {
 	for (size_t i = 0; i < job->nr_sources; i++) {
 		const struct thin_file *f = &files[i];
+		const uint64_t need_bytes = f->need_bytes + kept_bytes;
 
 		if (f->aside || !thin_file_is_worth_it(f))
 			continue;
-		if (f->need_bytes <= room)
+		if (need_bytes <= room)
 			job->more = true;
-		else if (!job->need_bytes || f->need_bytes < job->need_bytes)
-			job->need_bytes = f->need_bytes;
+		else if (!job->need_bytes || need_bytes < job->need_bytes)
+			job->need_bytes = need_bytes;
 	}
 }
 
+/* @kept_bytes: of the kept cuts, which each pack has */
 static void choose(struct index_pack *job, struct thin_file *files, uint64_t room,
-		   struct choice *choices, size_t *nr)
+		   uint64_t kept_bytes, struct choice *choices, size_t *nr)
 {
-	struct thin_limits limits = { MAX_FILES, MAX_LIVE, room };
+	struct thin_limits limits = { MAX_FILES, MAX_LIVE, room, kept_bytes };
 	size_t from = 0;
 
 	set_large_aside(job, files);
 	for (*nr = 0; *nr < MAX_PACKS; ++*nr) {
 		struct choice *c = &choices[*nr];
 
-		*c = (struct choice){ 0 };
+		*c = (struct choice){ .need_bytes = kept_bytes };
 		c->nr = thin_choose(files, job->nr_sources, &limits, &from, &c->first);
 		if (!c->nr)
 			break;
 		for (size_t i = c->first; i < c->first + c->nr; i++) {
 			c->need_bytes += files[i].need_bytes;
 			limits.nr_live -= files[i].nr_live;
-			limits.need_bytes -= files[i].need_bytes;
 			files[i].aside = true;
 		}
+		limits.need_bytes -= c->need_bytes;
 	}
-	see_rest(job, files, room);
+	see_rest(job, files, room, kept_bytes);
+}
+
+static int kept_bytes_of(const struct thin_cuts *cuts, uint64_t *out)
+{
+	struct pack_kept kept;
+	int ret = pack_kept_encode(cuts, &kept);
+
+	if (ret)
+		return ret;
+	*out = kept.nr_bytes;
+	free(kept.bytes);
+	return 0;
 }
 
 static bool is_want_of_room(int error)
@@ -323,14 +339,17 @@ static int find_work(struct index_pack *job, const struct pack_index *index,
 	const uint64_t room = room_now(index->env, index->dir);
 	struct thin_file *files = calloc(job->nr_sources + 1, sizeof(*files));
 	struct pack_range ranges[MAX_PACKS];
-	int ret;
+	uint64_t kept_bytes;
+	int ret = files ? kept_bytes_of(index->cuts, &kept_bytes) : -ENOMEM;
 
-	if (!files)
-		return -ENOMEM;
+	if (ret) {
+		free(files);
+		return ret;
+	}
 	files_fill(job, files);
 	ret = pack_plan_count(index, files, job->nr_sources, &job->bad_run);
 	if (!ret)
-		choose(job, files, room, choices, nr);
+		choose(job, files, room, kept_bytes, choices, nr);
 	job->looked = !ret;
 	free(files);
 	for (size_t i = 0; i < *nr; i++)

@@ -174,7 +174,7 @@ size_t thin_choose(const struct thin_file *files, size_t nr, const struct thin_l
 {
 	while (*from < nr) {
 		size_t i = *from, nr_worth = 0, nr_small = 0;
-		struct thin_file sum = { 0 };
+		struct thin_file sum = { .need_bytes = limits->pack_bytes };
 
 		*first = i;
 		for (; i < nr; i++) {

@@ -82,7 +82,8 @@ struct thin_file {
 struct thin_limits {
 	size_t nr_files;
 	size_t nr_live;		/* pieces */
-	uint64_t need_bytes;	/* as much as there is room for */
+	uint64_t need_bytes;	/* as much as there is room for ... */
+	uint64_t pack_bytes;	/* ... and what of it a pack takes for no file in particular */
 };
 
 /** thin_file_find - the one that has a segment; @files by segment; NULL: none has */
