@@ -290,7 +290,7 @@ static int job_points(const struct timeline *tl, struct index_job *job)
 		.created_ns = m->identity.created_ns, .now_ns = timeline_age_now(tl),
 		.real_ns = tl->env->ops->realtime_ns(tl->env),
 	};
-	job->alone = m->points.flags & MANIFEST_POINTS_LEFT_OUT || m->nr_packs;
+	job->alone = manifest_points_alone(m);
 	if (!tl->points_bad)
 		job->points.before = m->points;
 	job->ends = malloc((m->nr_ends + 1) * sizeof(*job->ends));

@@ -184,7 +184,7 @@ bool index_pack_plan(struct timeline *tl, struct index_pack *job)
 	job->wanted_bytes = due ? 0 : p->need_bytes;
 	job->nr_dropped = nr_dropped(tl);
 	job->points = m->points;
-	job->alone = m->points.flags & MANIFEST_POINTS_LEFT_OUT || m->nr_packs;
+	job->alone = manifest_points_alone(m);
 	job->number = manifest_next_pack(m);
 	job->keys = tl->keys;
 	job->runs = malloc((m->nr_runs + 1) * sizeof(*job->runs));

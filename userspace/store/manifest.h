@@ -128,6 +128,12 @@ int manifest_add_points(struct manifest *m, const struct manifest_points *points
 uint64_t manifest_next_points(const struct manifest *m);
 
 /**
+ * manifest_points_alone - whether only the points file says which commits there still are
+ * Segments have those that were dropped as well, and packs do not have all that were not.
+ */
+bool manifest_points_alone(const struct manifest *m);
+
+/**
  * manifest_add_pack - name a pack; from now on it stands for its segments and for the packs it
  * covers, which must be whole
  * @pack: its number is manifest_next_pack(); host order

@@ -129,6 +129,11 @@ int manifest_add_points(struct manifest *m, const struct manifest_points *points
 	return ret;
 }
 
+bool manifest_points_alone(const struct manifest *m)
+{
+	return m->points.flags & MANIFEST_POINTS_LEFT_OUT || m->nr_packs;
+}
+
 uint64_t manifest_next_pack(const struct manifest *m)
 {
 	return m->pack_number + 1;

@@ -336,8 +336,7 @@ static int recover_points(struct timeline *tl, struct numbers *n, char *why)
 	bool unread = false;
 	int ret = named->number ? points_read(tl, &file, &unread, why) : 0;
 	int listed = numbers_list(tl, n);
-	/* Of what was packed the commits are nowhere else. */
-	bool left_out = named->flags & MANIFEST_POINTS_LEFT_OUT || tl->manifest.nr_packs;
+	bool left_out = manifest_points_alone(&tl->manifest);
 
 	if (unread)
 		return ret;
