@@ -317,7 +317,7 @@ static void segment_replace(struct check_reader *r, const struct segment_scan *s
 		const struct footer_extent *f = &scan->index.extents[i];
 		struct pack_extent e;
 
-		extent_no = i && f[-1].unit_offset == f->unit_offset ? extent_no + 1 : 0;
+		extent_no = footer_extent_no(scan->index.extents, i, extent_no);
 		e = pack_extent_of(f, r->segment, extent_no);
 		if (f->batch_ordinal <= r->tl->points.last_ordinal)
 			check_replace(r, &e);

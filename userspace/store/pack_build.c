@@ -37,9 +37,6 @@ struct build {
 	uint8_t *data;				/* of it */
 	uint8_t *clear;				/* what it had encrypted */
 	uint32_t crcs[UNIT_MAX_CRCS];
-	/* Of the batch that goes by. */
-	uint64_t extent_unit_offset;
-	uint16_t extent_no;
 };
 
 /* -- the live set -- */
@@ -271,6 +268,7 @@ static int batch_put(void *arg, const struct commit_view *commit,
 		     const struct footer_extent *extents, size_t nr_extents)
 {
 	struct build *b = arg;
+	uint16_t extent_no = 0;
 	int ret = commit_put(b, commit);
 
 	for (size_t i = 0; i < nr_extents && !ret; i++) {
@@ -279,9 +277,8 @@ static int batch_put(void *arg, const struct commit_view *commit,
 
 		if (f->unit_offset / PACK_UNIT_ALIGN > UINT32_MAX)
 			return -EFBIG;
-		b->extent_no = f->unit_offset == b->extent_unit_offset ? b->extent_no + 1 : 0;
-		b->extent_unit_offset = f->unit_offset;
-		e = pack_extent_of(f, b->source->segment, b->extent_no);
+		extent_no = footer_extent_no(extents, i, extent_no);
+		e = pack_extent_of(f, b->source->segment, extent_no);
 		ret = extent_put(b, &e);
 	}
 	return ret;
@@ -301,7 +298,6 @@ static int segment_put(struct build *b)
 	};
 	int ret;
 
-	b->extent_unit_offset = 0;
 	segment_path(path, sizeof(path), job->dir, s->segment);
 	ret = job->env->ops->open(job->env, path, ENV_READ, &b->file);
 	if (ret) {

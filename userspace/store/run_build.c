@@ -90,7 +90,7 @@ static int extents_of_segment(struct pieces *p, const struct segment_index *inde
 
 		if (f->unit_offset / PACK_UNIT_ALIGN > UINT32_MAX)
 			return -EFBIG;
-		extent_no = i && f[-1].unit_offset == f->unit_offset ? extent_no + 1 : 0;
+		extent_no = footer_extent_no(index->extents, i, extent_no);
 		e = pack_extent_of(f, segment, extent_no);
 		ret = extents_add(p, &e);
 	}

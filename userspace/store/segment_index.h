@@ -65,6 +65,17 @@ int segment_trailer_decode(const void *block, struct segment_trailer *trailer);
 int segment_cipher(struct env *env, struct env_file *file, const struct keyring *keys,
 		   struct unit_cipher **out);
 
+/**
+ * footer_extent_no - which one of its unit an extent is, from 0
+ * @extents: of a batch or of the whole segment; a unit never goes over the end of a batch
+ * @before: of the one before; any for the first
+ */
+static inline uint16_t footer_extent_no(const struct footer_extent *extents, size_t i,
+					uint16_t before)
+{
+	return i && extents[i - 1].unit_offset == extents[i].unit_offset ? before + 1 : 0;
+}
+
 /** segment_path - into @path, at least strlen(dir) + 22 bytes */
 void segment_path(char *path, size_t bytes, const char *dir, uint64_t number);
 

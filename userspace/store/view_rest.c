@@ -22,17 +22,15 @@ struct collect {
 	struct view *view;
 	uint32_t segment;
 	struct view_versions versions;
-	uint64_t unit_offset;	/* of the extent before */
-	uint16_t extent_no;
 };
 
-static int take_extent(struct collect *c, const struct footer_extent *e)
+static int take_extent(struct collect *c, const struct footer_extent *e, uint16_t extent_no)
 {
 	const struct view_version version = {
 		.offset_bytes = e->extent.offset_bytes, .length_bytes = e->extent.length_bytes,
 		.label_seq = e->label_seq, .readback_no = e->readback_no,
 		.unit_offset = e->unit_offset, .segment = c->segment,
-		.data_offset = e->extent.data_offset, .extent_no = c->extent_no,
+		.data_offset = e->extent.data_offset, .extent_no = extent_no,
 		.volume = e->extent.volume, .kind = e->extent.kind,
 	};
 
@@ -56,6 +54,7 @@ static int take_commit(void *arg, const struct commit_view *commit,
 		       const struct footer_extent *extents, size_t nr_extents)
 {
 	struct collect *c = arg;
+	uint16_t extent_no = 0;
 	int ret = 0;
 
 	if (commit->header.ordinal > c->view->last_ordinal)
@@ -63,10 +62,9 @@ static int take_commit(void *arg, const struct commit_view *commit,
 	for (size_t i = 0; i < nr_extents && !ret; i++) {
 		const struct footer_extent *e = &extents[i];
 
-		c->extent_no = e->unit_offset == c->unit_offset ? c->extent_no + 1 : 0;
-		c->unit_offset = e->unit_offset;
+		extent_no = footer_extent_no(extents, i, extent_no);
 		if (e->label_seq <= c->view->cut_seq && view_volume(c->view, e->extent.volume))
-			ret = take_extent(c, e);
+			ret = take_extent(c, e, extent_no);
 	}
 	return ret;
 }
@@ -86,7 +84,6 @@ static int scan(struct collect *c, uint64_t number, uint64_t *ordinal, char *why
 	int ret;
 
 	c->segment = number;
-	c->unit_offset = 0;
 	segment_path(path, sizeof(path), tl->dir, number);
 	/* What comes after it may have a run: nothing else would say that this ends early. */
 	ret = number < tl->nr_segments ? segment_scan_finished(&scan, tl->dir) :
