@@ -112,6 +112,7 @@ int main_line_open(const char *store, struct point_name *name, struct point_list
 	struct point_list rest;
 	int ret = main_line_name(store, name->group, group, why);
 
+	memset(list, 0, sizeof(*list));
 	if (ret == 0)
 		ret = point_list_open(store, group, list, why);
 	if (ret < 0)
