@@ -264,6 +264,7 @@ static int cluster_create(const char *location, env_rados_say *say, struct clust
 	c->nr_users = 1;
 	TAILQ_INIT(&c->requests);
 	LIST_INIT(&c->held);
+	LIST_INIT(&c->owned);
 	locks_init(c);
 	process_self(&c->self);
 	/* No signal is for librados's threads or ours: a daemon reads its own from a descriptor. */

@@ -17,6 +17,7 @@
 #include "env_rados.h"
 #include "monitors.h"
 #include "owner.h"
+#include "waste.h"
 
 /* A request that is under way. */
 struct cluster_request {
@@ -38,6 +39,7 @@ struct cluster {
 	pthread_cond_t wake;
 	TAILQ_HEAD(, cluster_request) requests;	/* the oldest first */
 	LIST_HEAD(, owner_lock) held;	/* or asked for; owner.c */
+	LIST_HEAD(, waste_dir) owned;	/* directories, by whatever env; waste.c */
 	uint64_t answered_ns;		/* when a request was last answered, not given up */
 	bool stop;
 	pthread_t watchdog;

@@ -326,7 +326,7 @@ static int directory_remove(struct cluster *c, const char *dir, const char *name
 	join(path, dir, name);
 	ret = dir_list(c, path, entry_count, &nr);
 	if (ret == 0 && !nr) {
-		dir_sweep(c, path, 0);
+		dir_sweep(c, path, 0, UINT64_MAX);
 		waste.arg = &nr;
 		ret = keys_read(c, path, WASTE, &waste);
 	}
@@ -402,7 +402,8 @@ int dir_rename(struct cluster *c, const char *dir, const char *from, const char 
 struct sweep {
 	struct rados_entry entries[SWEEP_NR];
 	size_t nr;
-	uint64_t before_ns;
+	uint64_t before_ns, until_ns;
+	bool late;
 };
 
 static void sweep_each(void *arg, const char *id, const struct rados_entry *e)
@@ -413,34 +414,40 @@ static void sweep_each(void *arg, const char *id, const struct rados_entry *e)
 		s->entries[s->nr++] = *e;
 }
 
-/* One round; returns whether there may be more. */
-static bool sweep_round(struct cluster *c, const char *dir, uint64_t before_ns)
+/* One round, in which one goes, however late it is; returns whether there may be more. */
+static bool sweep_round(struct cluster *c, const char *dir, struct sweep *s)
 {
-	struct sweep s = { .before_ns = before_ns };
-	struct page p = { .each = sweep_each, .arg = &s };
+	struct page p = { .each = sweep_each, .arg = s };
 	char object[RADOS_OBJECT_BYTES], key[KEY_BYTES];
 
+	s->nr = 0;
 	if (keys_read(c, dir, WASTE, &p))
 		return false;
 	dir_object(object, dir);
-	for (size_t i = 0; i < s.nr; i++) {
+	for (size_t i = 0; i < s->nr; i++) {
 		rados_write_op_t op;
 
-		if (file_destroy(c, s.entries[i].id))
+		if (s->late)
+			return true;
+		if (file_destroy(c, s->entries[i].id))
 			return false;
 		op = op_on_directory();
-		waste_key(key, &s.entries[i]);
+		waste_key(key, &s->entries[i]);
 		op_unset(op, key);
 		if (op_run(c, op, object))
 			return false;
+		s->late = env_host_monotonic_ns(NULL) >= s->until_ns;
 	}
-	return s.nr == SWEEP_NR;
+	return s->nr == SWEEP_NR;
 }
 
-void dir_sweep(struct cluster *c, const char *dir, uint64_t age_ns)
+bool dir_sweep(struct cluster *c, const char *dir, uint64_t age_ns, uint64_t until_ns)
 {
-	uint64_t before_ns = env_host_realtime_ns(NULL) - age_ns;
+	struct sweep s = { .before_ns = env_host_realtime_ns(NULL) - age_ns, .until_ns = until_ns };
+	bool more;
 
-	while (sweep_round(c, dir, before_ns))
-		;
+	do
+		more = sweep_round(c, dir, &s);
+	while (more && !s.late);
+	return !more;
 }

@@ -31,8 +31,10 @@ int dir_list(struct cluster *c, const char *dir,
 
 /**
  * dir_sweep - remove the data of files that were removed at least @age_ns ago
+ * @until_ns: monotonic: then none is begun but the first
  * Only for the owner. What fails is tried again with the next sweep.
+ * Return: false when there may be more, for which there was no time.
  */
-void dir_sweep(struct cluster *c, const char *dir, uint64_t age_ns);
+bool dir_sweep(struct cluster *c, const char *dir, uint64_t age_ns, uint64_t until_ns);
 
 #endif

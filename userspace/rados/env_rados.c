@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "env_rados.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,11 +13,6 @@
 #include "dir.h"
 #include "env_rados_private.h"
 #include "takeover.h"
-
-/* Readers of a file that was removed have so long to end, as there is no open in RADOS. */
-#define GRACE_NS	(900 * 1000000000ull)
-/* All waste is listed to find what is due: not with each of thousands of removals. */
-#define SWEEP_NS	(60 * 1000000000ull)
 
 /* What of a path follows the location. */
 static int path_parse(const struct env_rados *er, const char *path, char *dir, char *name)
@@ -81,7 +75,7 @@ static void op_close(struct env *env, struct env_file *file)
 	if (!file)
 		return;
 	if (*file->lock.cookie) {
-		LIST_REMOVE(file, link);
+		waste_disown(file->data.cluster, &file->waste);
 		owner_unlock(file->data.cluster, file->path, &file->lock);
 	}
 	free(file->path);
@@ -115,35 +109,6 @@ static int op_size(struct env *env, struct env_file *file, uint64_t *bytes)
 	return file_size(&file->data, bytes);
 }
 
-struct sweep_below {
-	struct env_rados *er;
-	const struct env_file *file;
-};
-
-static void sweep_below(void *arg, const char *name, const struct rados_entry *e)
-{
-	const struct sweep_below *s = arg;
-	char dir[RADOS_PATH_BYTES + RADOS_NAME_BYTES];
-
-	if (e->kind != RADOS_KIND_DIRECTORY)
-		return;
-	snprintf(dir, sizeof(dir), "%s%s%s", s->file->dir, *s->file->dir ? "/" : "", name);
-	dir_sweep(s->er->cluster, dir, GRACE_NS);
-}
-
-/*
- * In the directory of a file that we have locked, and in those in it, which others without a
- * lock may remove from: what nobody can be reading any more goes.
- */
-static void sweep(struct env_rados *er, struct env_file *file)
-{
-	struct sweep_below below = { er, file };
-
-	dir_sweep(er->cluster, file->dir, GRACE_NS);
-	dir_list(er->cluster, file->dir, sweep_below, &below);
-	file->swept_ns = env_host_monotonic_ns(NULL);
-}
-
 /* 0; -ENOENT: its name is gone, or of another file. */
 static int named_check(struct env_rados *er, const struct env_file *file)
 {
@@ -172,24 +137,11 @@ static int op_lock(struct env *env, struct env_file *file)
 			file_destroy(er->cluster, file->data.id);
 		return ret;
 	}
-	LIST_INSERT_HEAD(&er->locked, file, link);
-	sweep(er, file);
+	waste_own(er->cluster, &file->waste, env, file->dir);
 	return 0;
 }
 
 /* -- directories -- */
-
-/* After something was removed. */
-static void tidy(struct env_rados *er, const char *dir)
-{
-	struct env_file *f;
-
-	LIST_FOREACH(f, &er->locked, link)
-		if (strcmp(f->dir, dir) == 0)
-			break;
-	if (f && env_host_monotonic_ns(NULL) - f->swept_ns >= SWEEP_NS)
-		sweep(er, f);
-}
 
 static int op_rename(struct env *env, const char *from, const char *to)
 {
@@ -207,7 +159,7 @@ static int op_rename(struct env *env, const char *from, const char *to)
 	if (ret == 0)
 		ret = dir_rename(er->cluster, from_dir, from_name, to_name);
 	if (ret == 0)
-		tidy(er, to_dir);
+		waste_tidy(er->cluster, env, to_dir);
 	return ret;
 }
 
@@ -220,7 +172,7 @@ static int op_unlink(struct env *env, const char *path)
 	if (ret == 0)
 		ret = *name ? dir_remove(er->cluster, dir, name) : -EBUSY;
 	if (ret == 0)
-		tidy(er, dir);
+		waste_tidy(er->cluster, env, dir);
 	return ret;
 }
 
@@ -313,7 +265,6 @@ static void destroy(struct env *env)
 		left = er->nr_started;
 		pthread_mutex_unlock(&er->lock);
 	} while (left);
-	assert(LIST_EMPTY(&er->locked));
 	close(er->fd);
 	pthread_mutex_destroy(&er->lock);
 	cluster_put(er->cluster);
@@ -343,7 +294,6 @@ static int create(const char *location, env_rados_say *say, struct env **out, ch
 	if (!er)
 		return ret;
 	er->env.ops = &rados_ops;
-	LIST_INIT(&er->locked);
 	STAILQ_INIT(&er->ended);
 	er->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (er->fd < 0) {

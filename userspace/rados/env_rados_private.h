@@ -15,15 +15,13 @@ struct env_file {
 	char *path;
 	char dir[RADOS_PATH_BYTES], name[RADOS_NAME_BYTES];
 	struct owner_lock lock;
-	uint64_t swept_ns;		/* with the lock: when waste in dir was looked for */
+	struct waste_dir waste;		/* with the lock */
 	bool writable;
-	LIST_ENTRY(env_file) link;	/* of those that are locked */
 };
 
 struct env_rados {
 	struct env env;
 	struct cluster *cluster;
-	LIST_HEAD(, env_file) locked;
 	int fd;
 
 	pthread_mutex_t lock;		/* of what follows */

@@ -15,6 +15,8 @@ $(BUILD)/tests/test_rados_takeover: $(call objs,tests/unit/test_rados_takeover.c
 		userspace/rados/takeover.c) $(LIB)
 $(BUILD)/tests/test_rados_monitors: $(call objs,tests/unit/test_rados_monitors.c \
 		userspace/rados/monitors.c) $(LIB)
-$(patsubst %,$(BUILD)/tests/test_rados_%,owner takeover monitors):
+$(BUILD)/tests/test_rados_waste: $(call objs,tests/unit/test_rados_waste.c \
+		userspace/rados/waste.c) $(LIB)
+$(patsubst %,$(BUILD)/tests/test_rados_%,owner takeover monitors waste):
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LDLIBS)
