@@ -172,6 +172,7 @@ static void too_many_that_are_over_go_away(void **state)
 /* A pipe that nobody writes to must not keep who opens it waiting. */
 static void what_is_no_file_is_ignored_and_named(void **state)
 {
+	static const int errors[] = { -EISDIR, -ENXIO, -ELOOP };
 	char dir[] = "/tmp/lease.XXXXXX", path[96];
 	struct leases seen = { 0 };
 	struct lease_info *infos;
@@ -182,14 +183,15 @@ static void what_is_no_file_is_ignored_and_named(void **state)
 	assert_non_null(mkdtemp(dir));
 	assert_int_equal(env_posix_create(NULL, &env), 0);
 	assert_int_equal(lease_take(&l, env, dir, 7, ""), 0);
-	for (int pipe = 0; pipe < 2; pipe++) {
+	for (size_t i = 0; i < ARRAY_SIZE(errors); i++) {
 		snprintf(path, sizeof(path), "%s/leases/0000000000000009.0000000000000001", dir);
-		assert_int_equal(pipe ? mkfifo(path, 0600) : mkdir(path, 0700), 0);
+		assert_int_equal(i == 0 ? mkdir(path, 0700) : i == 1 ? mkfifo(path, 0600) :
+				 symlink("/etc/passwd", path), 0);
 		assert_int_equal(leases_look(&seen, env, dir, 1), 0);
 		assert_int_equal(seen.nr, 1);
 		assert_int_equal(seen.items[0].cut_seq, 7);
 		assert_string_equal(seen.odd, "0000000000000009.0000000000000001");
-		assert_int_equal(seen.odd_error, pipe ? -ENXIO : -EISDIR);
+		assert_int_equal(seen.odd_error, errors[i]);
 		assert_false(seen.odd_counts);
 		assert_int_equal(leases_list(env, dir, &infos, &nr), 0);
 		assert_int_equal(nr, 1);
@@ -234,6 +236,34 @@ static void others_files_are_left_alone(void **state)
 	rig_fini(&r);
 }
 
+/* What it has is nobody's to see; it keeps its point, as it may be of a newer version. */
+static void what_is_no_lease_is_not_shown(void **state)
+{
+	static const char *const contents[] = { "", "root:x:0:0:secret", "BSE1\002" };
+	struct lease_info *infos;
+	struct env_file *file;
+	struct rig r;
+	size_t nr;
+
+	rig_init(&r);
+	assert_int_equal(leases_make(r.env, "/tl"), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(contents); i++) {
+		char path[96];
+
+		snprintf(path, sizeof(path), "/tl/leases/%016zx.0000000000000001", i);
+		assert_int_equal(r.env->ops->open(r.env, path, ENV_WRITE | ENV_CREATE, &file), 0);
+		assert_int_equal(r.env->ops->write(r.env, file, contents[i], strlen(contents[i]), 0), 0);
+		r.env->ops->close(r.env, file);
+	}
+	assert_int_equal(leases_list(r.env, "/tl", &infos, &nr), 0);
+	assert_int_equal(nr, ARRAY_SIZE(contents));
+	for (size_t i = 0; i < nr; i++)
+		assert_string_equal(infos[i].label, "is no lease of this version");
+	free(infos);
+	assert_int_equal(look(&r), nr);
+	rig_fini(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -244,6 +274,7 @@ int main(void)
 		cmocka_unit_test(too_many_that_are_over_go_away),
 		cmocka_unit_test(what_is_no_file_is_ignored_and_named),
 		cmocka_unit_test(others_files_are_left_alone),
+		cmocka_unit_test(what_is_no_lease_is_not_shown),
 	};
 
 	return cmocka_run_group_tests(tests, doc_load, doc_free);

@@ -22,6 +22,7 @@ struct env_file;		/* an open file; belongs to the env */
 #define ENV_WRITE	(1u << 1)	/* and read */
 #define ENV_CREATE	(1u << 2)	/* with ENV_WRITE; -EEXIST when it exists */
 #define ENV_DIRECT	(1u << 3)	/* bypass the page cache where it can be */
+#define ENV_NOFOLLOW	(1u << 4)	/* -ELOOP when the name is of a symbolic link, where there are any */
 
 enum env_io_op { ENV_IO_READ, ENV_IO_WRITE, ENV_IO_DATASYNC };
 

@@ -74,7 +74,8 @@ static int posix_open(struct env *env, const char *path, unsigned int flags,
 		      struct env_file **out)
 {
 	int oflags = O_CLOEXEC | (flags & ENV_WRITE ? O_RDWR : O_RDONLY | O_NONBLOCK) |
-		     (flags & ENV_CREATE ? O_CREAT | O_EXCL : 0);
+		     (flags & ENV_CREATE ? O_CREAT | O_EXCL : 0) |
+		     (flags & ENV_NOFOLLOW ? O_NOFOLLOW : 0);
 	struct env_file *file = malloc(sizeof(*file));
 	int ret;
 

@@ -160,10 +160,10 @@ static void seen_path(const struct lease_seen *s, const char *dir, char *path)
 	snprintf(path, LEASE_PATH_BYTES, "%s/" LEASES_DIR "/%s", dir, name);
 }
 
-/* A directory, a pipe: it has the name, and no reader made it. */
+/* A directory, a pipe, a link to another file: it has the name, and no reader made it. */
 static bool is_no_file(int error)
 {
-	return error == -EISDIR || error == -ENXIO;
+	return error == -EISDIR || error == -ENXIO || error == -ELOOP;
 }
 
 /* What is in it: 0; -ENOENT it is gone; -errno. Whatever it is, a change shows a reader. */
@@ -177,7 +177,7 @@ static int seen_read(const struct lease_seen *s, struct env *env, const char *di
 
 	memset(out, 0, sizeof(*out));
 	seen_path(s, dir, path);
-	ret = env->ops->open(env, path, ENV_READ, &file);
+	ret = env->ops->open(env, path, ENV_READ | ENV_NOFOLLOW, &file);
 	if (ret)
 		return ret;
 	got = env->ops->read(env, file, out, sizeof(*out), 0);
@@ -241,6 +241,12 @@ void leases_fini(struct leases *l)
 
 /* -- for people -- */
 
+static bool is_lease(const struct lease_file *file)
+{
+	return !memcmp(file->magic, MAGIC, sizeof(file->magic)) &&
+	       le16toh(file->version) == VERSION;
+}
+
 /* Whoever may write to the store has written it. */
 static void label_copy(char *to, const char *from)
 {
@@ -270,12 +276,16 @@ int leases_list(struct env *env, const char *dir, struct lease_info **out, size_
 		if (error == -ENOENT || is_no_file(error))
 			continue;
 		info->cut_seq = l.items[i].cut_seq;
-		info->made_ns = error ? 0 : le64toh(file.made_ns);
-		if (error)
+		info->made_ns = 0;
+		if (error) {
 			snprintf(info->label, sizeof(info->label), "cannot be read: %s",
 				 strerror(-error));
-		else
+		} else if (!is_lease(&file)) {
+			strcpy(info->label, "is no lease of this version");
+		} else {
+			info->made_ns = le64toh(file.made_ns);
 			label_copy(info->label, file.label);
+		}
 		++*nr;
 	}
 	leases_fini(&l);

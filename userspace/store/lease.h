@@ -101,7 +101,7 @@ struct lease_info {
 
 /**
  * leases_list - all, also of readers that are no more; *out is free()d
- * Of one that cannot be read the label says why.
+ * Of one that cannot be read, or is none, the label says so.
  * Return: 0; -E2BIG: there are more than LEASES_MAX, so many are in *out; -errno: nothing is.
  */
 int leases_list(struct env *env, const char *dir, struct lease_info **out, size_t *nr);
