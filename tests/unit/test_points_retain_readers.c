@@ -226,6 +226,41 @@ static void the_writer_makes_the_directory_of_leases(void **state)
 	rig_fini(&r);
 }
 
+static unsigned int nr_looks;
+
+static int counted_list(struct env *env, const char *path,
+			void (*name)(void *arg, const char *name), void *arg)
+{
+	nr_looks += strstr(path, "/" LEASES_DIR) != NULL;
+	return sim_ops.list(env, path, name, arg);
+}
+
+/* The thread that plans has data that come in waiting. */
+static void leases_are_looked_at_for_a_points_file_only(void **state)
+{
+	struct env_ops ops = sim_ops;
+	struct index_job *job;
+	unsigned int nr = 0;
+	struct rig r;
+
+	rig_init_numbered(&r, "all:1m", 100);
+	ops.list = counted_list;
+	r.env->ops = &ops;
+	nr_looks = 0;
+	while ((job = timeline_index_plan(r.tl)) && !strstr(index_job_text(job), "points")) {
+		assert_int_equal(nr_looks, 0);
+		assert_int_equal(index_job_run(job, r.env, NULL), 0);
+		assert_int_equal(timeline_index_take(r.tl, job), 0);
+		nr++;
+	}
+	assert_true(job && nr);
+	assert_int_equal(nr_looks, 1);
+	assert_int_equal(index_job_run(job, r.env, NULL), 0);
+	assert_int_equal(timeline_index_take(r.tl, job), 0);
+	r.env->ops = &sim_ops;
+	rig_fini(&r);
+}
+
 static int no_leases_list(struct env *env, const char *path,
 			  void (*name)(void *arg, const char *name), void *arg)
 {
@@ -394,6 +429,7 @@ int main(void)
 		cmocka_unit_test(also_where_open_files_end_when_removed),
 		cmocka_unit_test(what_is_read_stays),
 		cmocka_unit_test(the_writer_makes_the_directory_of_leases),
+		cmocka_unit_test(leases_are_looked_at_for_a_points_file_only),
 		cmocka_unit_test(leases_that_cannot_be_read_keep_all_and_stop_no_file),
 		cmocka_unit_test(a_lease_that_cannot_be_read_keeps_its_point),
 		cmocka_unit_test(leases_lost_meanwhile_keep_all),

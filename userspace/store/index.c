@@ -348,7 +348,11 @@ static bool plan_kind(struct timeline *tl, enum index_kind kind, struct index_jo
 			 (unsigned long long)job->segment.number);
 		return true;
 	case INDEX_POINTS:
-		return plan_points(tl) && job_points(tl, job) == 0;
+		if (!plan_points(tl))
+			return false;
+		/* Without a policy as well, as readers that were killed leave theirs. */
+		timeline_leases_look(tl);
+		return job_points(tl, job) == 0;
 	default:
 		snprintf(job->text, sizeof(job->text), "packing what no point needs any more");
 		return index_pack_plan(tl, &job->pack);
@@ -386,9 +390,6 @@ struct index_job *timeline_index_plan(struct timeline *tl)
 	job = calloc(1, sizeof(*job));
 	if (!job)
 		return NULL;
-	/* Without a policy as well, as readers that were killed leave theirs. */
-	if (plan_points(tl))
-		timeline_leases_look(tl);
 	job->dir = strdup(tl->dir);
 	if (!job->dir || !plan_any(tl, job)) {
 		job_free(job);
