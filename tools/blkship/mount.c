@@ -48,14 +48,15 @@ static int mount_device(const char *device, const struct content *c, const char 
 {
 	int ret = 0;
 
-	if (mkdir(path, 0755) < 0 && errno != EEXIST)
-		ret = -errno;
+	if (mkdir(path, 0755) < 0 && (errno != EEXIST || c->partition || c->lv[0]))
+		ret = errno == EEXIST ? -ENOTUNIQ : -errno;
 	else if (mount(device, path, c->type, FLAGS, content_mount_options(c->type)) < 0)
 		ret = -errno;
 	if (ret < 0)
 		snprintf(why, MAPPING_TEXT_BYTES, "%s cannot be mounted: %s", c->type, ret == -ENODEV ?
 			 "this kernel does not know it" : ret == -EEXIST ?
 			 "the same filesystem is mounted already, and its kind cannot be mounted twice" :
+			 ret == -ENOTUNIQ ? "another one on this volume has the same name" :
 			 strerror(-ret));
 	return ret;
 }
