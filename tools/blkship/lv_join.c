@@ -81,8 +81,10 @@ char **lv_join_pieces(const struct lv_join *join, const struct lv_join_lv *lv,
 		return NULL;
 	out = calloc(1, (lv->nr_pieces + 1) * sizeof(*out) + lv->nr_pieces * PIECE_BYTES);
 	*why_not = "out of memory";
+	if (!out)
+		return NULL;
 	text = (char *)(out + lv->nr_pieces + 1);
-	for (size_t i = 0; out && i < lv->nr_pieces; i++, text += PIECE_BYTES) {
+	for (size_t i = 0; i < lv->nr_pieces; i++, text += PIECE_BYTES) {
 		const struct lvm_piece *p = &lv->pieces[i];
 		const struct lv_join_pv *pv = pv_find(join, lv, p->pv, why_not);
 
@@ -100,5 +102,6 @@ char **lv_join_pieces(const struct lv_join *join, const struct lv_join_lv *lv,
 			 (unsigned long long)(pv->offset_bytes + p->offset_bytes),
 			 (unsigned long long)p->length_bytes);
 	}
+	*why_not = NULL;
 	return out;
 }

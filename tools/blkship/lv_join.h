@@ -45,7 +45,7 @@ int lv_join_note(struct lv_join *join, const char *volume, struct content *c, js
 
 /**
  * lv_join_pieces - what mapping_file_joined() wants
- * @why_not: out, when there is none
+ * @why_not: out: why there are none; NULL: there are
  * Return: NULL-terminated, one allocation, free() it; NULL.
  */
 char **lv_join_pieces(const struct lv_join *join, const struct lv_join_lv *lv,

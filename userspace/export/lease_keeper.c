@@ -60,6 +60,12 @@ static void *work(void *arg)
 	return NULL;
 }
 
+static void locks_fini(struct lease_keeper *k)
+{
+	pthread_cond_destroy(&k->wake);
+	pthread_mutex_destroy(&k->lock);
+}
+
 /* Signals are for who reads. */
 static int thread_start(struct lease_keeper *k)
 {
@@ -76,6 +82,8 @@ static int thread_start(struct lease_keeper *k)
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	ret = -pthread_create(&k->thread, NULL, work, k);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (ret)
+		locks_fini(k);
 	return ret;
 }
 
@@ -160,7 +168,6 @@ void lease_keeper_stop(struct lease_keeper *k)
 	pthread_mutex_unlock(&k->lock);
 	pthread_join(k->thread, NULL);
 	lease_drop(&k->lease);
-	pthread_cond_destroy(&k->wake);
-	pthread_mutex_destroy(&k->lock);
+	locks_fini(k);
 	keeper_free(k);
 }
