@@ -56,6 +56,7 @@ struct job {
 
 struct outcome {
 	int ret;
+	unsigned int seconds;	/* that it took */
 	char message[256];
 };
 
@@ -90,8 +91,7 @@ static bool job_runs(const struct job *job)
 	return waitpid(job->pid, NULL, WNOHANG) == 0;
 }
 
-/* Its outcome, and how many seconds it took. */
-static struct outcome job_wait(const struct job *job, unsigned int *seconds)
+static struct outcome job_wait(const struct job *job)
 {
 	struct outcome got = { .ret = -EPIPE };
 
@@ -99,8 +99,15 @@ static struct outcome job_wait(const struct job *job, unsigned int *seconds)
 		got.ret = -EPIPE;
 	close(outcomes[0]);
 	waitpid(job->pid, NULL, 0);
-	*seconds = now() - job->begun;
+	got.seconds = now() - job->begun;
 	return got;
+}
+
+static struct outcome job_run(struct outcome (*work)(void))
+{
+	struct job job = job_begin(work);
+
+	return job_wait(&job);
 }
 
 static struct outcome tap(void)
@@ -191,7 +198,6 @@ FIXTURE_TEARDOWN(hang)
 TEST_F(hang, tap_whose_metadata_device_hangs_is_refused)
 {
 	struct outcome got;
-	unsigned int took;
 	struct job job;
 
 	stop("meta");
@@ -201,10 +207,10 @@ TEST_F(hang, tap_whose_metadata_device_hangs_is_refused)
 	EXPECT_EQ(1, nr_groups());
 	EXPECT_EQ(0, netlink_command(BLKSHIP_CMD_GROUP_DEL, "other", NULL));
 	EXPECT_TRUE(job_runs(&job));
-	got = job_wait(&job, &took);
+	got = job_wait(&job);
 	EXPECT_EQ(-ETIMEDOUT, got.ret);
 	EXPECT_NE(NULL, strstr(got.message, "metadata device does not answer"));
-	EXPECT_LT(took, BOUND_S);
+	EXPECT_LT(got.seconds, BOUND_S);
 	/* Nothing is left but what the device has. */
 	EXPECT_EQ(0, nr_groups());
 	EXPECT_FALSE(is_open("low"));
@@ -221,17 +227,14 @@ TEST_F(hang, tap_whose_metadata_device_hangs_is_refused)
 TEST_F(hang, tap_whose_disk_hangs_is_refused)
 {
 	struct outcome got;
-	unsigned int took;
-	struct job job;
 
 	keep_state();
 	ASSERT_TRUE(wait_until(is_unused, NULL));
 	stop("low");
-	job = job_begin(tap);
-	got = job_wait(&job, &took);
+	got = job_run(tap);
 	EXPECT_EQ(-ETIMEDOUT, got.ret);
 	EXPECT_NE(NULL, strstr(got.message, "disk does not answer"));
-	EXPECT_LT(took, BOUND_S);
+	EXPECT_LT(got.seconds, BOUND_S);
 	EXPECT_EQ(0, nr_groups());
 	EXPECT_TRUE(is_open("low"));
 	EXPECT_FALSE(is_open("meta"));
@@ -246,14 +249,11 @@ TEST_F(hang, tap_whose_disk_hangs_is_refused)
 TEST_F(hang, table_whose_metadata_device_hangs_is_refused)
 {
 	struct outcome got;
-	unsigned int took;
-	struct job job;
 
 	stop("meta");
-	job = job_begin(dm);
-	got = job_wait(&job, &took);
+	got = job_run(dm);
 	EXPECT_NE(0, got.ret);
-	EXPECT_LT(took, BOUND_S);
+	EXPECT_LT(got.seconds, BOUND_S);
 	EXPECT_EQ(0, nr_groups());
 	EXPECT_FALSE(is_open("low"));
 	EXPECT_TRUE(is_open("meta"));
@@ -267,15 +267,12 @@ TEST_F(hang, table_whose_metadata_device_hangs_is_refused)
 TEST_F(hang, table_whose_disk_hangs_is_resumed)
 {
 	struct outcome got;
-	unsigned int took;
-	struct job job;
 
 	keep_state();
 	stop("low");
-	job = job_begin(dm);
-	got = job_wait(&job, &took);
+	got = job_run(dm);
 	EXPECT_EQ(0, got.ret);
-	EXPECT_LT(took, BOUND_S);
+	EXPECT_LT(got.seconds, BOUND_S);
 	EXPECT_NE(NULL, strstr(sh_line("dmsetup status t0"), "listed 64/64"));
 	go_on("low");
 	EXPECT_EQ(0, undm().ret);
@@ -285,15 +282,12 @@ TEST_F(hang, table_whose_disk_hangs_is_resumed)
 TEST_F(hang, detached_while_its_metadata_device_hangs)
 {
 	struct outcome got;
-	unsigned int took;
-	struct job job;
 
 	ASSERT_EQ(0, tap().ret);
 	stop("meta");
-	job = job_begin(untap);
-	got = job_wait(&job, &took);
+	got = job_run(untap);
 	EXPECT_EQ(0, got.ret);
-	EXPECT_LT(took, BOUND_S);
+	EXPECT_LT(got.seconds, BOUND_S);
 	EXPECT_FALSE(is_open("low"));
 	EXPECT_TRUE(is_open("meta"));
 	go_on("meta");
@@ -302,10 +296,9 @@ TEST_F(hang, detached_while_its_metadata_device_hangs)
 
 	ASSERT_EQ(0, dm().ret);
 	stop("meta");
-	job = job_begin(undm);
-	got = job_wait(&job, &took);
+	got = job_run(undm);
 	EXPECT_EQ(0, got.ret);
-	EXPECT_LT(took, 2 * BOUND_S);
+	EXPECT_LT(got.seconds, 2 * BOUND_S);
 	EXPECT_FALSE(is_open("low"));
 	EXPECT_TRUE(is_open("meta"));
 	go_on("meta");

@@ -15,15 +15,14 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
-#include <sys/time.h>
 #include <unistd.h>
 
 #include <linux/dm-ioctl.h>
-#include <linux/genetlink.h>
 #include <linux/netlink.h>
 
 #include "fault.h"
 #include "harness.h"
+#include "raw.h"
 #include "selftest.h"
 
 #define GROUP	"inj"
@@ -82,168 +81,17 @@ static void try_all(struct __test_metadata *_metadata, const struct operation *o
 	EXPECT_GT(n, 2);
 }
 
-/* -- netlink: requests made here, so that only the kernel's part can fail -- */
-
-static int family;
-static int nl_fd = -1;		/* of the operation that is tried */
-static int quiet_fd;		/* for everything else */
-static uint32_t tap_dev, tap_meta;	/* for TAP_ADD; no metadata device: 0 */
-
-static size_t put_attr(char *at, int type, const void *data, size_t bytes)
-{
-	struct nlattr attr = { .nla_len = NLA_HDRLEN + bytes, .nla_type = type };
-
-	memcpy(at, &attr, sizeof(attr));
-	memcpy(at + NLA_HDRLEN, data, bytes);
-	return NLA_ALIGN(attr.nla_len);
-}
-
-static int request_send(int fd, int type, int command, int flags,
-			const char *group, const char *volume)
-{
-	static char buf[512] __attribute__((aligned(16)));
-	struct nlmsghdr *hdr = (struct nlmsghdr *)buf;
-	struct genlmsghdr genl = { .cmd = command, .version = 1 };
-	size_t len = NLMSG_HDRLEN + GENL_HDRLEN;
-	uint64_t ring_bytes = 1 << 20;	/* the smallest: it is made often */
-
-	memset(buf, 0, sizeof(buf));
-	memcpy(NLMSG_DATA(hdr), &genl, sizeof(genl));
-	if (type == GENL_ID_CTRL)
-		len += put_attr(buf + len, CTRL_ATTR_FAMILY_NAME,
-				BLKSHIP_GENL_NAME, sizeof(BLKSHIP_GENL_NAME));
-	if (group)
-		len += put_attr(buf + len, BLKSHIP_A_GROUP, group,
-				strlen(group) + 1);
-	if (volume)
-		len += put_attr(buf + len, BLKSHIP_A_VOLUME, volume,
-				strlen(volume) + 1);
-	if (type == family && (command == BLKSHIP_CMD_GROUP_NEW ||
-			       command == BLKSHIP_CMD_TAP_ADD))
-		len += put_attr(buf + len, BLKSHIP_A_RING_BYTES, &ring_bytes,
-				sizeof(ring_bytes));
-	if (type == family && command == BLKSHIP_CMD_TAP_ADD) {
-		len += put_attr(buf + len, BLKSHIP_A_DEV, &tap_dev, sizeof(tap_dev));
-		if (tap_meta)
-			len += put_attr(buf + len, BLKSHIP_A_META, &tap_meta,
-					sizeof(tap_meta));
-	}
-	hdr->nlmsg_len = len;
-	hdr->nlmsg_type = type;
-	hdr->nlmsg_flags = NLM_F_REQUEST | flags;
-	return send(fd, buf, len, 0) < 0 ? -errno : 0;
-}
-
-/* All of the answer, up to the acknowledgement or the end of a list. */
-static int request_answer(int fd, uint16_t *family_id)
-{
-	static char buf[32768] __attribute__((aligned(16)));
-
-	for (;;) {
-		ssize_t got = recv(fd, buf, sizeof(buf), 0);
-		struct nlmsghdr *hdr = (struct nlmsghdr *)buf;
-		struct nlattr *attr = (struct nlattr *)
-			(buf + NLMSG_HDRLEN + GENL_HDRLEN);
-
-		if (got < 0)
-			return -errno;
-		for (; NLMSG_OK(hdr, got); hdr = NLMSG_NEXT(hdr, got)) {
-			if (hdr->nlmsg_type == NLMSG_ERROR)
-				return ((struct nlmsgerr *)NLMSG_DATA(hdr))->error;
-			if (hdr->nlmsg_type == NLMSG_DONE)
-				return *(int *)NLMSG_DATA(hdr);
-			/* CTRL_ATTR_FAMILY_NAME is first, then the id. */
-			if (family_id)
-				memcpy(family_id, (char *)attr + NLA_HDRLEN +
-				       NLA_ALIGN(attr->nla_len), 2);
-		}
-	}
-}
-
-static int request(int command, int flags, const char *group,
-		   const char *volume)
-{
-	int ret = request_send(nl_fd, family, command, flags, group, volume);
-
-	return ret ? ret : request_answer(nl_fd, NULL);
-}
-
-/* Without faults. */
-static int ask(int command, const char *volume)
-{
-	int ret = request_send(quiet_fd, family, command, NLM_F_ACK, GROUP,
-			       volume);
-
-	return ret ? ret : request_answer(quiet_fd, NULL);
-}
-
-static int netlink_open(void)
-{
-	struct timeval limit = { .tv_sec = 10 };
-	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_GENERIC);
-
-	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit,
-				 sizeof(limit)))
-		give_up("netlink: %s", strerror(errno));
-	return fd;
-}
-
-/* What an earlier answer left in the socket goes with it. */
-static void request_open(void)
-{
-	nl_fd = netlink_open();
-}
-
-static void request_close(void)
-{
-	close(nl_fd);
-	nl_fd = -1;
-}
-
-static void family_find(void)
-{
-	uint16_t id = 0;
-
-	if (request_send(quiet_fd, GENL_ID_CTRL, CTRL_CMD_GETFAMILY, NLM_F_ACK,
-			 NULL, NULL) || request_answer(quiet_fd, &id) || !id)
-		give_up("no generic netlink family");
-	family = id;
-}
-
-/* -- device-mapper: its ioctls made here for the same reason -- */
-
-static int dm_fd;
-static struct {
-	struct dm_ioctl head;
-	struct dm_target_spec spec;
-	char parameters[4096];
-} arg;
-
-static int dm_command(unsigned int command, const char *table, uint64_t sectors)
-{
-	memset(&arg, 0, sizeof(arg));
-	arg.head.version[0] = DM_VERSION_MAJOR;
-	arg.head.data_size = sizeof(arg);
-	arg.head.data_start = offsetof(typeof(arg), spec);
-	strcpy(arg.head.name, NAME);
-	if (table) {
-		arg.head.target_count = 1;
-		arg.spec.length = sectors;
-		strcpy(arg.spec.target_type, "blkship");
-		strcpy(arg.parameters, table);
-	}
-	return ioctl(dm_fd, command, &arg) ? -errno : 0;
-}
+/* -- the device -- */
 
 static int table_load(uint64_t sectors)
 {
-	return dm_command(DM_TABLE_LOAD,
-			  DISK " 0 " GROUP " " VOLUME " ring_mib 1", sectors);
+	return raw_dm(DM_TABLE_LOAD, NAME,
+		      DISK " 0 " GROUP " " VOLUME " ring_mib 1", sectors);
 }
 
 static int device_resume(void)
 {
-	return dm_command(DM_DEV_SUSPEND, NULL, 0);
+	return raw_dm(DM_DEV_SUSPEND, NAME, NULL, 0);
 }
 
 static void must(int ret, const char *what)
@@ -254,7 +102,7 @@ static void must(int ret, const char *what)
 
 static void device_create(void)
 {
-	must(dm_command(DM_DEV_CREATE, NULL, 0), "DM_DEV_CREATE");
+	must(raw_dm(DM_DEV_CREATE, NAME, NULL, 0), "DM_DEV_CREATE");
 }
 
 static void device_load(void)
@@ -273,7 +121,7 @@ static void device_start(void)
 
 static bool group_exists(void)
 {
-	int ret = ask(BLKSHIP_CMD_GROUP_GET, NULL);
+	int ret = raw_ask(BLKSHIP_CMD_GROUP_GET, GROUP, NULL);
 
 	if (ret && ret != -ENOENT)
 		give_up("GROUP_GET: %s", strerror(-ret));
@@ -282,7 +130,7 @@ static bool group_exists(void)
 
 static const char *group_remove(void)
 {
-	int ret = ask(BLKSHIP_CMD_GROUP_DEL, NULL);
+	int ret = raw_ask(BLKSHIP_CMD_GROUP_DEL, GROUP, NULL);
 
 	return ret && ret != -ENOENT ? "the group cannot be deleted" : NULL;
 }
@@ -290,11 +138,11 @@ static const char *group_remove(void)
 /* Remove device, volume and group, as far as they are there. */
 static const char *device_end(void)
 {
-	int ret = ask(BLKSHIP_CMD_VOLUME_DEL, VOLUME);
+	int ret = raw_ask(BLKSHIP_CMD_VOLUME_DEL, GROUP, VOLUME);
 
 	if (ret && ret != -ENOENT)
 		return "the volume cannot be detached";
-	ret = dm_command(DM_DEV_REMOVE, NULL, 0);
+	ret = raw_dm(DM_DEV_REMOVE, NAME, NULL, 0);
 	if (ret && ret != -ENXIO)
 		return "the device cannot be removed";
 	return group_remove();
@@ -310,72 +158,72 @@ static bool fits(int ret, bool done)
 
 static int group_new_run(void)
 {
-	return request(BLKSHIP_CMD_GROUP_NEW, NLM_F_ACK, GROUP, NULL);
+	return raw_request(BLKSHIP_CMD_GROUP_NEW, NLM_F_ACK, GROUP, NULL);
 }
 
 static const char *group_new_end(int ret)
 {
 	bool good = fits(ret, group_exists());
 
-	request_close();
+	raw_close();
 	return good ? group_remove() : "the group does not fit the result";
 }
 
 static void group_begin(void)
 {
-	request_open();
+	raw_open();
 	must(group_new_run(), "GROUP_NEW");
 }
 
 static int group_del_run(void)
 {
-	return request(BLKSHIP_CMD_GROUP_DEL, NLM_F_ACK, GROUP, NULL);
+	return raw_request(BLKSHIP_CMD_GROUP_DEL, NLM_F_ACK, GROUP, NULL);
 }
 
 static const char *group_del_end(int ret)
 {
 	bool good = fits(ret, !group_exists());
 
-	request_close();
+	raw_close();
 	return good ? group_remove() : "the group does not fit the result";
 }
 
 static int group_get_run(void)
 {
-	return request(BLKSHIP_CMD_GROUP_GET, NLM_F_ACK, GROUP, NULL);
+	return raw_request(BLKSHIP_CMD_GROUP_GET, NLM_F_ACK, GROUP, NULL);
 }
 
 static int groups_dump_run(void)
 {
-	return request(BLKSHIP_CMD_GROUP_GET, NLM_F_DUMP, NULL, NULL);
+	return raw_request(BLKSHIP_CMD_GROUP_GET, NLM_F_DUMP, NULL, NULL);
 }
 
 static int volumes_dump_run(void)
 {
-	return request(BLKSHIP_CMD_VOLUME_GET, NLM_F_DUMP, GROUP, NULL);
+	return raw_request(BLKSHIP_CMD_VOLUME_GET, NLM_F_DUMP, GROUP, NULL);
 }
 
 static const char *request_end(int ret)
 {
-	request_close();
+	raw_close();
 	return ret == -EAGAIN ? "no answer" : NULL;
 }
 
 static int volume_del_run(void)
 {
-	return request(BLKSHIP_CMD_VOLUME_DEL, NLM_F_ACK, GROUP, VOLUME);
+	return raw_request(BLKSHIP_CMD_VOLUME_DEL, NLM_F_ACK, GROUP, VOLUME);
 }
 
 static void volume_del_begin(void)
 {
 	device_start();
-	request_open();
+	raw_open();
 }
 
 static const char *volume_del_end(int ret)
 {
-	request_close();
-	if (!ret && ask(BLKSHIP_CMD_GROUP_DEL, NULL) != -EBUSY)
+	raw_close();
+	if (!ret && raw_ask(BLKSHIP_CMD_GROUP_DEL, GROUP, NULL) != -EBUSY)
 		return "the device has lost its volume";
 	return device_end();
 }
@@ -384,7 +232,7 @@ static const char *volume_del_end(int ret)
 
 static const char *tap_end(void)
 {
-	int ret = ask(BLKSHIP_CMD_VOLUME_DEL, VOLUME);
+	int ret = raw_ask(BLKSHIP_CMD_VOLUME_DEL, GROUP, VOLUME);
 
 	if (ret && ret != -ENOENT)
 		return "the tap cannot be detached";
@@ -393,7 +241,7 @@ static const char *tap_end(void)
 
 static int tap_add_run(void)
 {
-	return request(BLKSHIP_CMD_TAP_ADD, NLM_F_ACK, GROUP, VOLUME);
+	return raw_request(BLKSHIP_CMD_TAP_ADD, NLM_F_ACK, GROUP, VOLUME);
 }
 
 /* One that has failed leaves nothing, and the disk can be tapped. */
@@ -402,29 +250,29 @@ static const char *tap_add_end(int ret)
 	bool good = fits(ret, group_exists());
 	const char *wrong;
 
-	request_close();
+	raw_close();
 	if (!good)
 		return "the group does not fit the result";
 	wrong = tap_end();
 	if (wrong || !ret)
 		return wrong;
-	request_open();
+	raw_open();
 	ret = tap_add_run();
-	request_close();
+	raw_close();
 	return ret ? "the disk cannot be tapped any more" : tap_end();
 }
 
 static void tap_begin(void)
 {
-	request_open();
+	raw_open();
 	must(tap_add_run(), "TAP_ADD");
 }
 
 static const char *tap_del_end(int ret)
 {
-	request_close();
+	raw_close();
 	/* A group with a volume cannot go. */
-	if (!fits(ret, ask(BLKSHIP_CMD_GROUP_DEL, NULL) != -EBUSY))
+	if (!fits(ret, raw_ask(BLKSHIP_CMD_GROUP_DEL, GROUP, NULL) != -EBUSY))
 		return "the volume does not fit the result";
 	return tap_end();
 }
@@ -440,7 +288,7 @@ static const char *table_load_end(int ret)
 {
 	if (!fits(ret, group_exists()))
 		return "the group does not fit the result";
-	if (dm_command(DM_TABLE_CLEAR, NULL, 0))
+	if (raw_dm(DM_TABLE_CLEAR, NAME, NULL, 0))
 		return "the table cannot be dropped";
 	return group_exists() ? "the group is left behind" : NULL;
 }
@@ -458,7 +306,7 @@ static int table_grow_run(void)
 
 static const char *table_grow_end(int ret)
 {
-	int cleared = dm_command(DM_TABLE_CLEAR, NULL, 0);
+	int cleared = raw_dm(DM_TABLE_CLEAR, NAME, NULL, 0);
 
 	(void)ret;
 	return cleared ? "the new table cannot be dropped" : NULL;
@@ -466,7 +314,7 @@ static const char *table_grow_end(int ret)
 
 static int status_run(void)
 {
-	return dm_command(DM_TABLE_STATUS, NULL, 0);
+	return raw_dm(DM_TABLE_STATUS, NAME, NULL, 0);
 }
 
 static const char *nothing_end(int ret)
@@ -477,7 +325,7 @@ static const char *nothing_end(int ret)
 
 static int remove_run(void)
 {
-	return dm_command(DM_DEV_REMOVE, NULL, 0);
+	return raw_dm(DM_DEV_REMOVE, NAME, NULL, 0);
 }
 
 /* -- operations of the consumer -- */
@@ -588,16 +436,6 @@ static bool exists(const char *path)
 	return access(path, F_OK) == 0;
 }
 
-static bool target_exists(void)
-{
-	const struct dm_target_versions *v = (void *)&arg.spec;
-
-	must(dm_command(DM_LIST_VERSIONS, NULL, 0), "DM_LIST_VERSIONS");
-	while (strcmp(v->name, "blkship") && v->next)
-		v = (const void *)((const char *)v + v->next);
-	return !strcmp(v->name, "blkship");
-}
-
 static int module_run(void)
 {
 	return syscall(SYS_finit_module, module_fd, "", 0) ? -errno : 0;
@@ -606,7 +444,7 @@ static int module_run(void)
 static const char *module_end(int ret)
 {
 	if (exists("/sys/module/blkship") != !ret ||
-	    exists("/dev/blkship") != !ret || target_exists() != !ret)
+	    exists("/dev/blkship") != !ret || raw_dm_target_exists("blkship") != !ret)
 		return "what is left does not fit the result";
 	if (!ret && syscall(SYS_delete_module, "blkship", 0))
 		return "it cannot be unloaded";
@@ -626,17 +464,13 @@ FIXTURE_SETUP(faults)
 		SKIP(return, "this kernel has no fault injection");
 	}
 	faults_init();
-	quiet_fd = netlink_open();
-	family_find();
-	dm_fd = open("/dev/mapper/control", O_RDWR | O_CLOEXEC);
-	ASSERT_LE(0, dm_fd);
+	raw_init();
 }
 
 FIXTURE_TEARDOWN(faults)
 {
 	faults_only_below(NULL);
-	close(dm_fd);
-	close(quiet_fd);
+	raw_fini();
 }
 
 /* The rest of loading is not ours, and long. */
@@ -659,8 +493,7 @@ TEST_F_TIMEOUT(faults, load_the_module, TIMEOUT_S)
 TEST_F_TIMEOUT(faults, make_and_delete_a_group, TIMEOUT_S)
 {
 	static const struct operation operations[] = {
-		{ "making a group", request_open, group_new_run,
-		  group_new_end },
+		{ "making a group", raw_open, group_new_run, group_new_end },
 		{ "deleting a group", group_begin, group_del_run,
 		  group_del_end },
 	};
@@ -682,7 +515,7 @@ TEST_F_TIMEOUT(faults, load_a_table, TIMEOUT_S)
 	faults_not_below("do_kmem_cache_create");
 	device_create();
 	try_all(_metadata, &load);
-	EXPECT_EQ(0, dm_command(DM_DEV_REMOVE, NULL, 0));
+	EXPECT_EQ(0, raw_dm(DM_DEV_REMOVE, NAME, NULL, 0));
 }
 
 TEST_F_TIMEOUT(faults, attach_and_detach, TIMEOUT_S)
@@ -702,13 +535,13 @@ TEST_F_TIMEOUT(faults, attach_and_detach, TIMEOUT_S)
 }
 
 static const struct operation tap_operations[] = {
-	{ "tapping a disk", request_open, tap_add_run, tap_add_end },
+	{ "tapping a disk", raw_open, tap_add_run, tap_add_end },
 	{ "detaching a tap", tap_begin, volume_del_run, tap_del_end },
 };
 
 TEST_F_TIMEOUT(faults, tap_and_detach, TIMEOUT_S)
 {
-	tap_dev = netlink_dev(DISK);
+	raw_tap_devices(netlink_dev(DISK), 0);
 	for (unsigned int i = 0; i < ARRAY_SIZE(tap_operations); i++)
 		try_all(_metadata, &tap_operations[i]);
 }
@@ -717,8 +550,7 @@ TEST_F_TIMEOUT(faults, tap_and_detach, TIMEOUT_S)
 TEST_F_TIMEOUT(faults, tap_and_detach_with_meta, TIMEOUT_S)
 {
 	ASSERT_EQ(0, sh("dd if=/dev/zero of=" OTHER_DISK " bs=1M count=2 oflag=direct 2>/dev/null"));
-	tap_dev = netlink_dev(DISK);
-	tap_meta = netlink_dev(OTHER_DISK);
+	raw_tap_devices(netlink_dev(DISK), netlink_dev(OTHER_DISK));
 	for (unsigned int i = 0; i < ARRAY_SIZE(tap_operations); i++)
 		try_all(_metadata, &tap_operations[i]);
 	EXPECT_EQ(0, sh("dd if=/dev/zero of=" OTHER_DISK " bs=1M count=2 oflag=direct 2>/dev/null"));
@@ -748,12 +580,9 @@ TEST_F_TIMEOUT(attached, look_and_list, TIMEOUT_S)
 		{ "loading a table of another size", NULL, table_grow_run,
 		  table_grow_end },
 		{ "the status of a device", NULL, status_run, nothing_end },
-		{ "looking at a group", request_open, group_get_run,
-		  request_end },
-		{ "listing groups", request_open, groups_dump_run,
-		  request_end },
-		{ "listing volumes", request_open, volumes_dump_run,
-		  request_end },
+		{ "looking at a group", raw_open, group_get_run, request_end },
+		{ "listing groups", raw_open, groups_dump_run, request_end },
+		{ "listing volumes", raw_open, volumes_dump_run, request_end },
 	};
 
 	faults_not_below("do_kmem_cache_create");
@@ -798,11 +627,11 @@ TEST_F_TIMEOUT(faults, lost_event_is_told, TIMEOUT_S)
 
 	faults_only_below("blkship_event");
 	for (n = 1; hit && told && n <= FAULTS_MAX; n++) {
-		request_open();
+		raw_open();
 		fail_nth(n);
 		group_new_run();
 		hit = fault_happened();
-		request_close();
+		raw_close();
 		/* Asking for the error takes it away. */
 		getsockopt(events, SOL_SOCKET, SO_ERROR, &error, &size);
 		lost += error == ENOBUFS;

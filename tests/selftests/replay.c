@@ -245,6 +245,20 @@ static void create_slow_disk(void)
 	dm_create("low", "0 %llu delay " DISK " 0 0 " DISK " 0 5", DISK_SECTORS);
 }
 
+static void copy_begin(void)
+{
+	disk_fd = open(DISK, O_RDONLY | O_DIRECT);
+	if (disk_fd < 0)
+		give_up(DISK ": %s", strerror(errno));
+	copy = pattern(AREA_BYTES, 0);
+}
+
+static void copy_end(void)
+{
+	free(copy);
+	close(disk_fd);
+}
+
 /* How the writes are seen, and what disk they are for. */
 FIXTURE(replay) {
 };
@@ -298,15 +312,12 @@ FIXTURE_SETUP(replay)
 		device = "/dev/mapper/t0";
 	}
 	ring_bind(&ring, GROUP);
-	disk_fd = open(DISK, O_RDONLY | O_DIRECT);
-	ASSERT_LE(0, disk_fd);
-	copy = pattern(AREA_BYTES, 0);
+	copy_begin();
 }
 
 FIXTURE_TEARDOWN(replay)
 {
-	free(copy);
-	close(disk_fd);
+	copy_end();
 	ring_unbind(&ring);
 	if (variant->tap)
 		tap_remove(GROUP, "v0");
@@ -362,15 +373,12 @@ FIXTURE_SETUP(busy)
 	if (variant->on_dm)
 		create_plain_disk();
 	device = variant->on_dm ? "/dev/mapper/low" : DISK;
-	disk_fd = open(DISK, O_RDONLY | O_DIRECT);
-	ASSERT_LE(0, disk_fd);
-	copy = pattern(AREA_BYTES, 0);
+	copy_begin();
 }
 
 FIXTURE_TEARDOWN(busy)
 {
-	free(copy);
-	close(disk_fd);
+	copy_end();
 	if (variant->on_dm)
 		dm_remove("low");
 }

@@ -2,7 +2,7 @@
 # Programs that run in guests against the real module; included by the top Makefile.
 
 SELFTESTS := $(addprefix $(BUILD)/selftests/,control capture order overflow consumer faults meta hang tap replay inject hostile lifetime)
-SELFTEST_COMMON := $(call objs,$(addprefix tests/selftests/,selftest.c ring.c netlink.c fault.c))
+SELFTEST_COMMON := $(call objs,$(addprefix tests/selftests/,selftest.c ring.c netlink.c fault.c raw.c))
 
 # kselftest.h and kselftest_harness.h of the kernel's own tests, found when first used.
 KSELFTEST = $(eval KSELFTEST := $(shell tests/vm/kernel-cache debug)/headers/tools/testing/selftests)$(KSELFTEST)
