@@ -10,7 +10,7 @@
  * figure: name, value, unit.
  *
  *	space_factor		segments and packs for each byte that a point needs
- *	run_bytes		of runs for each that came in: they keep what is gone, too
+ *	run_bytes		of runs for each that came in
  *	rewrite_factor		bytes of packs written for each that came in
  *	pack_seconds		processor time for that, with its passes over the index
  */

@@ -168,7 +168,7 @@ static void merge(void)
 	char path[64];
 
 	if (run_build_merge(env, "/tl", reader->manifest.identity.timeline, 99,
-			    reader->manifest.runs, RUN_FAN_IN, NULL, &out, &bad))
+			    reader->manifest.runs, RUN_FAN_IN, NULL, NULL, &out, &bad))
 		return;
 	run_path(path, sizeof(path), "/tl", 99, 0);
 	env->ops->unlink(env, path);

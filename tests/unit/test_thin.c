@@ -116,13 +116,13 @@ static void files_that_are_worth_it_are_chosen_side_by_side(void **state)
 {
 	const uint64_t mib = 1 << 20;
 	struct thin_file files[] = {
-		{ 1, 1, false, 32 * mib, 30 * mib, 0, 0, false },	/* little is dead */
-		{ 2, 2, false, 32 * mib, 16 * mib, 0, 0, false },
-		{ 3, 9, true, 30 * mib, 10 * mib, 0, 0, false },
-		{ 10, 10, false, 32 * mib, 8 * mib, 0, 0, false },	/* 34 MiB: one too many */
-		{ 11, 11, false, 32 * mib, 24 * mib, 0, 0, false },
-		{ 13, 13, false, 32 * mib, 0, 0, 0, false },		/* no neighbour of 11 */
-		{ 14, 14, false, 32 * mib, 32 * mib, 0, 0, false },
+		{ 1, 1, false, 32 * mib, 30 * mib, 0, 0, false, 0 },	/* little is dead */
+		{ 2, 2, false, 32 * mib, 16 * mib, 0, 0, false, 0 },
+		{ 3, 9, true, 30 * mib, 10 * mib, 0, 0, false, 0 },
+		{ 10, 10, false, 32 * mib, 8 * mib, 0, 0, false, 0 },	/* 34 MiB: one too many */
+		{ 11, 11, false, 32 * mib, 24 * mib, 0, 0, false, 0 },
+		{ 13, 13, false, 32 * mib, 0, 0, 0, false, 0 },		/* no neighbour of 11 */
+		{ 14, 14, false, 32 * mib, 32 * mib, 0, 0, false, 0 },
 	};
 	size_t from = 0, first;
 
@@ -142,7 +142,7 @@ static void small_files_become_one_when_there_are_enough(void **state)
 	size_t from = 0, first;
 
 	for (size_t i = 0; i < ARRAY_SIZE(files); i++)
-		files[i] = (struct thin_file){ i + 1, i + 1, true, 1000, 1000, 0, 0, false };
+		files[i] = (struct thin_file){ i + 1, i + 1, true, 1000, 1000, 0, 0, false, 0 };
 	assert_int_equal(thin_choose(files, ARRAY_SIZE(files) - 1, &no_limits, &from, &first), 0);
 	from = 0;
 	assert_int_equal(thin_choose(files, ARRAY_SIZE(files), &no_limits, &from, &first), ARRAY_SIZE(files));

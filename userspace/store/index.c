@@ -9,6 +9,7 @@
 
 #include "array.h"
 #include "branches.h"
+#include "index_merge.h"
 #include "index_pack.h"
 #include "pack_aside.h"
 #include "pack_read.h"
@@ -37,7 +38,7 @@ struct index_job {
 	uint64_t number;
 	struct run_segment segment;		/* INDEX_SEGMENT: of this */
 	struct manifest_pack packed;		/* or of what has its place; number 0: nothing */
-	struct manifest_run inputs[RUN_FAN_IN];	/* INDEX_MERGE: of these */
+	struct index_merge merge;		/* INDEX_MERGE */
 	struct points_build points;		/* INDEX_POINTS */
 	struct index_pack pack;			/* INDEX_PACK */
 	struct timeline_unneeded unneeded;	/* INDEX_REMOVE */
@@ -53,9 +54,8 @@ struct index_job {
 
 	bool done;
 	int error;
-	uint64_t bad;			/* the input that was damaged */
 	bool source_bad;		/* INDEX_SEGMENT: what was read is to blame */
-	struct manifest_run run;	/* what was made */
+	struct manifest_run run;	/* INDEX_SEGMENT: what was made */
 };
 
 /* -- runs that are of no use -- */
@@ -206,25 +206,6 @@ void timeline_index_forget(struct timeline *tl)
 
 /* -- planning -- */
 
-/* The first of RUN_FAN_IN runs side by side of the lowest level that has so many. */
-static const struct manifest_run *plan_merge(const struct timeline *tl)
-{
-	const struct manifest *m = &tl->manifest;
-	const struct manifest_run *found = NULL;
-	size_t nr = 0;
-
-	for (size_t i = 0; i < m->nr_runs; i++) {
-		const struct manifest_run *r = &m->runs[i];
-		bool follows = nr && r[-1].last_segment + 1 == r->first_segment &&
-			       r[-1].level == r->level;
-
-		nr = timeline_run_is_bad(tl, r->number) ? 0 : follows ? nr + 1 : 1;
-		if (nr >= RUN_FAN_IN && (!found || r->level < found->level))
-			found = r - (RUN_FAN_IN - 1);
-	}
-	return found;
-}
-
 /* A run that is of use and has a segment, or NULL. */
 static const struct manifest_run *run_of(const struct timeline *tl, uint64_t segment)
 {
@@ -326,20 +307,18 @@ static bool plan_remove(struct timeline *tl, struct index_job *job)
 /* Whether there is something of this kind to do; then the job says what. */
 static bool plan_kind(struct timeline *tl, enum index_kind kind, struct index_job *job)
 {
-	const struct manifest_run *inputs;
+	const struct index_merge *merge = &job->merge;
 
 	job->kind = kind;
 	switch (kind) {
 	case INDEX_REMOVE:
 		return plan_remove(tl, job);
 	case INDEX_MERGE:
-		inputs = plan_merge(tl);
-		if (!inputs)
+		if (!index_merge_plan(tl, &job->merge))
 			return false;
-		memcpy(job->inputs, inputs, sizeof(job->inputs));
 		snprintf(job->text, sizeof(job->text), "merge of segments %llu to %llu",
-			 (unsigned long long)inputs[0].first_segment,
-			 (unsigned long long)inputs[RUN_FAN_IN - 1].last_segment);
+			 (unsigned long long)merge->inputs[0].first_segment,
+			 (unsigned long long)merge->inputs[merge->nr_inputs - 1].last_segment);
 		return true;
 	case INDEX_SEGMENT:
 		if (!plan_segment(tl, &job->segment, &job->packed))
@@ -372,6 +351,7 @@ static bool plan_any(struct timeline *tl, struct index_job *job)
 static void job_free(struct index_job *job)
 {
 	points_fini(&job->points.points);
+	index_merge_free(&job->merge);
 	index_pack_free(&job->pack);
 	free(job->unneeded.names);
 	free(job->ends);
@@ -474,8 +454,8 @@ int index_job_run(struct index_job *job, struct env *env, const struct run_pace 
 		job->error = files_remove(job, env, pace);
 		break;
 	case INDEX_MERGE:
-		job->error = run_build_merge(env, job->dir, job->timeline, job->number, job->inputs,
-					     RUN_FAN_IN, pace, &job->run, &job->bad);
+		job->error = index_merge_run(&job->merge, env, job->dir, job->timeline,
+					     job->number, pace);
 		break;
 	case INDEX_SEGMENT:
 		job->error = segment_make(job, env, pace);
@@ -547,6 +527,16 @@ static int run_name(struct timeline *tl, const struct manifest_run *run)
 	bad_runs_renew(tl);
 	free(old);
 	return ret;
+}
+
+static int merge_take(struct timeline *tl, const struct index_merge *job, int error)
+{
+	if (job->bad_run)
+		timeline_run_bad(tl, job->bad_run);
+	if (!error && job->made.number)
+		error = run_name(tl, &job->made);
+	index_merge_take(tl, job, error);
+	return error;
 }
 
 static bool cut_stays(const struct timeline *tl, const struct points *stored, uint64_t cut)
@@ -673,8 +663,6 @@ int timeline_index_take(struct timeline *tl, struct index_job *job)
 	int ret = job->done ? job->error : -ECANCELED;
 
 	tl->indexing = false;
-	if (job->bad)
-		timeline_run_bad(tl, job->bad);
 	/* Unless some do not exist any more all can be read again from the segments. */
 	if (job->points.before_bad && !job->alone)
 		tl->points_bad = true;
@@ -684,6 +672,8 @@ int timeline_index_take(struct timeline *tl, struct index_job *job)
 	} else if (job->kind == INDEX_REMOVE) {
 		tl->packing.removed_bytes += job->removed_bytes;
 		ret = 0;
+	} else if (job->kind == INDEX_MERGE) {
+		ret = merge_take(tl, &job->merge, ret);
 	} else if (!ret) {
 		ret = job->kind == INDEX_POINTS ? points_take(tl, job) :
 						  run_name(tl, &job->run);

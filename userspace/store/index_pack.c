@@ -10,6 +10,7 @@
 #include "pack_kept.h"
 #include "pack_plan.h"
 #include "points_file.h"
+#include "points_packed.h"
 #include "timeline_internal.h"
 
 #define PACK_NAME_BYTES	32
@@ -134,13 +135,6 @@ static bool sources_fill(const struct timeline *tl, struct index_pack *job)
 	return !wait;
 }
 
-static int cut_compare(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return x < y ? -1 : x > y;
-}
-
 /*
  * Who found his point there had his lease before the record that dropped it: so whoever plans a
  * pack after that record sees it. One that came later may lack what is gone.
@@ -149,24 +143,18 @@ static int leased_fill(struct timeline *tl, struct index_pack *job)
 {
 	const struct timeline_kept *kept = &job->kept;
 	const struct thin_cuts cuts = { kept->cuts, kept->nr, kept->settled_cut };
-	size_t nr = kept->nr;
-	int ret = timeline_leases_look(tl);
+	uint64_t *leased = NULL;
+	size_t nr = 0;
+	int ret = timeline_leased_cuts(tl, &leased, &nr);
 
-	if (ret) {
+	if (tl->leases_error)
 		tl->packing.retry_ns = now_ns(tl) + RETRY_NS;
-		return ret;
-	}
-	job->leased = malloc((kept->nr + tl->leases.nr + 1) * sizeof(*job->leased));
-	if (!job->leased)
-		return -ENOMEM;
-	memcpy(job->leased, kept->cuts, kept->nr * sizeof(*job->leased));
-	for (size_t i = 0; i < tl->leases.nr; i++)
-		if (!thin_cut_is_kept(&cuts, tl->leases.items[i].cut_seq))
-			job->leased[nr++] = tl->leases.items[i].cut_seq;
-	if (nr > kept->nr)
+	if (!ret)
+		ret = thin_cuts_add(&cuts, leased, nr, &job->leased, &nr);
+	free(leased);
+	if (!ret && nr > kept->nr)
 		job->nr_leased = nr;
-	qsort(job->leased, job->nr_leased, sizeof(*job->leased), cut_compare);
-	return 0;
+	return ret;
 }
 
 bool index_pack_plan(struct timeline *tl, struct index_pack *job)
@@ -327,6 +315,22 @@ static int kept_bytes_of(const struct thin_cuts *cuts, uint64_t *out)
 	return 0;
 }
 
+/* Runs have entries of them all; those of what is packed, and will be, need not stay. */
+static uint64_t count_gone(const struct index_pack *job, const struct thin_file *files,
+			   const struct choice *choices, size_t nr)
+{
+	uint64_t nr_gone = 0;
+
+	for (size_t i = 0; i < job->nr_sources; i++)
+		if (files[i].is_pack)
+			nr_gone += files[i].nr_dead;
+	for (size_t n = 0; n < nr; n++)
+		for (size_t i = choices[n].first; i < choices[n].first + choices[n].nr; i++)
+			if (!files[i].is_pack)
+				nr_gone += files[i].nr_dead;
+	return nr_gone;
+}
+
 static bool is_want_of_room(int error)
 {
 	return error == -ENOSPC || error == -EDQUOT;
@@ -348,8 +352,10 @@ static int find_work(struct index_pack *job, const struct pack_index *index,
 	}
 	files_fill(job, files);
 	ret = pack_plan_count(index, files, job->nr_sources, &job->bad_run);
-	if (!ret)
+	if (!ret) {
 		choose(job, files, room, kept_bytes, choices, nr);
+		job->nr_gone = count_gone(job, files, choices, *nr);
+	}
 	job->looked = !ret;
 	free(files);
 	for (size_t i = 0; i < *nr; i++)
@@ -504,6 +510,15 @@ static void asides_take(struct timeline *tl, const struct index_pack *job)
 	}
 }
 
+/* Merging leaves out what it was told by the newest pack: perhaps that knows of less. */
+static bool newest_agrees(const struct timeline *tl, const struct index_pack *job)
+{
+	const struct manifest *m = &tl->manifest;
+
+	return m->nr_packs &&
+	       points_packed_newest(m->packs, m->nr_packs)->points_no == job->points.number;
+}
+
 int index_pack_take(struct timeline *tl, const struct index_pack *job, int error)
 {
 	struct timeline_packing *p = &tl->packing;
@@ -531,6 +546,8 @@ int index_pack_take(struct timeline *tl, const struct index_pack *job, int error
 	if (job->looked)
 		p->looked = (struct pack_looked){ job->settled_segment, job->nr_dropped,
 						  job->more || error || ret };
+	if (job->looked)
+		p->nr_gone = newest_agrees(tl, job) ? job->nr_gone : 0;
 	p->need_bytes = job->need_bytes;
 	/* Nothing was done; it is tried again when there are two. */
 	if (tl->points_mend)

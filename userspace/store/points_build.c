@@ -80,7 +80,7 @@ static int take_segment(struct points_build *b, uint64_t number)
 
 static struct points_packed packed_of(const struct points_build *b)
 {
-	return (struct points_packed){ b->env, b->dir, b->timeline, b->nr_volumes };
+	return (struct points_packed){ b->env, b->dir, b->timeline, b->nr_volumes, b->pace };
 }
 
 /* *@number: of the segment; out, the last one that was taken */

@@ -115,8 +115,8 @@ int points_packed_add(const struct points_packed *from, const struct manifest_pa
 	return ret;
 }
 
-/* The one that was made by the newest points file: what that kept, all before it kept too. */
-static const struct manifest_pack *newest(const struct manifest_pack *packs, size_t nr_packs)
+const struct manifest_pack *points_packed_newest(const struct manifest_pack *packs,
+						 size_t nr_packs)
 {
 	const struct manifest_pack *found = &packs[0];
 
@@ -126,26 +126,36 @@ static const struct manifest_pack *newest(const struct manifest_pack *packs, siz
 	return found;
 }
 
+int points_packed_kept(const struct points_packed *from, const struct manifest_pack *newest,
+		       uint64_t **cuts, size_t *nr)
+{
+	struct pack_tables t = { 0 };
+	struct pack pack;
+	int ret = pack_open(from->env, from->dir, from->timeline, newest, &pack);
+
+	if (!ret)
+		ret = pack_tables_load(&pack, &t);
+	if (!ret && from->pace)
+		ret = from->pace->fn(from->pace->arg, t.nr_bytes);
+	if (!ret)
+		ret = pack_tables_kept(&t, cuts, nr);
+	free(t.bytes);
+	pack_close(&pack);
+	return ret;
+}
+
 int points_packed_keep(const struct points_packed *from, const struct manifest_pack *packs,
 		       size_t nr_packs, struct points *p)
 {
 	struct thin_cuts kept = { 0 };
 	uint64_t *cuts = NULL;
-	struct pack_tables t = { 0 };
-	struct pack pack;
-	int ret = pack_open(from->env, from->dir, from->timeline, newest(packs, nr_packs), &pack);
+	int ret = points_packed_kept(from, points_packed_newest(packs, nr_packs), &cuts, &kept.nr);
 
-	if (!ret)
-		ret = pack_tables_load(&pack, &t);
-	if (!ret)
-		ret = pack_tables_kept(&t, &cuts, &kept.nr);
 	if (!ret) {
 		kept.cuts = cuts;
 		kept.settled_cut = cuts[kept.nr - 1];
 		points_keep(p, &kept);
 	}
 	free(cuts);
-	free(t.bytes);
-	pack_close(&pack);
 	return ret;
 }

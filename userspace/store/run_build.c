@@ -12,7 +12,8 @@
 #include "run_merge.h"
 #include "segment_scan.h"
 
-#define PATH_BYTES 4096
+#define PATH_BYTES	4096
+#define PACE_ENTRIES	8192	/* that are left out, between two calls of the pace */
 
 /* -- from a segment -- */
 
@@ -230,30 +231,71 @@ int run_build_pack(struct env *env, const char *dir, const uint8_t *timeline, ui
 
 /* -- from runs -- */
 
-static int merge_write(struct run_merge *m, struct run_writer *w)
+/* What is left out has the pace it would have if it was written. */
+static int drop_pace(const struct run_writer *w, uint64_t nr_entries)
+{
+	const struct run_pace *pace = w->file.pace;
+
+	return pace && nr_entries ? pace->fn(pace->arg, nr_entries * sizeof(struct run_entry)) : 0;
+}
+
+/* What makes it dead is in this run, and stays: thin_take() has called it live. */
+static int entry_put(struct run_writer *w, struct thin *thin, struct run_drop *drop,
+		     const struct run_entry *e)
+{
+	bool dead = false;
+	int ret = drop ? thin_take(thin, e, &dead) : 0;
+
+	if (ret)
+		return ret;
+	if (!dead || !thin_file_find(drop->packed, drop->nr_packed, e->segment))
+		return run_writer_add(w, e);
+	return ++drop->nr_dropped % PACE_ENTRIES ? 0 : drop_pace(w, PACE_ENTRIES);
+}
+
+static int merge_write(struct run_merge *m, struct run_writer *w, struct run_drop *drop)
 {
 	struct run_entry e;
+	struct thin thin;
 	int ret;
 
+	thin_begin(&thin, drop ? &drop->cuts : NULL);
 	while ((ret = run_merge_next(m, &e)) == 0) {
-		ret = run_writer_add(w, &e);
+		ret = entry_put(w, &thin, drop, &e);
 		if (ret == -EBADMSG)	/* out of order: its fault */
 			m->failed = m->current;
 		if (ret)
-			return ret;
+			break;
 	}
-	return ret == -ENOENT ? 0 : ret;
+	thin_end(&thin);
+	if (ret == -ENOENT)
+		ret = drop ? drop_pace(w, drop->nr_dropped % PACE_ENTRIES) : 0;
+	return ret;
+}
+
+/* The highest of theirs; of several that have the same, the next. */
+static uint32_t merged_level(const struct manifest_run *inputs, size_t nr)
+{
+	uint32_t level = inputs[0].level;
+	bool same = nr > 1;
+
+	for (size_t i = 1; i < nr; i++) {
+		same = same && inputs[i].level == inputs[0].level;
+		if (inputs[i].level > level)
+			level = inputs[i].level;
+	}
+	return level + same;
 }
 
 int run_build_merge(struct env *env, const char *dir, const uint8_t *timeline, uint64_t number,
-		    const struct manifest_run *inputs, size_t nr, const struct run_pace *pace,
-		    struct manifest_run *out, uint64_t *bad)
+		    const struct manifest_run *inputs, size_t nr, struct run_drop *drop,
+		    const struct run_pace *pace, struct manifest_run *out, uint64_t *bad)
 {
 	const struct manifest_run *last = &inputs[nr - 1];
 	struct run_header header = {
 		.number = number, .first_segment = inputs[0].first_segment,
 		.last_segment = last->last_segment, .last_ordinal = last->last_ordinal,
-		.level = inputs[0].level + 1,
+		.level = merged_level(inputs, nr),
 	};
 	struct run_writer w = { 0 };
 	struct run_merge m;
@@ -264,7 +306,7 @@ int run_build_merge(struct env *env, const char *dir, const uint8_t *timeline, u
 	if (!ret) {
 		ret = run_writer_begin(&w, env, dir, &header, pace);
 		if (!ret)
-			ret = merge_write(&m, &w);
+			ret = merge_write(&m, &w, drop);
 		if (!ret)
 			ret = run_writer_finish(&w, out);
 		if (ret)

@@ -11,6 +11,7 @@
 
 #include "run_read.h"
 #include "run_write.h"
+#include "thin.h"
 
 #define RUN_FAN_IN 4		/* so many runs of a level become one of the next */
 
@@ -38,14 +39,23 @@ int run_build_pack(struct env *env, const char *dir, const uint8_t *timeline, ui
 		   const struct manifest_pack *named, const struct run_pace *pace,
 		   struct manifest_run *out, bool *bad);
 
+/* What a merge leaves out: docs/STORE.md, "What merging leaves out". */
+struct run_drop {
+	struct thin_cuts cuts;		/* that exist, or may come to again: for each all stays */
+	struct thin_file *packed;	/* only of these segments, by number, anything goes */
+	size_t nr_packed;
+	uint64_t nr_dropped;		/* out, entries */
+};
+
 /**
  * run_build_merge - one run of several that lie side by side
- * @inputs: by first_segment, RUN_FAN_IN at most
+ * @inputs: by first_segment, at least one
+ * @drop: NULL: all entries stay
  * @bad: out: on failure, the number of the input that is damaged or gone; 0: none is
  * Return: as run_build_segment().
  */
 int run_build_merge(struct env *env, const char *dir, const uint8_t *timeline, uint64_t number,
-		    const struct manifest_run *inputs, size_t nr, const struct run_pace *pace,
-		    struct manifest_run *out, uint64_t *bad);
+		    const struct manifest_run *inputs, size_t nr, struct run_drop *drop,
+		    const struct run_pace *pace, struct manifest_run *out, uint64_t *bad);
 
 #endif

@@ -39,6 +39,31 @@ bool thin_cut_is_kept(const struct thin_cuts *cuts, uint64_t cut_seq)
 	return cut_seq >= cuts->settled_cut || (at < cuts->nr && cuts->cuts[at] == cut_seq);
 }
 
+static int cut_compare(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+int thin_cuts_add(const struct thin_cuts *cuts, const uint64_t *more, size_t nr_more,
+		  uint64_t **out, size_t *nr)
+{
+	uint64_t *all = malloc((cuts->nr + nr_more + 1) * sizeof(*all));
+
+	if (!all)
+		return -ENOMEM;
+	if (cuts->nr)
+		memcpy(all, cuts->cuts, cuts->nr * sizeof(*all));
+	*nr = cuts->nr;
+	for (size_t i = 0; i < nr_more; i++)
+		if (!thin_cut_is_kept(cuts, more[i]))
+			all[(*nr)++] = more[i];
+	qsort(all, *nr, sizeof(*all), cut_compare);
+	*out = all;
+	return 0;
+}
+
 /* -- from entries to what is dead -- */
 
 void thin_begin(struct thin *t, const struct thin_cuts *cuts)
@@ -136,7 +161,9 @@ void thin_file_count(struct thin_file *file, const struct run_entry *e, bool dea
 {
 	uint64_t bytes = UINT64_C(1) << e->length_shift;
 
-	if (!dead) {
+	if (dead) {
+		file->nr_dead++;
+	} else {
 		file->nr_live++;
 		file->need_bytes += piece_need(e, bytes);
 	}

@@ -25,6 +25,15 @@ uint64_t thin_interval(const struct thin_cuts *cuts, uint64_t label_seq);
 /** thin_cut_is_kept - whether a view may ask for it */
 bool thin_cut_is_kept(const struct thin_cuts *cuts, uint64_t cut_seq);
 
+/**
+ * thin_cuts_add - those, and some more
+ * @more: in any order
+ * @out: allocated, rising; free() them
+ * Return: 0; -ENOMEM.
+ */
+int thin_cuts_add(const struct thin_cuts *cuts, const uint64_t *more, size_t nr_more,
+		  uint64_t **out, size_t *nr);
+
 /* -- from entries to what is dead -- */
 
 /* The newest version in an interval at a place. */
@@ -76,6 +85,7 @@ struct thin_file {
 	uint64_t need_bytes;	/* in a pack at most; thin_file_count() adds what is live */
 	size_t nr_live;		/* pieces */
 	bool aside;		/* it cannot be read, or not be looked into: left as it is */
+	size_t nr_dead;		/* pieces of which runs have an entry still */
 };
 
 /* How much may become one pack. */

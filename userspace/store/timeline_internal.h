@@ -68,6 +68,8 @@ struct timeline_packing {
 	uint64_t retry_ns;	/* monotonic: not before */
 	uint64_t removed_bytes;	/* of segments and packs, since the timeline was opened ... */
 	uint64_t packed_bytes;	/* ... and of the packs in their place */
+	uint64_t nr_gone;	/* entries of runs that merging would leave out ... */
+	uint64_t nr_dropped;	/* ... and has, since the timeline was opened */
 };
 
 /* Files that something durable stands for: nobody who comes now needs them. */
@@ -154,6 +156,8 @@ void timeline_age_set(struct timeline *tl, uint64_t ns);
 uint64_t timeline_age_now(const struct timeline *tl);
 /* See which points are read: 0; -errno: that is not known, nothing may be dropped. */
 int timeline_leases_look(struct timeline *tl);
+/* The same, and their cuts, in any order; *cuts is free()d. */
+int timeline_leased_cuts(struct timeline *tl, uint64_t **cuts, size_t *nr);
 /* The first cut past the main line, where nothing goes; 0: a branch took over nowhere. */
 uint64_t timeline_old_line(const struct timeline *tl);
 /* For a job: what stays; *@past and *@pinned are free()d. 0 or -ENOMEM. */

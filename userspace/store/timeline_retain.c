@@ -171,6 +171,21 @@ int timeline_leases_look(struct timeline *tl)
 	return tl->leases_error;
 }
 
+int timeline_leased_cuts(struct timeline *tl, uint64_t **cuts, size_t *nr)
+{
+	int ret = timeline_leases_look(tl);
+
+	if (ret)
+		return ret;
+	*nr = tl->leases.nr;
+	*cuts = malloc((*nr + 1) * sizeof(**cuts));
+	if (!*cuts)
+		return -ENOMEM;
+	for (size_t i = 0; i < *nr; i++)
+		(*cuts)[i] = tl->leases.items[i].cut_seq;
+	return 0;
+}
+
 int timeline_leases(const struct timeline *tl, struct lease_info **out, size_t *nr)
 {
 	return leases_list(tl->env, tl->dir, out, nr);

@@ -198,7 +198,7 @@ static int open_once(struct timeline *tl, uint64_t cut_seq, struct view **out, b
 	ret = take_members(v, why);
 	if (!ret)
 		ret = take_segments(v, gone, why);
-	/* It may have been read from packs that were made after the cut was dropped. */
+	/* Packs and runs that were made after the cut was dropped do not have what only it shows. */
 	if (!ret) {
 		ret = view_cut_check(v);
 		if (ret == -ENOENT)
