@@ -152,7 +152,7 @@ static void look(size_t index)
 
 	if (view_open(reader, h.batches[index].cut, &v, why))
 		return;
-	history_sample(&h, v, index, 6);
+	history_sample(&h, v, index, 6, -EBADMSG);
 	while (view_next(v, 0, at, &x) == 0) {
 		if (x.length_bytes == 0)
 			abort();

@@ -363,7 +363,8 @@ bool history_check(struct history *h, struct view *v, size_t index)
 	return right;
 }
 
-bool history_sample(struct history *h, struct view *v, size_t index, unsigned int nr)
+bool history_sample(struct history *h, struct view *v, size_t index, unsigned int nr,
+		    int refusal)
 {
 	for (unsigned int i = 0; i < nr; i++) {
 		uint16_t volume = i * HISTORY_VOLUMES / nr;
@@ -375,7 +376,7 @@ bool history_sample(struct history *h, struct view *v, size_t index, unsigned in
 			model_paint(h, h->batches[index].cut, volume);
 		e = h->seen[s];
 		ret = view_read(v, volume, s * SECTOR_BYTES, h->buf, SECTOR_BYTES);
-		if (ret == -EBADMSG || (ret == -EIO && e && e->kind == EXTENT_UNREADABLE))
+		if (ret == refusal || (ret == -EIO && e && e->kind == EXTENT_UNREADABLE))
 			continue;
 		if (ret || !sector_right(e, s, h->buf))
 			return wrong(h, index, volume, s * SECTOR_BYTES, "sample", ret);

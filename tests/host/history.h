@@ -69,10 +69,12 @@ void history_truncate(struct history *h, size_t nr);
 bool history_check(struct history *h, struct view *v, size_t index);
 
 /**
- * history_sample - read single sectors of a view of a damaged store
- * Return: whether each was right, or refused with -EBADMSG (or -EIO, if unreadable).
+ * history_sample - read single sectors of a view of which not all may be there
+ * @refusal: -errno
+ * Return: whether each was right, or refused with that (or -EIO, if unreadable).
  */
-bool history_sample(struct history *h, struct view *v, size_t index, unsigned int nr);
+bool history_sample(struct history *h, struct view *v, size_t index, unsigned int nr,
+		    int refusal);
 
 /** history_point - open a view of batch @index, check it, close it */
 bool history_point(struct history *h, struct timeline *tl, size_t index);

@@ -290,7 +290,7 @@ void check_damaged(struct store_sim *s)
 		if (!commits[index].listed || view_open(reader, commits[index].cut_seq, &v, why))
 			continue;
 		s->counts.points++;
-		if (!history_sample(&s->h, v, commits[index].ordinal - 1, 40))
+		if (!history_sample(&s->h, v, commits[index].ordinal - 1, 40, -EBADMSG))
 			violation(s, "with a damaged segment: %s", s->h.why);
 		if (!checked)
 			compare_check(s, &check, v, commits[index].cut_seq);

@@ -12,6 +12,7 @@
  *  - a commit that retention dropped is never there again, unless the points file was lost, and a
  *    pinned one is never dropped;
  *  - a view of that one which stays open shows the same whatever is packed and removed;
+ *  - a reader that came before others were dropped is shown what is right, or hears of it;
  *  - without faults every run and points file the manifest names is whole, and no other is there;
  *  - no nonce was used twice with one key (a quarter of the seeds encrypt, and get their
  *    first key, or another one, between two lives).
@@ -33,6 +34,9 @@ struct store_sim_counts {
 	uint64_t jobs, merges, points_files; /* whose result was taken */
 	uint64_t dropped;	/* commits, by retention */
 	uint64_t views;		/* of a pinned point, looked at while they stay open */
+	uint64_t late;		/* points looked at by readers that had come before ... */
+	uint64_t refused;	/* ... and that these heard were dropped */
+	uint64_t left_out;	/* entries of runs, by merging */
 	uint64_t packs;		/* in the place of segments and of other packs */
 	uint64_t rebuilt;	/* points files that were lost and held the only list */
 	uint64_t strays;	/* found and removed when opening */

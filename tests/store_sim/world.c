@@ -116,6 +116,7 @@ static void do_index(struct store_sim *s)
 		bool merge = index_job_text(s->job)[0] == 'm';
 		bool points = !strncmp(index_job_text(s->job), "points", 6);
 		uint64_t packs = s->tl->manifest.pack_number;
+		uint64_t left_out = s->tl->packing.nr_dropped;
 		int ret = timeline_index_take(s->tl, s->job);
 
 		say(s, "taken: %d; %zu packs", ret, s->tl->manifest.nr_packs);
@@ -124,6 +125,7 @@ static void do_index(struct store_sim *s)
 		s->counts.points_files += !ret && points;
 		s->counts.merges += !ret && merge;
 		s->counts.packs += s->tl->manifest.pack_number - packs;
+		s->counts.left_out += s->tl->packing.nr_dropped - left_out;
 		s->job = NULL;
 	}
 }
@@ -302,6 +304,8 @@ static void live(struct store_sim *s)
 			do_look(s);
 		else if (below(s, 2) == 0)
 			do_pin(s);
+		if (below(s, 10) == 0)
+			late_look(s);
 		check_nonces(s);
 		if (state_of(s).failed && !sim_env_is_off(s->sim))
 			recover_live(s);
@@ -328,6 +332,7 @@ static void life_end(struct store_sim *s)
 	if (s->tl && !off)
 		do_look(s);
 	view_end(s);
+	late_end(s);
 	off = sim_env_is_off(s->sim);
 	if (!off && below(s, 2)) {
 		say(s, "KILLED");
@@ -453,6 +458,7 @@ static void last_life(struct store_sim *s)
 
 	if (!life_begin(s))
 		return;
+	late_look(s);
 	for (int i = 0; i < 3; i++)
 		do_append(s);
 	timeline_flush(s->tl);
@@ -467,6 +473,13 @@ static void last_life(struct store_sim *s)
 		violation(s, "%d segments have no run", (int)nr_waiting);
 	check_index(s, true);
 	check_some(s, s->tl, 2);
+	/* What went from runs no point needs. */
+	for (size_t i = 0; i < s->h.nr_batches && s->tl->packing.nr_dropped; i++)
+		check_point(s, s->tl, i);
+	s->counts.left_out += s->tl->packing.nr_dropped;
+	for (int i = 0; i < 3; i++)
+		late_look(s);
+	late_end(s);
 	do_look(s);
 	check_dropped(s);
 	if (s->h.nr_batches)
@@ -506,6 +519,7 @@ const char *store_sim_run(struct store_sim *s, uint64_t seed, bool trace)
 	if (!s->wrong[0])
 		last_life(s);
 	view_end(s);
+	late_end(s);
 	if (s->tl)
 		timeline_close(s->tl);
 	s->tl = NULL;

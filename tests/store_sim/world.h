@@ -38,6 +38,9 @@ struct store_sim {
 	size_t pinned;		/* its batch */
 	struct timeline *reader; /* that looks at it while others go, and their space */
 	struct view *view;
+	struct timeline *late;	/* late.c: a reader that lists what may be dropped by now; NULL: none */
+	struct view *late_view;	/* of a point that may be, too; or NULL */
+	size_t late_index;	/* its batch */
 	bool trace;
 	char wrong[400];
 	struct store_sim_counts counts;
@@ -79,5 +82,11 @@ void check_undamaged(struct store_sim *s);
 
 /* Whatever bit of a segment or pack turns: a reader gets right content, or an error. */
 void check_damaged(struct store_sim *s);
+
+/* late.c */
+
+/* A reader comes; or, when there is one, it looks at what it has open, and at another point. */
+void late_look(struct store_sim *s);
+void late_end(struct store_sim *s);
 
 #endif

@@ -537,7 +537,7 @@ static void segments_that_changed_places_are_not_shown(void **state)
 	assert_int_equal(r.env->ops->rename(r.env, "/tl/x", "/tl/0000000000000003.seg"), 0);
 	for (size_t i = 0; i < r.h.nr_batches; i++) {
 		assert_int_equal(view_open(reader, r.h.batches[i].cut, &v, why), 0);
-		if (!history_sample(&r.h, v, i, 64))
+		if (!history_sample(&r.h, v, i, 64, -EBADMSG))
 			fail_msg("%s", r.h.why);
 		for (uint32_t s = 0; s < SECTORS; s++)
 			refused += view_read(v, 0, s * 512, sector, 512) == -EBADMSG;
