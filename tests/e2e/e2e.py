@@ -233,6 +233,15 @@ class SmallDisk:
         self.resize(((fs.f_blocks - fs.f_bfree) * fs.f_frsize >> 20) + mib)
 
 
+def flip(path, at):
+    """One bit of a file; once more: as it was."""
+    with open(path, 'r+b') as f:
+        f.seek(at)
+        byte = f.read(1)[0]
+        f.seek(at)
+        f.write(bytes([byte ^ 1]))
+
+
 def same(a, b):
     """Whether two files have the same content."""
     with open(a, 'rb') as f, open(b, 'rb') as g:

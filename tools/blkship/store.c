@@ -15,6 +15,7 @@
 #include "../../userspace/lib/home.h"
 #include "../../userspace/lib/name.h"
 #include "../../userspace/store/array.h"
+#include "../../userspace/store/branches.h"
 #include "../../userspace/store/check_state.h"
 #include "../../userspace/store/index.h"
 #include "cli.h"
@@ -43,8 +44,9 @@ struct scrub {
 		char *name;
 		bool under_way;
 		uint64_t finished_ns;
-	} *names;		/* of all groups, if none was named */
+	} *names;		/* of groups and branches */
 	size_t nr_names, max_names;
+	int listing;		/* -errno: not all are in it */
 
 	/* the group in hand */
 	const char *group;
@@ -85,6 +87,17 @@ static int make_runs(struct env *env, struct timeline *tl)
 	return ret;
 }
 
+/* @dir: out, CLI_PATH_BYTES * 2 */
+static int group_dir(struct home *home, const char *group, char *dir)
+{
+	char below[POINT_PATH_BYTES];
+	int ret = point_group_path(below, sizeof(below), group);
+
+	if (ret == 0)
+		snprintf(dir, CLI_PATH_BYTES * 2, "%.500s/%s", home_groups(home), below);
+	return ret;
+}
+
 /* As the one writer there can be: all runs anew, from the segments. */
 static int index_rebuild(struct scrub *s, const char *group)
 {
@@ -95,9 +108,7 @@ static int index_rebuild(struct scrub *s, const char *group)
 
 	if (ret < 0)
 		return cli_fail(cli_exit_of(ret), "%s", reason);
-	snprintf(dir, sizeof(dir), "%.500s/%.60s", home_groups(home), group);
-	if (!name_valid(group))
-		ret = -ENOENT;
+	ret = group_dir(home, group, dir);
 	if (ret == 0)
 		ret = timeline_open(home_env(home), dir, TIMELINE_REBUILD, NULL, &tl, why);
 	if (ret == 0)
@@ -108,7 +119,7 @@ static int index_rebuild(struct scrub *s, const char *group)
 		timeline_close(tl);
 	home_close(home);
 	if (ret == -EBUSY)
-		return cli_fail(CLI_REFUSED, "group %s: blkship-targetd has it open; nothing was changed; stop it to rebuild the index",
+		return cli_fail(CLI_REFUSED, "group %s: somebody has it open for writing; nothing was changed; stop blkship-targetd, or who serves the branch, to rebuild the index",
 				group);
 	if (ret < 0)
 		return cli_fail(cli_exit_of(ret), "group %s: its index was not rebuilt: %s; no data were changed",
@@ -343,6 +354,29 @@ static void report(struct scrub *s)
 		printf("%s\n", state->nr_found || history ? "" : ", every block checked");
 }
 
+static bool is_named(const struct scrub *s, const char *name)
+{
+	for (size_t i = 0; i < s->nr_names; i++)
+		if (strcmp(s->names[i].name, name) == 0)
+			return true;
+	return false;
+}
+
+/* A branch that was promoted is part of the history, and has been found if it is there. */
+static void lines_look(struct scrub *s)
+{
+	const struct timeline_line *lines;
+	size_t nr = timeline_lines(s->list.tl, &lines);
+	char name[POINT_PATH_BYTES];
+
+	for (size_t i = 0; i < nr; i++) {
+		snprintf(name, sizeof(name), "%s/%s", s->group, lines[i].name);
+		if (!is_named(s, name))
+			s->failed = cli_fail(CLI_FAILED, "group %s: branch %s, %s its main line, is not there; put its directory back from a copy",
+					     s->group, lines[i].name, i + 1 == nr ? "which is" : "which was");
+	}
+}
+
 static void group_run(struct scrub *s, const char *group)
 {
 	char why[TIMELINE_TEXT_BYTES] = "";
@@ -367,6 +401,7 @@ static void group_run(struct scrub *s, const char *group)
 		s->failed = CLI_FAILED;
 	} else {
 		state_save(s);
+		lines_look(s);
 		if (s->list.checks.nr_found || timeline_damage(s->list.tl))
 			s->failed = CLI_FAILED;
 		if (s->json)
@@ -392,35 +427,74 @@ static int turn_compare(const void *a, const void *b)
 	return strcmp(x->name, y->name);
 }
 
+/* Takes @name, which is freed here on failure. */
+static int name_add(struct scrub *s, char *name)
+{
+	if (!name || !array_reserve(&s->names, &s->max_names, s->nr_names + 1)) {
+		free(name);
+		return -ENOMEM;
+	}
+	s->names[s->nr_names++] = (struct named){ .name = name };
+	return 0;
+}
+
 static void take_name(void *arg, const char *text)
 {
 	struct scrub *s = arg;
-	char *name = name_valid(text) ? strdup(text) : NULL;
 
-	if (name && array_reserve(&s->names, &s->max_names, s->nr_names + 1))
-		s->names[s->nr_names++] = (struct named){ .name = name };
+	if (name_valid(text) && !s->listing)
+		s->listing = name_add(s, strdup(text));
 }
 
-static int groups_list(struct scrub *s)
+/* What is in a branch is nowhere else. One that is damaged is told when it is read. */
+static int branches_add(struct scrub *s, struct home *home, const char *group)
+{
+	char dir[CLI_PATH_BYTES * 2], *name;
+	struct branch_info *branches = NULL;
+	size_t nr = 0;
+	int ret = group_dir(home, group, dir);
+
+	if (ret == 0)
+		ret = branch_list(home_env(home), dir, &branches, &nr);
+	if (ret == -ENOENT)	/* that is said when it is read */
+		return 0;
+	for (size_t i = 0; i < nr && !ret; i++)
+		ret = name_add(s, asprintf(&name, "%s/%s", group, branches[i].name) < 0 ? NULL : name);
+	free(branches);
+	return ret;
+}
+
+/* What is to be read: groups that were named, or all, with their branches. */
+static int names_list(struct scrub *s, int nr_named, char **named)
 {
 	char why[HOME_TEXT_BYTES], dir[CLI_PATH_BYTES * 2];
 	struct home *home;
+	size_t nr_groups;
 	int ret = home_open(s->store, NULL, &home, why);
 
 	if (ret < 0)
 		return cli_fail(cli_exit_of(ret), "%s", why);
-	ret = home_env(home)->ops->list(home_env(home), home_groups(home), take_name, s);
+	for (int i = 0; i < nr_named && !ret; i++)
+		ret = name_add(s, strdup(named[i]));
+	if (!nr_named)
+		ret = home_env(home)->ops->list(home_env(home), home_groups(home), take_name, s);
+	if (ret == 0)
+		ret = s->listing;
+	nr_groups = s->nr_names;
+	for (size_t i = 0; i < nr_groups && !ret; i++)
+		if (!strchr(s->names[i].name, '/'))
+			ret = branches_add(s, home, s->names[i].name);
 	for (size_t i = 0; i < s->nr_names && s->resume; i++) {
 		struct named *n = &s->names[i];
 
-		snprintf(dir, sizeof(dir), "%.500s/%.60s", home_groups(home), n->name);
-		check_state_glance(home_env(home), dir, &n->under_way, &n->finished_ns);
+		if (group_dir(home, n->name, dir) == 0)
+			check_state_glance(home_env(home), dir, &n->under_way, &n->finished_ns);
 	}
 	home_close(home);
 	if (ret < 0)
 		return cli_fail(CLI_NOT_FOUND, "store %s: %s; name the target's store with --store",
 				s->store, strerror(-ret));
-	if (s->nr_names)
+	if (!nr_named && s->nr_names)
 		qsort(s->names, s->nr_names, sizeof(*s->names), turn_compare);
 	return CLI_DONE;
 }
@@ -436,7 +510,7 @@ static void listen_to_signals(void)
 static int scrub_run(struct scrub *s, int argc, char **argv)
 {
 	char note[KEY_SOURCE_TEXT_BYTES], why[KEY_SOURCE_TEXT_BYTES];
-	int ret = CLI_DONE;
+	int ret;
 
 	if (key_source_for_reader(&s->key_source, s->store, &s->keys, note, why) < 0)
 		return cli_fail(CLI_FAILED, "%s; nothing was read", why);
@@ -445,10 +519,7 @@ static int scrub_run(struct scrub *s, int argc, char **argv)
 	listen_to_signals();
 	progress_begin(&s->clock, 0);
 	s->groups = s->json ? json_array() : NULL;
-	if (optind == argc)
-		ret = groups_list(s);
-	for (int i = optind; i < argc && !s->ended; i++)
-		group_run(s, argv[i]);
+	ret = names_list(s, argc - optind, argv + optind);
 	for (size_t i = 0; i < s->nr_names && !s->ended; i++)
 		group_run(s, s->names[i].name);
 	if (ret == CLI_DONE && s->json)

@@ -89,8 +89,7 @@ static int open_failed(const struct point_list *list, const char *store, const c
 	return ret;
 }
 
-/* Of GROUP, or GROUP/BRANCH, below the directory of all groups. */
-static int group_path(char *path, size_t bytes, const char *group)
+int point_group_path(char *path, size_t bytes, const char *group)
 {
 	const char *slash = strchr(group, '/');
 	size_t length = slash ? (size_t)(slash - group) : strlen(group);
@@ -110,12 +109,12 @@ static int group_path(char *path, size_t bytes, const char *group)
 
 int point_list_open(const char *store, const char *group, struct point_list *list, char *why)
 {
-	char below[POINT_GROUP_BYTES + 16], dir[PATH_BYTES];
+	char below[POINT_PATH_BYTES], dir[PATH_BYTES];
 	char reason[HOME_TEXT_BYTES], text[TIMELINE_TEXT_BYTES] = "";
 	int ret;
 
 	memset(list, 0, sizeof(*list));
-	if (group_path(below, sizeof(below), group) < 0) {
+	if (point_group_path(below, sizeof(below), group) < 0) {
 		snprintf(why, POINT_TEXT_BYTES, "group '%.64s': not a name a group can have", group);
 		return -ENOENT;
 	}

@@ -22,6 +22,7 @@
 
 #define POINT_TEXT_BYTES	1024
 #define POINT_GROUP_BYTES	64
+#define POINT_PATH_BYTES	(POINT_GROUP_BYTES + 16)
 #define POINT_NOTE_BYTES	256
 
 struct point {
@@ -46,6 +47,13 @@ struct point_list {
 	struct point *points;
 	size_t nr;
 };
+
+/**
+ * point_group_path - where GROUP, or GROUP/BRANCH, lies below home_groups()
+ * @path: out; POINT_PATH_BYTES are enough
+ * Return: 0; -ENOENT no name that a group can have; -ENAMETOOLONG.
+ */
+int point_group_path(char *path, size_t bytes, const char *group);
 
 /**
  * point_list_open - open a group, or with GROUP/BRANCH a branch of it, in a store
