@@ -14,6 +14,7 @@
 
 #define POINTS	10	/* of the group: number n with cut 1:10n, at second n * 1000 */
 #define CUT	5	/* the branch begins there */
+#define MAX_SEGMENT_BYTES (1 << 20)
 
 static char why[POINT_TEXT_BYTES];
 
@@ -229,6 +230,77 @@ static void a_branch_of_the_same_name_is_not_the_main_line(void **state)
 	expect_latest(g, "erp/~0", "erp", 10000);
 }
 
+/* The @nth commit of a timeline's first segment, and with it all behind it. */
+static void damage_commit(const char *dir, unsigned int nth)
+{
+	static const char magic[] = "BSC1";
+	uint8_t *content = malloc(MAX_SEGMENT_BYTES), *at;
+	char path[256];
+	size_t bytes;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/%016x.seg", dir, 1);
+	f = fopen(path, "r+");
+	assert_true(content && f);
+	bytes = fread(content, 1, MAX_SEGMENT_BYTES, f);
+	assert_in_range(bytes, 1, MAX_SEGMENT_BYTES - 1);
+	for (at = content; nth; at += strlen(magic), nth--) {
+		at = memmem(at, content + bytes - at, magic, strlen(magic));
+		assert_non_null(at);
+	}
+	assert_int_equal(fseek(f, at - content, SEEK_SET), 0);
+	assert_int_not_equal(fputc(*at ^ 1, f), EOF);
+	assert_int_equal(fclose(f), 0);
+	free(content);
+}
+
+/* @second: 0: latest */
+static void expect_refused(const struct test_group *g, uint64_t second, const char *part)
+{
+	struct point_name name = name_of("erp");
+	struct point_list list;
+
+	if (second)
+		name.when = (struct when){ .kind = WHEN_TIME, .time_ns = second * WHEN_NS };
+	assert_int_equal(main_line_open(g->store, &name, &list, why), -EUCLEAN);
+	assert_null(list.tl);
+	if (!strstr(why, part))
+		fail_msg("%s", why);
+}
+
+/* It had points, and now has none: where it begins is not what was meant. */
+static void a_branch_that_is_damaged_is_not_taken_for_an_empty_one(void **state)
+{
+	struct test_group *g = *state;
+	char dir[128];
+
+	promote(g);
+	write_branch(g);
+	test_group_close(g);
+	branch_path(dir, sizeof(dir), g->dir, "dr");
+	damage_commit(dir, 1);
+	expect_refused(g, 0, "branch dr is its main line and is damaged: ");
+	expect_refused(g, 0, "erp@seq:1:50 (its beginning)");
+	expect_refused(g, CUT * 1000, "erp/~0");
+	/* What was named is there. */
+	expect_seq(g, "erp", CUT * 10, "erp", CUT * 1000);
+	expect_latest(g, "erp/~0", "erp", 10000);
+	expect_time(g, 4999, "erp", 4000);
+}
+
+/* As if by hand: what is left of the group ends before the branch begins. */
+static void what_is_older_is_not_shown_for_the_beginning(void **state)
+{
+	struct test_group *g = *state;
+
+	promote(g);
+	test_group_close(g);
+	damage_commit(g->dir, CUT);
+	expect_refused(g, 0, "the point at which it begins (seq:1:50) is not there any more");
+	expect_refused(g, CUT * 1000, "is not there any more");
+	expect_time(g, 2500, "erp", 2000);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -239,6 +311,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(the_old_line_is_never_shown_for_the_main_one,
 						setup, teardown),
 		cmocka_unit_test_setup_teardown(a_branch_of_the_same_name_is_not_the_main_line,
+						setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			a_branch_that_is_damaged_is_not_taken_for_an_empty_one, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_is_older_is_not_shown_for_the_beginning,
 						setup, teardown),
 	};
 

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../lib/seq.h"
+
 #define EPOCH_MARK "/~"
 
 /* -- GROUP/~EPOCH -- */
@@ -104,6 +106,33 @@ int main_line_split(const char *store, const char *group, struct point_list *lis
 	return ret;
 }
 
+/*
+ * Whether what the branch has no point for is where it begins: it has none as nothing was written
+ * by then, and the point is there. What is older is never shown for it.
+ */
+static int is_at_beginning(const char *group, const struct point_list *list,
+			   const struct point_list *rest, char *why)
+{
+	const struct timeline_line *line = timeline_main_line(list->tl);
+	const char *damage = timeline_damage(rest->tl);
+
+	if (damage) {
+		snprintf(why, POINT_TEXT_BYTES, "group %s: branch %s is its main line and is damaged: %.500s; it may have had a point for this; %s@seq:%u:%llu (its beginning) and what the group had before, %s" EPOCH_MARK "%u, are not affected",
+			 group, line->name, damage, group, seq_incarnation(line->cut_seq),
+			 (unsigned long long)seq_number(line->cut_seq), group, line->epoch - 1);
+		return -EUCLEAN;
+	}
+	if (!list->nr || list->points[list->nr - 1].seq != line->cut_seq) {
+		damage = timeline_damage(list->tl);
+		snprintf(why, POINT_TEXT_BYTES, "group %s: branch %s is its main line, and the point at which it begins (seq:%u:%llu) is not there any more%s%.500s; `blkship points %s` lists what is",
+			 group, line->name, seq_incarnation(line->cut_seq),
+			 (unsigned long long)seq_number(line->cut_seq), damage ? ": " : "",
+			 damage ? damage : "", group);
+		return -EUCLEAN;
+	}
+	return 0;
+}
+
 int main_line_open(const char *store, struct point_name *name, struct point_list *list, char *why)
 {
 	char group[POINT_GROUP_BYTES], branch[POINT_GROUP_BYTES];
@@ -127,10 +156,16 @@ int main_line_open(const char *store, struct point_name *name, struct point_list
 		return ret;
 	}
 	/* Before it begins nothing is looked for in the branch, whatever its clock said. */
-	if ((name->when.kind == WHEN_TIME && name->when.time_ns < line->time_ns) ||
-	    !point_find(&rest, &name->when)) {
+	if (name->when.kind == WHEN_TIME && name->when.time_ns < line->time_ns) {
 		point_list_close(&rest);
 		return 0;
+	}
+	if (!point_find(&rest, &name->when)) {
+		ret = is_at_beginning(group, list, &rest, why);
+		point_list_close(&rest);
+		if (ret < 0)
+			point_list_close(list);
+		return ret;
 	}
 	point_list_close(list);
 	*list = rest;

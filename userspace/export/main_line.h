@@ -37,7 +37,9 @@ int main_line_split(const char *store, const char *group, struct point_list *lis
  *	own timeline, as seqs of a branch begin anew; out: its group is GROUP or GROUP/BRANCH
  * @list: out: it has no points that @name does not mean
  * @why: out on failure, POINT_TEXT_BYTES
- * Return: as point_list_open().
+ *
+ * Where the branch has no point for it that is where it begins, or is refused: never another one.
+ * Return: as point_list_open(); -EUCLEAN the branch, or the point where it begins, is damaged.
  */
 int main_line_open(const char *store, struct point_name *name, struct point_list *list, char *why);
 
