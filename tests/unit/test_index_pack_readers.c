@@ -298,6 +298,40 @@ static void a_point_that_stays_is_opened_beside_a_new_points_file(void **state_)
 	rig_fini(&r);
 }
 
+static int pack_then_open(struct env *env, const char *path, unsigned int flags,
+			  struct env_file **out)
+{
+	if (beside.due && strstr(path, ".seg")) {
+		beside.due = false;
+		rig_drop(beside.rig);
+		rig_index(beside.rig);
+	}
+	return sim_ops.open(env, path, flags, out);
+}
+
+/* Where the manifest that it has read does not know of packs, and what they hold has gone. */
+static void a_reader_opens_beside_segments_that_go(void **state_)
+{
+	struct timeline *reader;
+	struct rig r;
+
+	rig_init_dead(&r);
+	rig_append(&r, 400, S);
+	beside.rig = &r;
+	beside.ops = sim_ops;
+	beside.ops.open = pack_then_open;
+	beside.due = true;
+	r.env->ops = &beside.ops;
+	reader = rig_reader(&r);
+	r.env->ops = &sim_ops;
+	assert_false(beside.due);
+	assert_true(r.tl->manifest.nr_packs > 0);
+	assert_int_equal(reader->manifest.nr_packs, r.tl->manifest.nr_packs);
+	timeline_close(reader);
+	rig_check(&r);
+	rig_fini(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -307,6 +341,7 @@ int main(void)
 		cmocka_unit_test(a_lease_that_came_too_late_stops_no_pack),
 		cmocka_unit_test(without_a_look_at_the_leases_nothing_is_packed),
 		cmocka_unit_test(a_point_that_stays_is_opened_beside_a_new_points_file),
+		cmocka_unit_test(a_reader_opens_beside_segments_that_go),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

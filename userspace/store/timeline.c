@@ -165,9 +165,11 @@ int timeline_open(struct env *env, const char *dir, unsigned int flags, const ch
 	struct timeline *tl;
 	int ret = open_once(env, dir, flags, owner, &tl, why);
 
-	/* Beside a live writer a reader may look at a moment that never was: again. */
-	for (int i = 1; i < READER_TRIES && !ret && tl->read_only && tl->damaged; i++) {
-		timeline_close(tl);
+	/* Beside a live writer a reader may look at a moment that never was, or for what has gone: again. */
+	for (int i = 1; i < READER_TRIES && flags & TIMELINE_READ_ONLY &&
+	     (ret == -ENOENT || (!ret && tl->damaged)); i++) {
+		if (!ret)
+			timeline_close(tl);
 		ret = open_once(env, dir, flags, owner, &tl, why);
 	}
 	if (!ret)
