@@ -17,6 +17,7 @@
 #define S	UINT64_C(1000000000)
 #define HOUR	(3600 * S)
 #define BRANCH	RIG_DIR "/" BRANCHES_DIR "/dr"
+#define LATE	RIG_DIR "/" BRANCHES_DIR "/late"
 
 static char why[TIMELINE_TEXT_BYTES];
 
@@ -250,6 +251,39 @@ static void the_policy_goes_up_to_the_cut_and_no_further(void **state)
 	rig_fini(&r);
 }
 
+/* In whichever order they came, and while the branches' directories are not there. */
+static void what_was_an_old_line_once_stays(void **state)
+{
+	static const char *const orders[][2] = { { "dr", "late" }, { "late", "dr" } };
+	struct retention_past *past;
+	struct points_retain retain;
+	uint64_t *pinned;
+	struct rig r;
+
+	rig_init_numbered(&r, NULL, 0);
+	for (size_t i = 0; i < ARRAY_SIZE(orders); i++) {
+		rig_begin(&r, i + 1);
+		rig_retain(&r, "all:1m", 0);
+		rig_commits(&r, 120, S);
+		create(&r, "dr", 30);
+		create(&r, "late", 60);
+		for (int n = 0; n < 2; n++)
+			assert_int_equal(branch_promote(r.tl, orders[i][n], why), 0);
+		assert_int_equal(r.env->ops->unlink(r.env, BRANCH "/manifest"), 0);
+		assert_int_equal(r.env->ops->unlink(r.env, LATE "/manifest"), 0);
+		assert_int_equal(timeline_retain_get(r.tl, &retain, &past, &pinned), 0);
+		assert_int_equal(retain.nr_pinned, 2);
+		assert_int_equal(pinned[0], seq_pack(1, 30));
+		assert_int_equal(pinned[1], seq_pack(1, 60));
+		free(pinned);
+		free(past);
+		rig_pass(&r, 3, HOUR);
+		for (uint64_t n = 1; n <= 120; n++)
+			assert_int_equal(rig_has(&r, n), n >= 30);
+	}
+	rig_fini(&r);
+}
+
 /* It was planned before, and goes too far. */
 static void a_points_file_that_was_under_way_is_not_named(void **state)
 {
@@ -283,6 +317,7 @@ int main(void)
 		cmocka_unit_test(a_disk_that_fails_leaves_the_old_main_line),
 		cmocka_unit_test(while_it_is_not_known_nothing_is_taken),
 		cmocka_unit_test(the_policy_goes_up_to_the_cut_and_no_further),
+		cmocka_unit_test(what_was_an_old_line_once_stays),
 		cmocka_unit_test(a_points_file_that_was_under_way_is_not_named),
 	};
 

@@ -547,7 +547,7 @@ static bool cut_stays(const struct timeline *tl, const struct points *stored, ui
 
 /*
  * What was pinned while the job was under way, or is read since, must not go, nor what became
- * the beginning of a branch; @lock is held until the points are gone.
+ * the beginning of a branch or of a line; @lock is held until the points are gone.
  */
 static int all_pinned_stay(struct timeline *tl, const struct points_build *b,
 			   struct env_file **lock)
@@ -572,6 +572,8 @@ static int all_pinned_stay(struct timeline *tl, const struct points_build *b,
 	stay = b->retain.old_line_from == timeline_old_line(tl);
 	for (size_t i = 0; i < nr; i++)
 		stay = stay && cut_stays(tl, stored, cuts[i]);
+	for (size_t i = 0; i < tl->manifest.nr_lines; i++)
+		stay = stay && cut_stays(tl, stored, tl->manifest.lines[i].cut_seq);
 	for (size_t i = 0; i < nr_pins; i++)
 		stay = stay && cut_stays(tl, stored, pins[i].cut_seq);
 	for (size_t i = 0; i < tl->leases.nr && !ret; i++)

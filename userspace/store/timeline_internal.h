@@ -158,7 +158,7 @@ uint64_t timeline_age_now(const struct timeline *tl);
 int timeline_leases_look(struct timeline *tl);
 /* The same, and their cuts, in any order; *cuts is free()d. */
 int timeline_leased_cuts(struct timeline *tl, uint64_t **cuts, size_t *nr);
-/* The first cut past the main line, where nothing goes; 0: a branch took over nowhere. */
+/* The first cut past where a branch ever took over, and nothing goes; 0: none did. */
 uint64_t timeline_old_line(const struct timeline *tl);
 /* For a job: what stays; *@past and *@pinned are free()d. 0 or -ENOMEM. */
 int timeline_retain_get(const struct timeline *tl, struct points_retain *out,

@@ -202,9 +202,13 @@ static int cut_compare(const void *a, const void *b)
 
 uint64_t timeline_old_line(const struct timeline *tl)
 {
-	const struct timeline_line *line = timeline_main_line(tl);
+	const struct manifest *m = &tl->manifest;
+	uint64_t from = 0;
 
-	return line ? line->cut_seq + 1 : 0;
+	for (size_t i = 0; i < m->nr_lines; i++)
+		if (!from || m->lines[i].cut_seq < from - 1)
+			from = m->lines[i].cut_seq + 1;
+	return from;
 }
 
 int timeline_retain_get(const struct timeline *tl, struct points_retain *out,
@@ -215,7 +219,7 @@ int timeline_retain_get(const struct timeline *tl, struct points_retain *out,
 
 	memset(out, 0, sizeof(*out));
 	*past = calloc(m->nr_policies + 1, sizeof(**past));
-	*pinned = malloc((m->nr_pins + tl->leases.nr + 1) * sizeof(**pinned));
+	*pinned = malloc((m->nr_pins + m->nr_lines + tl->leases.nr + 1) * sizeof(**pinned));
 	if (!*past || !*pinned)
 		return -ENOMEM;
 	for (size_t i = 0; i + 1 < m->nr_policies; i++)
@@ -225,6 +229,9 @@ int timeline_retain_get(const struct timeline *tl, struct points_retain *out,
 	for (size_t i = 0; i < m->nr_pins; i++)
 		if (!pin_is_over(tl, &m->pins[i]))
 			(*pinned)[nr++] = m->pins[i].cut_seq;
+	/* A line begins there, whether or not its branch's directory is there now. */
+	for (size_t i = 0; i < m->nr_lines; i++)
+		(*pinned)[nr++] = m->lines[i].cut_seq;
 	for (size_t i = 0; i < tl->leases.nr; i++)
 		(*pinned)[nr++] = tl->leases.items[i].cut_seq;
 	if (nr)
