@@ -7,20 +7,18 @@
 #include <sys/statvfs.h>
 
 #include "../../userspace/lib/home.h"
-#include "../../userspace/lib/name.h"
 #include "../../userspace/lib/status_socket.h"
-#include "../../userspace/store/array.h"
 #include "../../userspace/store/retention.h"
 #include "../../userspace/store/space.h"
 #include "cli.h"
+#include "group_names.h"
 #include "point.h"
 
 #define WARN_DAYS 30
 
 struct report {
 	const char *store;
-	char **names;
-	size_t nr_names, max_names;
+	struct group_names names;
 	struct table *table;	/* NULL: json */
 	json_t *groups;
 	struct space sum;
@@ -31,23 +29,7 @@ struct report {
 	uint64_t reclaimed_bytes;	/* by all that are shown */
 };
 
-static void take_name(void *arg, const char *text)
-{
-	struct report *r = arg;
-	char *name = name_valid(text) ? strdup(text) : NULL;
-
-	if (name && array_reserve(&r->names, &r->max_names, r->nr_names + 1))
-		r->names[r->nr_names++] = name;
-	else
-		free(name);
-}
-
-static int name_compare(const void *a, const void *b)
-{
-	return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-/* All groups, unless some were named; and what is free where they are. */
+/* Which groups and branches there are, and what is free where they are. */
 static int look_around(struct report *r, char **names, int nr)
 {
 	char why[HOME_TEXT_BYTES];
@@ -57,12 +39,7 @@ static int look_around(struct report *r, char **names, int nr)
 
 	if (ret)
 		return cli_fail(cli_exit_of(ret), "%s", why);
-	for (int i = 0; i < nr; i++)
-		take_name(r, names[i]);
-	if (nr == 0)
-		ret = home_env(home)->ops->list(home_env(home), home_groups(home), take_name, r);
-	if (ret == 0 && r->nr_names)
-		qsort(r->names, r->nr_names, sizeof(*r->names), name_compare);
+	ret = group_names_get(home, names, nr, &r->names);
 	r->has_free = !home_is_remote(home) && statvfs(r->store, &fs) == 0;
 	if (r->has_free)
 		r->free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
@@ -161,6 +138,8 @@ static int add_group(struct report *r, const char *group)
 		add_json(r, group, text, immutable_ns, &s);
 	r->sum.data_bytes += s.data_bytes;
 	r->sum.index_bytes += s.index_bytes;
+	if (strchr(group, '/'))		/* no source writes to a branch: it need not go on like that */
+		return CLI_DONE;
 	r->sum.day_bytes += s.day_bytes;
 	r->sum.most_bytes += s.most_bytes;
 	r->endless |= !s.most_bytes;
@@ -221,24 +200,25 @@ int cmd_space(const struct command *cmd, int argc, char **argv)
 	while (cli_getopt(cmd, argc, argv, longs, &json) != -1)
 		r.store = optarg;
 	ret = look_around(&r, argv + optind, argc - optind);
-	if (ret != CLI_DONE)
+	if (ret != CLI_DONE) {
+		group_names_free(&r.names);
 		return ret;
+	}
 	snprintf(path, sizeof(path), "%s/run/status.sock", r.store);
 	if (status_socket_ask(path, &r.status))
 		r.status = NULL;
 	r.groups = json_array();
 	if (!json)
 		r.table = table_create(headings, ARRAY_SIZE(headings));
-	for (size_t i = 0; i < r.nr_names; i++) {
-		one = add_group(&r, r.names[i]);
+	for (size_t i = 0; i < r.names.nr; i++) {
+		one = add_group(&r, r.names.items[i]);
 		if (one != CLI_DONE)
 			ret = one;
-		free(r.names[i]);
 	}
-	free(r.names);
 	one = print_sum(&r);
 	if (!json)
 		json_decref(r.groups);
 	json_decref(r.status);
+	group_names_free(&r.names);
 	return ret == CLI_DONE ? one : ret;
 }

@@ -13,12 +13,10 @@
 #include <unistd.h>
 
 #include "../../userspace/lib/home.h"
-#include "../../userspace/lib/name.h"
-#include "../../userspace/store/array.h"
-#include "../../userspace/store/branches.h"
 #include "../../userspace/store/check_state.h"
 #include "../../userspace/store/index.h"
 #include "cli.h"
+#include "group_names.h"
 #include "point.h"
 #include "progress.h"
 
@@ -40,13 +38,12 @@ struct scrub {
 	json_t *groups;
 	int failed;		/* exit code, when something is damaged or was not read */
 	bool ended;		/* by a signal, or its time was up */
-	struct named {
-		char *name;
+	struct group_names names;
+	struct turn {
+		const char *name;
 		bool under_way;
 		uint64_t finished_ns;
-	} *names;		/* of groups and branches */
-	size_t nr_names, max_names;
-	int listing;		/* -errno: not all are in it */
+	} *turns;		/* as many as names */
 
 	/* the group in hand */
 	const char *group;
@@ -119,7 +116,7 @@ static int index_rebuild(struct scrub *s, const char *group)
 		timeline_close(tl);
 	home_close(home);
 	if (ret == -EBUSY)
-		return cli_fail(CLI_REFUSED, "group %s: somebody has it open for writing; nothing was changed; stop blkship-targetd, or who serves the branch, to rebuild the index",
+		return cli_fail(CLI_REFUSED, "group %s: blkship-targetd, or who serves the branch, has it open; nothing was changed; stop it to rebuild the index",
 				group);
 	if (ret < 0)
 		return cli_fail(cli_exit_of(ret), "group %s: its index was not rebuilt: %s; no data were changed",
@@ -356,8 +353,8 @@ static void report(struct scrub *s)
 
 static bool is_named(const struct scrub *s, const char *name)
 {
-	for (size_t i = 0; i < s->nr_names; i++)
-		if (strcmp(s->names[i].name, name) == 0)
+	for (size_t i = 0; i < s->names.nr; i++)
+		if (strcmp(s->names.items[i], name) == 0)
 			return true;
 	return false;
 }
@@ -418,7 +415,7 @@ static void group_run(struct scrub *s, const char *group)
 /* First what was interrupted, then what was read longest ago: with --for all have their turn. */
 static int turn_compare(const void *a, const void *b)
 {
-	const struct named *x = a, *y = b;
+	const struct turn *x = a, *y = b;
 
 	if (x->under_way != y->under_way)
 		return x->under_way ? -1 : 1;
@@ -427,75 +424,32 @@ static int turn_compare(const void *a, const void *b)
 	return strcmp(x->name, y->name);
 }
 
-/* Takes @name, which is freed here on failure. */
-static int name_add(struct scrub *s, char *name)
-{
-	if (!name || !array_reserve(&s->names, &s->max_names, s->nr_names + 1)) {
-		free(name);
-		return -ENOMEM;
-	}
-	s->names[s->nr_names++] = (struct named){ .name = name };
-	return 0;
-}
-
-static void take_name(void *arg, const char *text)
-{
-	struct scrub *s = arg;
-
-	if (name_valid(text) && !s->listing)
-		s->listing = name_add(s, strdup(text));
-}
-
-/* What is in a branch is nowhere else. One that is damaged is told when it is read. */
-static int branches_add(struct scrub *s, struct home *home, const char *group)
-{
-	char dir[CLI_PATH_BYTES * 2], *name;
-	struct branch_info *branches = NULL;
-	size_t nr = 0;
-	int ret = group_dir(home, group, dir);
-
-	if (ret == 0)
-		ret = branch_list(home_env(home), dir, &branches, &nr);
-	if (ret == -ENOENT)	/* that is said when it is read */
-		return 0;
-	for (size_t i = 0; i < nr && !ret; i++)
-		ret = name_add(s, asprintf(&name, "%s/%s", group, branches[i].name) < 0 ? NULL : name);
-	free(branches);
-	return ret;
-}
-
-/* What is to be read: groups that were named, or all, with their branches. */
+/* What is to be read, and in which order. */
 static int names_list(struct scrub *s, int nr_named, char **named)
 {
 	char why[HOME_TEXT_BYTES], dir[CLI_PATH_BYTES * 2];
 	struct home *home;
-	size_t nr_groups;
 	int ret = home_open(s->store, NULL, &home, why);
 
 	if (ret < 0)
 		return cli_fail(cli_exit_of(ret), "%s", why);
-	for (int i = 0; i < nr_named && !ret; i++)
-		ret = name_add(s, strdup(named[i]));
-	if (!nr_named)
-		ret = home_env(home)->ops->list(home_env(home), home_groups(home), take_name, s);
-	if (ret == 0)
-		ret = s->listing;
-	nr_groups = s->nr_names;
-	for (size_t i = 0; i < nr_groups && !ret; i++)
-		if (!strchr(s->names[i].name, '/'))
-			ret = branches_add(s, home, s->names[i].name);
-	for (size_t i = 0; i < s->nr_names && s->resume; i++) {
-		struct named *n = &s->names[i];
+	ret = group_names_get(home, named, nr_named, &s->names);
+	s->turns = calloc(s->names.nr + 1, sizeof(*s->turns));
+	if (!s->turns && !ret)
+		ret = -ENOMEM;
+	for (size_t i = 0; i < s->names.nr && s->turns; i++) {
+		struct turn *t = &s->turns[i];
 
-		if (group_dir(home, n->name, dir) == 0)
-			check_state_glance(home_env(home), dir, &n->under_way, &n->finished_ns);
+		t->name = s->names.items[i];
+		if (s->resume && group_dir(home, t->name, dir) == 0)
+			check_state_glance(home_env(home), dir, &t->under_way, &t->finished_ns);
 	}
 	home_close(home);
 	if (ret < 0)
 		return cli_fail(CLI_NOT_FOUND, "store %s: %s; name the target's store with --store",
 				s->store, strerror(-ret));
-	if (!nr_named && s->nr_names)
-		qsort(s->names, s->nr_names, sizeof(*s->names), turn_compare);
+	if (!nr_named)
+		qsort(s->turns, s->names.nr, sizeof(*s->turns), turn_compare);
 	return CLI_DONE;
 }
 
@@ -520,13 +474,12 @@ static int scrub_run(struct scrub *s, int argc, char **argv)
 	progress_begin(&s->clock, 0);
 	s->groups = s->json ? json_array() : NULL;
 	ret = names_list(s, argc - optind, argv + optind);
-	for (size_t i = 0; i < s->nr_names && !s->ended; i++)
-		group_run(s, s->names[i].name);
+	for (size_t i = 0; i < s->names.nr && ret == CLI_DONE && !s->ended; i++)
+		group_run(s, s->turns[i].name);
 	if (ret == CLI_DONE && s->json)
 		cli_print_json(json_pack("{s:o}", "groups", s->groups));
-	for (size_t i = 0; i < s->nr_names; i++)
-		free(s->names[i].name);
-	free(s->names);
+	free(s->turns);
+	group_names_free(&s->names);
 	keyring_free(s->keys);
 	return ret == CLI_DONE ? s->failed : ret;
 }

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* group_names - which groups a command is for, and their branches. */
+#ifndef BLKSHIP_GROUP_NAMES_H
+#define BLKSHIP_GROUP_NAMES_H
+
+#include <stddef.h>
+
+#include "../../userspace/lib/home.h"
+
+struct group_names {
+	char **items;		/* GROUP, or GROUP/BRANCH */
+	size_t nr, max;
+	int error;
+};
+
+/**
+ * group_names_get - those that were named, or all by name; then the branches of each GROUP
+ * @nr: of @named; 0: all
+ * @out: zeroed; freed with group_names_free(), also on failure
+ *
+ * What is in a branch is nowhere else, and one that was promoted is the main line. A name need
+ * not be one of a group: who opens it will say so.
+ * Return: 0; -ENOMEM; -errno of listing.
+ */
+int group_names_get(struct home *home, char **named, size_t nr, struct group_names *out);
+void group_names_free(struct group_names *names);
+
+#endif
