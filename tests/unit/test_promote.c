@@ -3,6 +3,7 @@
 #include "unit.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -139,29 +140,110 @@ static void what_cannot_be_promoted_is_refused(void **state)
 	rig_fini(&r);
 }
 
+struct copy {
+	uint8_t content[4096];
+	uint64_t bytes;
+};
+
+static void copy_take(struct rig *r, const char *path, struct copy *c)
+{
+	const uint8_t *content = sim_env_content(r->sim, path, &c->bytes);
+
+	assert_in_range(c->bytes, 1, sizeof(c->content));
+	memcpy(c->content, content, c->bytes);
+}
+
+/* In the place of what is there, if anything is. */
+static void copy_put(struct rig *r, const char *path, const struct copy *c)
+{
+	struct env_file *file;
+
+	r->env->ops->unlink(r->env, path);
+	assert_int_equal(r->env->ops->open(r->env, path, ENV_WRITE | ENV_CREATE, &file), 0);
+	r->env->ops->close(r->env, file);
+	assert_int_equal(sim_env_poke(r->sim, path, 0, c->content, c->bytes), 0);
+}
+
 /* Of another group of the same name, brought here with its directory. */
 static void a_branch_of_another_history_is_refused(void **state)
 {
-	const uint8_t *content;
-	struct env_file *file;
-	uint8_t manifest[4096];
-	uint64_t bytes;
+	struct copy manifest;
 	struct rig r;
 
 	rig_init_branch(&r, NULL, 20, 10);
-	content = sim_env_content(r.sim, BRANCH "/manifest", &bytes);
-	assert_in_range(bytes, 1, sizeof(manifest));
-	memcpy(manifest, content, bytes);
+	copy_take(&r, BRANCH "/manifest", &manifest);
 	rig_begin(&r, 2);
 	rig_commits(&r, 20, S);
 	create(&r, "dr", 10);
-	assert_int_equal(r.env->ops->unlink(r.env, BRANCH "/manifest"), 0);
-	assert_int_equal(r.env->ops->open(r.env, BRANCH "/manifest", ENV_WRITE | ENV_CREATE, &file),
-			 0);
-	r.env->ops->close(r.env, file);
-	assert_int_equal(sim_env_poke(r.sim, BRANCH "/manifest", 0, manifest, bytes), 0);
+	copy_put(&r, BRANCH "/manifest", &manifest);
 	assert_int_equal(branch_promote(r.tl, "dr", why), -EUCLEAN);
 	assert_null(timeline_main_line(r.tl));
+	rig_fini(&r);
+}
+
+static void no_name(void *arg, const char *name)
+{
+	fail_msg("%s", name);
+}
+
+/* Its directory may be put back, and is what the manifest means. */
+static void the_name_of_a_line_is_not_given_again(void **state)
+{
+	static const char *const files[] = { "/manifest", "/lock", "" };
+	struct copy manifest;
+	struct rig r;
+
+	rig_init_branch(&r, NULL, 20, 10);
+	create(&r, "late", 15);
+	assert_int_equal(branch_promote(r.tl, "dr", why), 0);
+	assert_int_equal(branch_promote(r.tl, "late", why), 0);
+	copy_take(&r, BRANCH "/manifest", &manifest);
+	assert_int_equal(branch_create(r.env, RIG_DIR, "dr", r.tl, seq_pack(1, 5), why), -EEXIST);
+	assert_non_null(strstr(why, "there is one of this name"));
+	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+		char path[64];
+
+		snprintf(path, sizeof(path), BRANCH "%s", files[i]);
+		r.env->ops->unlink(r.env, path);
+	}
+	assert_int_equal(r.env->ops->list(r.env, BRANCH, no_name, NULL), -ENOENT);
+	assert_int_equal(branch_create(r.env, RIG_DIR, "dr", r.tl, seq_pack(1, 5), why), -EEXIST);
+	assert_non_null(strstr(why, "put it back from a copy"));
+	/* Nothing is in the way of what is put back. */
+	assert_int_equal(r.env->ops->list(r.env, BRANCH, no_name, NULL), -ENOENT);
+	assert_int_equal(branch_promote(r.tl, "dr", why), -ENOENT);
+	create(&r, "free", 5);
+	assert_int_equal(r.env->ops->mkdir(r.env, BRANCH), 0);
+	copy_put(&r, BRANCH "/manifest", &manifest);
+	assert_int_equal(branch_promote(r.tl, "dr", why), 0);
+	rig_fini(&r);
+}
+
+/* As when somebody had made it anew. */
+static void another_one_of_its_name_is_not_the_main_line(void **state)
+{
+	struct branch_info *infos;
+	struct copy first, other;
+	struct rig r;
+	size_t nr;
+
+	rig_init_branch(&r, NULL, 20, 10);
+	create(&r, "late", 10);
+	copy_take(&r, BRANCH "/manifest", &first);
+	copy_take(&r, LATE "/manifest", &other);
+	assert_int_equal(branch_promote(r.tl, "dr", why), 0);
+	copy_put(&r, BRANCH "/manifest", &other);
+	assert_int_equal(branch_promote(r.tl, "dr", why), -EUCLEAN);
+	assert_int_equal(branch_list(r.env, RIG_DIR, &infos, &nr), 0);
+	assert_int_equal(nr, 2);
+	assert_string_equal(infos[0].name, "dr");
+	assert_memory_equal(infos[0].timeline, infos[1].timeline, 16);
+	assert_memory_not_equal(infos[0].timeline, timeline_main_line(r.tl)->timeline, 16);
+	free(infos);
+	assert_int_equal(branch_drop(r.env, RIG_DIR, "dr", why), 0);
+	copy_put(&r, BRANCH "/manifest", &first);
+	assert_int_equal(branch_promote(r.tl, "dr", why), -EALREADY);
+	assert_int_equal(branch_drop(r.env, RIG_DIR, "dr", why), -EPERM);
 	rig_fini(&r);
 }
 
@@ -313,6 +395,8 @@ int main(void)
 		cmocka_unit_test(the_main_line_cannot_be_dropped),
 		cmocka_unit_test(what_cannot_be_promoted_is_refused),
 		cmocka_unit_test(a_branch_of_another_history_is_refused),
+		cmocka_unit_test(the_name_of_a_line_is_not_given_again),
+		cmocka_unit_test(another_one_of_its_name_is_not_the_main_line),
 		cmocka_unit_test(a_crash_leaves_one_of_the_two),
 		cmocka_unit_test(a_disk_that_fails_leaves_the_old_main_line),
 		cmocka_unit_test(while_it_is_not_known_nothing_is_taken),

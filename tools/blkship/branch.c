@@ -109,7 +109,10 @@ out:
 
 /* -- list -- */
 
-/* As what it was promoted; the last of them is the main line. NULL: it never was. */
+/*
+ * As what it was promoted; the last of them is the main line. NULL: it never was, though another
+ * one of its name may have been. A damaged one is known by name alone.
+ */
 static const struct timeline_line *line_of(const struct timeline *group,
 					   const struct branch_info *info)
 {
@@ -117,7 +120,9 @@ static const struct timeline_line *line_of(const struct timeline *group,
 	size_t nr = timeline_lines(group, &lines);
 
 	for (size_t i = 0; i < nr; i++)
-		if (strcmp(lines[i].name, info->name) == 0)
+		if (strcmp(lines[i].name, info->name) == 0 &&
+		    (info->error || memcmp(lines[i].timeline, info->timeline,
+					   sizeof(info->timeline)) == 0))
 			found = &lines[i];
 	return found;
 }

@@ -62,9 +62,33 @@ static int promote(struct timeline *group, const char *dir, const char *name, ch
 	return ret;
 }
 
+/* Looked at without its lock, as the main line may be served; -EALREADY: it is what @name is. */
+static int name_taken(struct timeline *group, const char *name, char *why)
+{
+	char reason[TIMELINE_TEXT_BYTES] = "";
+	const struct timeline_line *lines;
+	size_t nr = timeline_lines(group, &lines);
+
+	for (size_t i = nr; i-- > 0;) {
+		bool same;
+		int ret;
+
+		if (strcmp(lines[i].name, name) != 0)
+			continue;
+		ret = branch_is_line(group->env, group->dir, &lines[i], &same, reason);
+		if (ret)
+			return complain(why, ret, name, ret == -ENOENT ?
+					"it was promoted and its directory is missing; put it back from a copy" :
+					*reason ? reason : strerror(-ret));
+		if (!same)
+			return complain(why, -EUCLEAN, name, "another one was promoted under this name; drop this one and put that back from a copy");
+		return i + 1 == nr ? -EALREADY : 0;
+	}
+	return 0;
+}
+
 int branch_promote(struct timeline *group, const char *name, char *why)
 {
-	const struct timeline_line *now = timeline_main_line(group);
 	char dir[4096];
 	struct env_file *lock;
 	int ret;
@@ -72,8 +96,9 @@ int branch_promote(struct timeline *group, const char *name, char *why)
 	why[0] = 0;
 	if (!name_valid(name))
 		return complain(why, -ENOENT, name, "there is none of this name");
-	if (now && strcmp(now->name, name) == 0)
-		return -EALREADY;
+	ret = name_taken(group, name, why);
+	if (ret)
+		return ret;
 	if (group->read_only)
 		return -EROFS;
 	ret = branch_path(dir, sizeof(dir), group->dir, name);

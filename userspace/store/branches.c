@@ -246,6 +246,32 @@ static struct timeline_volume *volumes_at(const struct timeline *parent, size_t 
 	return volumes;
 }
 
+/*
+ * The name of a line stays its own while the directory is away: it may come back. Asked before
+ * any directory is made, which would be in the way of one put back.
+ */
+static int name_is_free(struct env *env, const char *group_dir, const char *name,
+			const struct manifest *group, char *why)
+{
+	enum place place = PLACE_EMPTY;
+	char dir[PATH_BYTES];
+	int ret;
+
+	for (size_t i = 0; i < group->nr_lines; i++) {
+		if (strcmp(group->lines[i].name, name) != 0)
+			continue;
+		ret = branch_path(dir, sizeof(dir), group_dir, name);
+		if (!ret)
+			ret = place_look(env, dir, &place);
+		if (ret && ret != -ENOENT)
+			return ret;
+		/* What lies there, make_locked() says. */
+		return place == PLACE_BRANCH || place == PLACE_DAMAGED ? 0 :
+		       complain(why, -EEXIST, name, "it was promoted and its directory is missing; put it back from a copy");
+	}
+	return 0;
+}
+
 /* With the lock held: what the parent has now, whatever it had when it was opened. */
 static int create_locked(struct env *env, const char *group_dir, const char *name,
 			 uint64_t cut_seq, char *why)
@@ -257,6 +283,11 @@ static int create_locked(struct env *env, const char *group_dir, const char *nam
 
 	if (ret)
 		return ret;
+	ret = name_is_free(env, group_dir, name, &now->manifest, why);
+	if (ret) {
+		timeline_close(now);
+		return ret;
+	}
 	index = points_find(&now->points, cut_seq);
 	if (index == now->points.nr_commits || !now->points.commits[index].listed) {
 		timeline_close(now);
@@ -297,17 +328,38 @@ int branch_create(struct env *env, const char *group_dir, const char *name,
 
 /* -- dropping -- */
 
+int branch_is_line(struct env *env, const char *group_dir, const struct timeline_line *line,
+		   bool *same, char *why)
+{
+	char dir[PATH_BYTES];
+	struct manifest m;
+	int ret = branch_path(dir, sizeof(dir), group_dir, line->name);
+
+	if (ret)
+		return ret;
+	ret = manifest_open(&m, env, dir, false, why);
+	if (!ret)
+		*same = memcmp(m.identity.timeline, line->timeline, sizeof(line->timeline)) == 0;
+	manifest_close(&m);
+	return ret;
+}
+
 /* With the branch's lock, which who promotes it has as well: it does not become one meanwhile. */
 static int drop_allowed(struct env *env, const char *group_dir, const char *name, char *why)
 {
 	struct manifest m;
+	bool same;
 	int ret = manifest_open(&m, env, group_dir, false, why);
 
-	for (size_t i = 0; i < m.nr_lines && !ret; i++)
-		if (strcmp(m.lines[i].name, name) == 0)
+	for (size_t i = 0; i < m.nr_lines && !ret; i++) {
+		if (strcmp(m.lines[i].name, name) != 0)
+			continue;
+		ret = branch_is_line(env, group_dir, &m.lines[i], &same, why);
+		if (!ret && same)
 			ret = complain(why, -EPERM, name, i + 1 < m.nr_lines ?
 				       "it was the group's main line for a time" :
 				       "it is the group's main line");
+	}
 	manifest_close(&m);
 	return ret;
 }
@@ -411,6 +463,7 @@ static void info_read(struct env *env, const char *dir, struct branch_info *info
 		snprintf(info->why, sizeof(info->why), "its manifest names no parent");
 	}
 	if (!info->error) {
+		memcpy(info->timeline, m.identity.timeline, sizeof(info->timeline));
 		info->created_ns = m.identity.created_ns;
 		info->parent.cut_seq = m.parent.cut_seq;
 		info->parent.time_ns = m.parent.time_ns;

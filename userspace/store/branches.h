@@ -18,6 +18,7 @@
 
 struct branch_info {
 	char name[NAME_BYTES];
+	uint8_t timeline[16];		/* its id */
 	uint64_t created_ns;
 	struct timeline_parent parent;
 	int error;			/* -errno: its manifest cannot be read ... */
@@ -34,12 +35,20 @@ int branch_path(char *path, size_t bytes, const char *group_dir, const char *nam
  * @why: out on failure, TIMELINE_TEXT_BYTES
  *
  * What a dropped branch of this name has left is removed first.
- * Return: 0; -EINVAL the name; -EEXIST; -ENODATA no such point; -EOPNOTSUPP @parent is
+ * Return: 0; -EINVAL the name; -EEXIST there is one, or one that is away was promoted; -ENODATA no such point; -EOPNOTSUPP @parent is
  * a branch itself; -EBUSY somebody works on this name, or holds branches_lock(); -EUCLEAN
  * segments without a manifest lie there; -errno.
  */
 int branch_create(struct env *env, const char *group_dir, const char *name,
 		  struct timeline *parent, uint64_t cut_seq, char *why);
+
+/**
+ * branch_is_line - whether what has the name of a line now is the branch that was promoted
+ * @why: out on failure, TIMELINE_TEXT_BYTES
+ * Return: 0; -ENOENT there is none of the name; -errno: its manifest cannot be read.
+ */
+int branch_is_line(struct env *env, const char *group_dir, const struct timeline_line *line,
+		   bool *same, char *why);
 
 /**
  * branch_drop - from now on it is no more; its files remain until branch_sweep()
@@ -56,7 +65,8 @@ int branch_drop(struct env *env, const char *group_dir, const char *name, char *
  * From then on @group takes no commits (-EROFS), whatever it has past the branch's beginning
  * stays, and the branch cannot be dropped.
  * Return: 0; -EALREADY it is the main line; -ENOENT there is none; -EBUSY it is open for writing;
- * -EAGAIN somebody has branches_lock(); -EUCLEAN, -EBADMSG it, or its point, is damaged; -EROFS;
+ * -EAGAIN somebody has branches_lock(); -EUCLEAN, -EBADMSG it, or its point, is damaged, or another
+ * one was promoted under its name; -EROFS;
  * -ENOTRECOVERABLE the disk has failed, and what is on it is not known: the group takes no commits;
  * -errno: nothing has changed.
  */
