@@ -161,9 +161,10 @@ class Manifest:
         elif kind == 10:
             pass        # keys are found by the headers of segments
         elif kind == 12:
-            epoch, reserved, cut, name = struct.unpack('<II16xQ16x32s', p)
+            epoch, reserved, cut, name = struct.unpack('<II16xQ24x32s', p)
             need(epoch == (self.line.epoch if self.line else self.epoch) + 1 and not reserved,
                  'manifest: epochs')
+            need(cut and name[0] and b'\0' in name, 'manifest: a main line that is none')
             self.line = Line(epoch, cut, name.split(b'\0')[0].decode())
         else:
             raise Damaged(f'manifest: a record of type {kind}, which this reader does not know')

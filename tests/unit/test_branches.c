@@ -342,7 +342,7 @@ static void the_document_says_what_the_code_has(void **state)
 		DOC_FIELD(manifest_line, epoch), DOC_FIELD(manifest_line, reserved),
 		DOC_FIELD(manifest_line, timeline), DOC_FIELD(manifest_line, cut_seq),
 		DOC_FIELD(manifest_line, time_ns), DOC_FIELD(manifest_line, made_ns),
-		DOC_FIELD(manifest_line, name),
+		DOC_FIELD(manifest_line, branch_cut_seq), DOC_FIELD(manifest_line, name),
 	};
 
 	doc_expect_fields(fields, ARRAY_SIZE(fields));

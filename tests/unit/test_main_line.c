@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "../../userspace/export/main_line.h"
 #include "../../userspace/lib/seq.h"
@@ -54,10 +55,16 @@ static int teardown(void **state)
 	return ret;
 }
 
+static void create(struct test_group *g)
+{
+	if (branch_create(g->env, g->dir, "dr", g->tl, seq_pack(1, CUT * 10), why))
+		fail_msg("%s", why);
+}
+
 static void promote(struct test_group *g)
 {
-	if (branch_create(g->env, g->dir, "dr", g->tl, seq_pack(1, CUT * 10), why) ||
-	    branch_promote(g->tl, "dr", why))
+	create(g);
+	if (branch_promote(g->tl, "dr", why))
 		fail_msg("%s", why);
 }
 
@@ -301,6 +308,51 @@ static void what_is_older_is_not_shown_for_the_beginning(void **state)
 	expect_time(g, 2500, "erp", 2000);
 }
 
+/* Its end, then its only segment, is gone: nothing in the branch itself says so. */
+static void a_branch_that_has_lost_points_is_refused(void **state)
+{
+	struct test_group *g = *state;
+	char dir[128], path[256];
+
+	create(g);
+	write_branch(g);
+	assert_int_equal(branch_promote(g->tl, "dr", why), 0);
+	test_group_close(g);
+	branch_path(dir, sizeof(dir), g->dir, "dr");
+	snprintf(path, sizeof(path), "%s/%016x.seg", dir, 1);
+	expect_latest(g, "erp", "erp/dr", 7500);
+	damage_commit(dir, 3);
+	expect_refused(g, 0, "points up to seq:1:30 when it was promoted, and none after seq:1:20");
+	expect_refused(g, 7000, "points up to seq:1:30");
+	expect_latest(g, "erp/dr", "erp/dr", 6500);
+	assert_int_equal(unlink(path), 0);
+	expect_refused(g, 0, "has none now");
+	expect_refused(g, CUT * 1000, "has none now");
+	expect_latest(g, "erp/~0", "erp", 10000);
+}
+
+/* Where it is damaged in the middle it is listed up to there, as any group is. */
+static void damage_that_is_known_of_leaves_what_is_before_it(void **state)
+{
+	struct test_group *g = *state;
+	struct point_name name = name_of("erp");
+	const struct point *point;
+	struct point_list list;
+	char dir[128];
+
+	create(g);
+	write_branch(g);
+	assert_int_equal(branch_promote(g->tl, "dr", why), 0);
+	test_group_close(g);
+	branch_path(dir, sizeof(dir), g->dir, "dr");
+	damage_commit(dir, 2);
+	assert_int_equal(main_line_open(g->store, &name, &list, why), 0);
+	assert_string_equal(name.group, "erp/dr");
+	assert_int_equal(list.nr, 1);
+	assert_int_equal(point_choose(&list, &name, false, &point, why), -EKEYREJECTED);
+	point_list_close(&list);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -314,6 +366,10 @@ int main(void)
 						setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			a_branch_that_is_damaged_is_not_taken_for_an_empty_one, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_branch_that_has_lost_points_is_refused, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(damage_that_is_known_of_leaves_what_is_before_it,
+						setup, teardown),
 		cmocka_unit_test_setup_teardown(what_is_older_is_not_shown_for_the_beginning,
 						setup, teardown),
 	};

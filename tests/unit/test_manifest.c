@@ -451,7 +451,7 @@ static void pins_end_and_are_not_mixed_up(void **state)
 
 static const struct timeline_line a_line = {
 	.epoch = 1, .timeline = "the branch's id", .cut_seq = 77, .time_ns = 5, .made_ns = 6,
-	.name = "dr",
+	.branch_cut_seq = 99, .name = "dr",
 };
 
 static void main_lines_follow_one_another(void **state)
@@ -481,6 +481,7 @@ static void main_lines_follow_one_another(void **state)
 	assert_int_equal(m.lines[0].cut_seq, 77);
 	assert_int_equal(m.lines[0].time_ns, 5);
 	assert_int_equal(m.lines[0].made_ns, 6);
+	assert_int_equal(m.lines[0].branch_cut_seq, 99);
 	assert_string_equal(m.lines[0].name, "dr");
 	assert_string_equal(m.lines[1].name, "again");
 	manifest_close(&m);

@@ -82,6 +82,31 @@ static void the_main_line_goes_on_in_the_branch(void **state)
 	rig_fini(&r);
 }
 
+/* So that what it loses later is not taken for what was never written. */
+static void the_record_says_how_far_the_branch_was(void **state)
+{
+	struct timeline *branch;
+	struct test_batch b;
+	struct rig r;
+
+	rig_init_branch(&r, NULL, 20, 10);
+	create(&r, "empty", 5);
+	assert_int_equal(timeline_open(r.env, BRANCH, 0, NULL, &branch, why), 0);
+	for (uint64_t n = 1; n <= 3; n++) {
+		test_batch_begin(&b, n, seq_pack(1, n * 7));
+		b.volumes[b.nr_volumes++].size_bytes = 1 << 20;
+		test_batch_end(&b);
+		assert_int_equal(test_append(r.sim, branch, &b), 0);
+	}
+	timeline_close(branch);
+	assert_int_equal(branch_promote(r.tl, "empty", why), 0);
+	assert_int_equal(timeline_main_line(r.tl)->branch_cut_seq, 0);
+	assert_int_equal(branch_promote(r.tl, "dr", why), 0);
+	rig_restart(&r);
+	assert_int_equal(timeline_main_line(r.tl)->branch_cut_seq, seq_pack(1, 21));
+	rig_fini(&r);
+}
+
 static void the_main_line_cannot_be_dropped(void **state)
 {
 	struct rig r;
@@ -392,6 +417,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_main_line_goes_on_in_the_branch),
+		cmocka_unit_test(the_record_says_how_far_the_branch_was),
 		cmocka_unit_test(the_main_line_cannot_be_dropped),
 		cmocka_unit_test(what_cannot_be_promoted_is_refused),
 		cmocka_unit_test(a_branch_of_another_history_is_refused),

@@ -144,7 +144,7 @@ static const struct command commands[] = {
 	{ "branch promote", cmd_branch_promote, "GROUP/NAME [--store DIR] [--force]",
 	  "make a branch the main line of its group, as when a failover is committed",
 	  STORE_OPTION
-	  "  --force            although the group's source is connected\n"
+	  "  --force            although the group's source is connected, or the branch has no points\n"
 	  "\n"
 	  "From then on GROUP@latest and later times mean the branch; the group takes nothing more of\n"
 	  "its source. What it had past the branch's beginning is kept as GROUP/~EPOCH. Nothing is\n"

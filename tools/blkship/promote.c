@@ -4,10 +4,58 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "../../userspace/export/point_list.h"
 #include "../../userspace/lib/when.h"
 #include "../../userspace/store/branches.h"
 #include "branch.h"
 #include "daemon.h"
+
+/* What a branch has. */
+struct branch_has {
+	size_t nr_points;
+	uint64_t newest_ns;	/* of the last of them; 0: there is none */
+};
+
+static int look_at(const struct branch_place *place, const char *store, struct branch_has *has,
+		   char *why)
+{
+	char name[POINT_GROUP_BYTES];
+	struct point_list list;
+	int ret;
+
+	snprintf(name, sizeof(name), "%s/%s", place->group, place->name);
+	ret = point_list_open(store, name, &list, why);
+	if (ret < 0)
+		return ret;
+	has->nr_points = list.nr;
+	has->newest_ns = list.nr ? list.points[list.nr - 1].time_ns : 0;
+	point_list_close(&list);
+	return 0;
+}
+
+static bool is_main_line(const struct branch_place *place)
+{
+	char why[TIMELINE_TEXT_BYTES];
+	const struct timeline_line *line;
+	struct timeline *tl;
+	bool is;
+
+	if (timeline_open(home_env(place->home), place->dir, TIMELINE_READ_ONLY, NULL, &tl, why))
+		return false;
+	line = timeline_main_line(tl);
+	is = line && strcmp(line->name, place->name) == 0;
+	timeline_close(tl);
+	return is;
+}
+
+/* As a rule it is not the one that was meant. One that cannot be read is complained about later. */
+static bool is_empty(const struct branch_place *place, const char *store)
+{
+	char why[POINT_TEXT_BYTES];
+	struct branch_has has;
+
+	return look_at(place, store, &has, why) == 0 && !has.nr_points && !is_main_line(place);
+}
 
 static int promote_by_daemon(const struct branch_place *place, const char *store, bool force,
 			     char *why)
@@ -40,14 +88,19 @@ static int promote_here(const struct branch_place *place, char *why)
 }
 
 /* What the manifest says now. */
-static int promoted_print(const struct branch_place *place, bool changed, bool json)
+static int promoted_print(const struct branch_place *place, const char *store, bool changed,
+			  bool json)
 {
-	char why[TIMELINE_TEXT_BYTES], when[64];
+	char why[POINT_TEXT_BYTES], when[64], newest[64];
 	const struct timeline_line *line;
+	struct branch_has has;
 	struct timeline *tl;
-	int ret = timeline_open(home_env(place->home), place->dir, TIMELINE_READ_ONLY, NULL, &tl,
-				why);
+	int ret = look_at(place, store, &has, why);
 
+	if (ret < 0)
+		return cli_fail(cli_exit_of(ret), "group %s: branch %s is its main line, but cannot be read: %s",
+				place->group, place->name, why);
+	ret = timeline_open(home_env(place->home), place->dir, TIMELINE_READ_ONLY, NULL, &tl, why);
 	if (ret < 0)
 		return cli_fail(cli_exit_of(ret), "group %s: branch %s is its main line, but the group cannot be read: %s",
 				place->group, place->name, why);
@@ -56,16 +109,21 @@ static int promoted_print(const struct branch_place *place, bool changed, bool j
 		ret = cli_fail(CLI_FAILED, "group %s: branch %s was its main line and is not any more: another command has promoted another one",
 			       place->group, place->name);
 	} else if (json) {
-		ret = cli_print_json(json_pack("{s:s, s:s, s:b, s:i, s:o, s:o, s:o}", "group",
+		ret = cli_print_json(json_pack("{s:s, s:s, s:b, s:i, s:o, s:o, s:o, s:I, s:o}", "group",
 			place->group, "branch", line->name, "changed", changed, "epoch",
 			(int)line->epoch, "since", cli_json_time(line->made_ns), "point",
-			cli_json_seq(line->cut_seq), "point_time", cli_json_time(line->time_ns)));
+			cli_json_seq(line->cut_seq), "point_time", cli_json_time(line->time_ns),
+			"points", (json_int_t)has.nr_points, "newest", cli_json_time(has.newest_ns)));
 	} else {
 		when_local(line->time_ns, when, sizeof(when));
+		when_local(has.newest_ns, newest, sizeof(newest));
 		printf("group %s: branch %s %s the main line, from the point of %s on (epoch %u)\n"
+		       "it has %zu point%s%s%s\n"
 		       "what the group had past that is kept as %s/~%u\n", place->group, line->name,
-		       changed ? "is" : "already is", when, line->epoch, place->group,
-		       line->epoch - 1);
+		       changed ? "is" : "already is", when, line->epoch,
+		       has.nr_points, has.nr_points == 1 ? "" : "s",
+		       has.nr_points ? ", the newest of " : "", has.nr_points ? newest : "",
+		       place->group, line->epoch - 1);
 	}
 	timeline_close(tl);
 	return ret;
@@ -109,11 +167,17 @@ int cmd_branch_promote(const struct command *cmd, int argc, char **argv)
 	ret = branch_place_open(cmd, store, argv[optind], &place);
 	if (ret != CLI_DONE)
 		return ret;
-	ret = promote_by_daemon(&place, store, force, why);
+	if (!force && is_empty(&place, store)) {
+		snprintf(why, sizeof(why), "branch %s has no points, %s@latest would be the one where it begins; if that is wanted, say --force",
+			 place.name, place.group);
+		ret = -EPERM;
+	} else {
+		ret = promote_by_daemon(&place, store, force, why);
+	}
 	if (ret == -ENOTCONN || ret == -ENXIO)
 		ret = promote_here(&place, why);
 	if (ret == 0 || ret == -EALREADY)
-		ret = promoted_print(&place, ret == 0, json);
+		ret = promoted_print(&place, store, ret == 0, json);
 	else
 		ret = promote_failed(&place, store, ret, why);
 	home_close(place.home);

@@ -80,6 +80,30 @@ static bool is_the_one(const struct timeline *group, const struct timeline_line 
 	       memcmp(parent.timeline, timeline_id(group), sizeof(parent.timeline)) == 0;
 }
 
+/*
+ * Whether it ends before where it was when it was promoted, and nothing else says so: without its
+ * segments it looks like one to which nothing was written. Damage that is known of is said, and
+ * points before it are listed, as with any timeline.
+ */
+static bool has_lost_points(const struct timeline_line *line, const struct point_list *branch,
+			    char *reason)
+{
+	uint64_t newest = branch->nr ? branch->points[branch->nr - 1].seq : 0;
+	int used;
+
+	if (timeline_damage(branch->tl) || newest >= line->branch_cut_seq)
+		return false;
+	used = snprintf(reason, POINT_TEXT_BYTES, "it had points up to seq:%u:%llu when it was promoted, and ",
+			seq_incarnation(line->branch_cut_seq),
+			(unsigned long long)seq_number(line->branch_cut_seq));
+	if (newest)
+		snprintf(reason + used, POINT_TEXT_BYTES - used, "none after seq:%u:%llu now",
+			 seq_incarnation(newest), (unsigned long long)seq_number(newest));
+	else
+		snprintf(reason + used, POINT_TEXT_BYTES - used, "has none now");
+	return true;
+}
+
 int main_line_split(const char *store, const char *group, struct point_list *list, char *branch,
 		    struct point_list *rest, char *why)
 {
@@ -97,6 +121,10 @@ int main_line_split(const char *store, const char *group, struct point_list *lis
 	ret = point_list_open(store, branch, rest, reason);
 	if (ret == 0 && !is_the_one(list->tl, line, rest->tl)) {
 		snprintf(reason, sizeof(reason), "the branch of this name is another one");
+		point_list_close(rest);
+		ret = -EUCLEAN;
+	}
+	if (ret == 0 && has_lost_points(line, rest, reason)) {
 		point_list_close(rest);
 		ret = -EUCLEAN;
 	}

@@ -26,7 +26,8 @@ int main_line_name(const char *store, const char *text, char *group, char *why);
  * @branch: out, POINT_GROUP_BYTES: GROUP/BRANCH; "" if the group itself is its main line
  * @rest: out, only with @branch: the points that follow; the caller's to close
  * @why: out on failure, POINT_TEXT_BYTES
- * Return: 0; -EUCLEAN the branch is not the one that became the main line; other -errno.
+ * Return: 0; -EUCLEAN the branch is not the one that became the main line, or has lost points that
+ * it had then; other -errno.
  */
 int main_line_split(const char *store, const char *group, struct point_list *list, char *branch,
 		    struct point_list *rest, char *why);

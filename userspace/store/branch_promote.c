@@ -21,6 +21,17 @@ static int complain(char *why, int error, const char *name, const char *text)
 	return error;
 }
 
+/* Of its newest point; 0: it has none. */
+static uint64_t newest_cut(const struct timeline *tl)
+{
+	const struct points *p = &tl->points;
+
+	for (size_t i = p->nr_commits; i-- > 0;)
+		if (p->commits[i].listed)
+			return p->commits[i].cut_seq;
+	return 0;
+}
+
 /* With its lock held, as it is open for writing. */
 static int promote_locked(struct timeline *group, struct timeline *branch, const char *name,
 			  char *why)
@@ -40,6 +51,7 @@ static int promote_locked(struct timeline *group, struct timeline *branch, const
 	memcpy(line.timeline, timeline_id(branch), sizeof(line.timeline));
 	line.cut_seq = parent.cut_seq;
 	line.time_ns = parent.time_ns;
+	line.branch_cut_seq = newest_cut(branch);
 	snprintf(line.name, sizeof(line.name), "%s", name);
 	ret = manifest_add_line(&group->manifest, &line);
 	if (ret && group->manifest.line_unknown)

@@ -194,7 +194,8 @@ int manifest_add_line(struct manifest *m, const struct timeline_line *line)
 {
 	struct manifest_line raw = {
 		.epoch = htole32(line->epoch), .cut_seq = htole64(line->cut_seq),
-		.time_ns = htole64(line->time_ns), .made_ns = htole64(line->made_ns) };
+		.time_ns = htole64(line->time_ns), .made_ns = htole64(line->made_ns),
+		.branch_cut_seq = htole64(line->branch_cut_seq) };
 	int ret;
 
 	if (m->has_parent || line->epoch != manifest_epoch(m) + 1 || !line->epoch ||

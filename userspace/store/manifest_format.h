@@ -149,8 +149,9 @@ struct manifest_line {
 	uint64_t cut_seq;	/* of its parent's point */
 	uint64_t time_ns;	/* of that point */
 	uint64_t made_ns;	/* target's clock */
+	uint64_t branch_cut_seq; /* of the branch's newest point when this was made; 0: it had none */
 	char     name[32];	/* of the branch */
 };
-static_assert(sizeof(struct manifest_line) == 80, "on disk");
+static_assert(sizeof(struct manifest_line) == 88, "on disk");
 
 #endif

@@ -180,7 +180,8 @@ static int parse_line(struct manifest *m, const void *payload)
 	const struct manifest_line *raw = payload;
 	struct timeline_line line = {
 		.epoch = le32toh(raw->epoch), .cut_seq = le64toh(raw->cut_seq),
-		.time_ns = le64toh(raw->time_ns), .made_ns = le64toh(raw->made_ns) };
+		.time_ns = le64toh(raw->time_ns), .made_ns = le64toh(raw->made_ns),
+		.branch_cut_seq = le64toh(raw->branch_cut_seq) };
 
 	if (m->has_parent || raw->reserved || line.cut_seq == 0 ||
 	    line.epoch != manifest_epoch(m) + 1 || line.epoch == 0 || !name_valid(raw->name) ||

@@ -140,6 +140,7 @@ struct timeline_line {
 	uint64_t cut_seq;	/* where it begins: up to there the main line is the group's */
 	uint64_t time_ns;	/* of that point */
 	uint64_t made_ns;	/* when it was promoted, by the target's clock */
+	uint64_t branch_cut_seq; /* of its newest point then; 0: it had none */
 	char name[TIMELINE_NAME_BYTES];
 };
 
