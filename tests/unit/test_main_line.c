@@ -230,6 +230,8 @@ static void a_branch_of_the_same_name_is_not_the_main_line(void **state)
 	test_group_close(g);
 	assert_int_equal(rename(dr, away), 0);
 	assert_int_equal(main_line_open(g->store, &name, &list, why), -ENOENT);
+	/* What is before it is not its matter. */
+	expect_time(g, 4999, "erp", 4000);
 	assert_int_equal(rename(other, dr), 0);
 	assert_int_equal(main_line_open(g->store, &name, &list, why), -EUCLEAN);
 	assert_non_null(strstr(why, "what the group had before is erp/~0"));
@@ -353,6 +355,31 @@ static void damage_that_is_known_of_leaves_what_is_before_it(void **state)
 	point_list_close(&list);
 }
 
+static void expect_note(const struct test_group *g, uint64_t second, bool is_there)
+{
+	struct point_name name = name_of("erp");
+	struct point_list list;
+
+	name.when = (struct when){ .kind = WHEN_TIME, .time_ns = second * WHEN_NS };
+	assert_int_equal(main_line_open(g->store, &name, &list, why), 0);
+	assert_int_equal(strstr(list.note, "found by erp/dr@TIME") != NULL, is_there);
+	point_list_close(&list);
+}
+
+/* The branch's clock is behind the group's: its first point is stamped before it began. */
+static void points_by_another_clock_are_told_of(void **state)
+{
+	struct test_group *g = *state;
+
+	promote(g);
+	write_branch(g);
+	test_group_close(g);
+	expect_note(g, 4499, false);
+	expect_note(g, 4500, true);
+	expect_note(g, 4999, true);
+	expect_note(g, 5000, false);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -370,6 +397,8 @@ int main(void)
 						teardown),
 		cmocka_unit_test_setup_teardown(damage_that_is_known_of_leaves_what_is_before_it,
 						setup, teardown),
+		cmocka_unit_test_setup_teardown(points_by_another_clock_are_told_of, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(what_is_older_is_not_shown_for_the_beginning,
 						setup, teardown),
 	};

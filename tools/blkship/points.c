@@ -17,6 +17,8 @@ struct parts {
 	char names[2][POINT_GROUP_BYTES];
 	size_t nr;
 	uint64_t end_ns[2];	/* of what is the main line's; 0: all is */
+	int error;		/* -errno: the branch cannot be used ... */
+	char why[POINT_TEXT_BYTES]; /* ... and why; names[1] is set */
 };
 
 /* What is known of a point; mounted and booted come with the prover. */
@@ -208,7 +210,7 @@ static json_t *line_json(const struct parts *parts)
 {
 	const struct timeline_line *line = timeline_main_line(parts->lists[0].tl);
 
-	if (parts->nr == 1)
+	if (!*parts->names[1])
 		return json_null();
 	return json_pack("{s:s, s:i, s:o, s:o, s:o}", "branch", line->name, "epoch",
 			 (int)line->epoch, "since", cli_json_time(line->made_ns), "point",
@@ -235,6 +237,8 @@ static json_t *points_json(const struct parts *parts)
 		if (!damage)
 			damage = timeline_damage(parts->lists[part].tl);
 	}
+	if (!damage && parts->error)
+		damage = parts->why;
 	for (size_t i = 0; i < nr_volumes; i++)
 		json_array_append_new(volumes_json, json_pack("{s:s, s:I}", "volume",
 			volumes[i].name, "size_bytes", (json_int_t)volumes[i].size_bytes));
@@ -257,12 +261,11 @@ static int parts_open(const char *store, const char *text, struct parts *parts)
 	parts->nr = 1;
 	if (strchr(text, '/'))
 		return CLI_DONE;
-	ret = main_line_split(store, text, &parts->lists[0], parts->names[1], &parts->lists[1], why);
-	if (ret < 0)
-		return cli_fail(cli_exit_of(ret), "%s", why);
+	parts->error = main_line_split(store, text, &parts->lists[0], parts->names[1],
+				       &parts->lists[1], parts->why);
 	if (*parts->names[1]) {
 		parts->end_ns[0] = timeline_main_line(parts->lists[0].tl)->time_ns;
-		parts->nr = 2;
+		parts->nr = parts->error ? 1 : 2;
 	}
 	return CLI_DONE;
 }
@@ -320,6 +323,9 @@ int cmd_points(const struct command *cmd, int argc, char **argv)
 			ret = cli_print_json(points_json(&parts));
 		else
 			ret = gaps ? print_gaps(&parts) : print_points(&parts, all);
+		if (ret == CLI_DONE && parts.error)
+			ret = cli_fail(cli_exit_of(parts.error), "%s; listed is the main line up to the branch",
+				       parts.why);
 	}
 	parts_close(&parts);
 	return ret;

@@ -161,6 +161,16 @@ static int is_at_beginning(const char *group, const struct point_list *list,
 	return 0;
 }
 
+/* Its clock may be behind: who knows it may have meant one of these. */
+static void note_other_clock(const char *group, const char *branch,
+			     const struct point_list *rest, const struct when *when,
+			     struct point_list *list)
+{
+	if (!*list->note && point_find(rest, when))
+		snprintf(list->note, sizeof(list->note), "group %s: by its own clock its main line, branch %s, has points of this time, too; they are found by %s@TIME",
+			 group, strchr(branch, '/') + 1, branch);
+}
+
 int main_line_open(const char *store, struct point_name *name, struct point_list *list, char *why)
 {
 	char group[POINT_GROUP_BYTES], branch[POINT_GROUP_BYTES];
@@ -179,14 +189,17 @@ int main_line_open(const char *store, struct point_name *name, struct point_list
 	if (!line || !is_main)
 		return 0;
 	ret = main_line_split(store, group, list, branch, &rest, why);
+	/* Before it begins nothing is looked for in the branch: it may as well be lost. */
+	if (name->when.kind == WHEN_TIME && name->when.time_ns < line->time_ns) {
+		if (ret < 0)
+			return 0;
+		note_other_clock(group, branch, &rest, &name->when, list);
+		point_list_close(&rest);
+		return 0;
+	}
 	if (ret < 0) {
 		point_list_close(list);
 		return ret;
-	}
-	/* Before it begins nothing is looked for in the branch, whatever its clock said. */
-	if (name->when.kind == WHEN_TIME && name->when.time_ns < line->time_ns) {
-		point_list_close(&rest);
-		return 0;
 	}
 	if (!point_find(&rest, &name->when)) {
 		ret = is_at_beginning(group, list, &rest, why);

@@ -22,9 +22,9 @@ int main_line_name(const char *store, const char *text, char *group, char *why);
 /**
  * main_line_split - of a group that has a branch as its main line: what belongs to that
  * @group: GROUP, whose timeline @list is; of a branch there is nothing to do
- * @list: points past the branch's beginning are taken out of it
+ * @list: points past the branch's beginning are taken out of it, on failure, too
  * @branch: out, POINT_GROUP_BYTES: GROUP/BRANCH; "" if the group itself is its main line
- * @rest: out, only with @branch: the points that follow; the caller's to close
+ * @rest: out, only with @branch and without failure: the points that follow; the caller's to close
  * @why: out on failure, POINT_TEXT_BYTES
  * Return: 0; -EUCLEAN the branch is not the one that became the main line, or has lost points that
  * it had then; other -errno.
@@ -39,6 +39,8 @@ int main_line_split(const char *store, const char *group, struct point_list *lis
  * @list: out: it has no points that @name does not mean
  * @why: out on failure, POINT_TEXT_BYTES
  *
+ * Of the time before the branch it is not needed: it may be lost. If it has points of that time, by
+ * its own clock, the list's note says so.
  * Where the branch has no point for it that is where it begins, or is refused: never another one.
  * Return: as point_list_open(); -EUCLEAN the branch, or the point where it begins, is damaged.
  */
