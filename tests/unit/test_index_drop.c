@@ -327,6 +327,56 @@ static void a_list_that_is_bad_keeps_all(void **state_)
 	rig_fini(&r);
 }
 
+/* How many merges there are in an hour in which packs are tried again; @full: for the second there is no room. */
+static unsigned int merges_in_an_hour(struct rig *r, bool full)
+{
+	unsigned int nr = 0;
+	struct index_job *job;
+
+	for (int i = 0; i < 12; i++) {
+		while ((job = timeline_index_plan(r->tl))) {
+			const char *text = index_job_text(job);
+			bool pack = strncmp(text, "packing", 7) == 0;
+
+			nr += strncmp(text, "merg", 4) == 0;
+			if (pack && full && r->tl->packing.asides.nr)
+				sim_env_fail(r->sim, SIM_FAULT_WRITE, r->tl->manifest.nr_packs ? 1 : 4, -ENOSPC,
+					     true);
+			index_job_run(job, r->env, NULL);
+			sim_env_fail(r->sim, SIM_FAULT_WRITE, 0, 0, false);
+			timeline_index_take(r->tl, job);
+		}
+		sim_env_advance(r->sim, HOUR / 12);
+	}
+	return nr;
+}
+
+static void lose(struct rig *r, uint64_t segment)
+{
+	char path[40];
+
+	segment_path(path, sizeof(path), "/tl", segment);
+	assert_int_equal(r->env->ops->unlink(r->env, path), 0);
+}
+
+static void nothing_is_merged_for_packs_that_cannot_be_made(void **state_)
+{
+	struct rig r;
+
+	rig_init_dead(&r);
+	lose(&r, 7);
+	assert_int_equal(merges_in_an_hour(&r, true), 0);
+	assert_true(r.tl->manifest.nr_packs > 0 && r.tl->packing.asides.nr > 0);
+	rig_fini(&r);
+
+	rig_init_dead(&r);
+	for (uint64_t segment = 7; segment < 60; segment += 4)
+		lose(&r, segment);
+	assert_int_equal(merges_in_an_hour(&r, false), 1);
+	assert_true(r.tl->packing.nr_dropped > 0);
+	rig_fini(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -339,6 +389,7 @@ int main(void)
 		cmocka_unit_test(an_open_view_shows_what_it_showed_or_ends),
 		cmocka_unit_test(without_room_all_stays),
 		cmocka_unit_test(a_list_that_is_bad_keeps_all),
+		cmocka_unit_test(nothing_is_merged_for_packs_that_cannot_be_made),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -547,7 +547,7 @@ int index_pack_take(struct timeline *tl, const struct index_pack *job, int error
 		p->looked = (struct pack_looked){ job->settled_segment, job->nr_dropped,
 						  job->more || error || ret };
 	if (job->looked)
-		p->nr_gone = newest_agrees(tl, job) ? job->nr_gone : 0;
+		p->nr_gone = !error && !ret && !job->more && newest_agrees(tl, job) ? job->nr_gone : 0;
 	p->need_bytes = job->need_bytes;
 	/* Nothing was done; it is tried again when there are two. */
 	if (tl->points_mend)

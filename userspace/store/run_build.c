@@ -244,7 +244,7 @@ static int entry_put(struct run_writer *w, struct thin *thin, struct run_drop *d
 		     const struct run_entry *e)
 {
 	bool dead = false;
-	int ret = drop ? thin_take(thin, e, &dead) : 0;
+	int ret = drop && e->label_seq < drop->cuts.settled_cut ? thin_take(thin, e, &dead) : 0;
 
 	if (ret)
 		return ret;
