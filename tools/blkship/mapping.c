@@ -521,6 +521,10 @@ static int drop_in(struct home *home, const struct mapping *m, char *reason)
 	/* What cannot be removed now is at the next chance. */
 	if (ret == 0)
 		branch_sweep(home_env(home), dir);
+	if (ret == -EPERM) {
+		fprintf(stderr, "blkship: group %s: %s; it is kept\n", state_text(m, "group"), reason);
+		return 0;
+	}
 	return ret == -ENOENT ? 0 : ret;	/* gone already */
 }
 
