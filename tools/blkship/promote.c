@@ -133,7 +133,7 @@ static int promote_failed(const struct branch_place *place, const char *store, i
 			  const char *why)
 {
 	if (ret == -ETIMEDOUT)
-		return cli_fail(CLI_FAILED, "group %s: the daemon does not answer in time; whether branch %s is the main line `blkship branch list %s --store %s` says",
+		return cli_fail(CLI_FAILED, "group %s: the daemon was asked and gave no answer; it may still be under way: whether branch %s is the main line `blkship branch list %s --store %s` says",
 				place->group, place->name, place->group, store);
 	if (ret == -ENOTRECOVERABLE)
 		return cli_fail(CLI_FAILED, "group %s: %s; check its disk", place->group, why);

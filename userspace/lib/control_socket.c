@@ -55,18 +55,15 @@ static int ask(int fd, const char *text, json_t **answer)
 	struct pollfd p = { .fd = fd, .events = POLLIN };
 	char reply[CONTROL_MAX_BYTES];
 	ssize_t got;
-	int ret;
 
 	if (send(fd, text, strlen(text), MSG_NOSIGNAL) < 0)
 		return -errno;
-	ret = poll(&p, 1, ANSWER_MS);
-	if (ret <= 0)
-		return ret < 0 ? -errno : -ETIMEDOUT;
+	/* It was asked: whatever goes wrong from here on, it may be doing it. */
+	if (poll(&p, 1, ANSWER_MS) <= 0)
+		return -ETIMEDOUT;
 	got = recv(fd, reply, sizeof(reply), 0);
-	if (got < 0)
-		return -errno;
-	*answer = json_loadb(reply, got, 0, NULL);
-	return *answer ? 0 : -EBADMSG;
+	*answer = got < 0 ? NULL : json_loadb(reply, got, 0, NULL);
+	return *answer ? 0 : -ETIMEDOUT;
 }
 
 int control_socket_ask(const char *path, const json_t *request, json_t **answer)

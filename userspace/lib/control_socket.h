@@ -30,8 +30,8 @@ void control_socket_stop(struct control_socket *s);
 
 /**
  * control_socket_ask - the client's side
- * Return: 0; -ENOENT, -ECONNREFUSED no daemon there; -ETIMEDOUT it did not answer: whether it
- * did what was asked is not known; -E2BIG; -EBADMSG; -errno.
+ * Return: 0; -ENOENT, -ECONNREFUSED no daemon there; -ETIMEDOUT it was asked, and no answer
+ * came or it cannot be read: whether it did what was asked is not known; -E2BIG; -errno.
  */
 int control_socket_ask(const char *path, const json_t *request, json_t **answer);
 
