@@ -80,6 +80,18 @@ static size_t gaps_of(const struct parts *parts, size_t part, const struct timel
 	return nr;
 }
 
+/* One of them, as far as what is asked for goes. */
+static struct timeline_gap gap_in(const struct parts *parts, size_t part,
+				  const struct timeline_gap *gap)
+{
+	uint64_t end_ns = parts->end_ns[part];
+	struct timeline_gap in = *gap;
+
+	if (end_ns && (!in.to_time_ns || in.to_time_ns > end_ns))
+		in.to_time_ns = end_ns;
+	return in;
+}
+
 static int print_gaps(const struct parts *parts)
 {
 	static const char *const headings[] = { "NO POINTS FROM", "TO", "FOR" };
@@ -91,11 +103,13 @@ static int print_gaps(const struct parts *parts)
 		size_t nr = gaps_of(parts, part, &gaps);
 
 		for (size_t i = 0; i < nr; i++) {
-			gap_times(&gaps[i], from, to, sizeof(from));
-			duration(gap_seconds(&gaps[i]), length, sizeof(length));
+			const struct timeline_gap gap = gap_in(parts, part, &gaps[i]);
+
+			gap_times(&gap, from, to, sizeof(from));
+			duration(gap_seconds(&gap), length, sizeof(length));
 			table_cell(t, "%s", from);
 			table_cell(t, "%s", to);
-			table_cell(t, "%s", gap_seconds(&gaps[i]) ? length : "-");
+			table_cell(t, "%s", gap_seconds(&gap) ? length : "-");
 		}
 	}
 	table_print(t);
@@ -165,8 +179,11 @@ static void print_summary(const struct parts *parts, size_t part)
 	uint64_t gap_s = 0, step_s = spacing_seconds(list);
 	char from[64], to[64], length[32], every[48];
 
-	for (size_t i = 0; i < nr_gaps; i++)
-		gap_s += gap_seconds(&gaps[i]);
+	for (size_t i = 0; i < nr_gaps; i++) {
+		const struct timeline_gap gap = gap_in(parts, part, &gaps[i]);
+
+		gap_s += gap_seconds(&gap);
+	}
 	when_local(first->time_ns, from, sizeof(from));
 	when_local(last->time_ns, to, sizeof(to));
 	duration(gap_s, length, sizeof(length));
@@ -230,10 +247,13 @@ static json_t *points_json(const struct parts *parts)
 		size_t nr_gaps = gaps_of(parts, part, &gaps);
 
 		add_points_json(points, &parts->lists[part], parts->names[part], part == 0);
-		for (size_t i = 0; i < nr_gaps; i++)
+		for (size_t i = 0; i < nr_gaps; i++) {
+			const struct timeline_gap gap = gap_in(parts, part, &gaps[i]);
+
 			json_array_append_new(gaps_json, json_pack("{s:o, s:o}",
-				"from", cli_json_time(gaps[i].from_time_ns),
-				"to", cli_json_time(gaps[i].to_time_ns)));
+				"from", cli_json_time(gap.from_time_ns),
+				"to", cli_json_time(gap.to_time_ns)));
+		}
 		if (!damage)
 			damage = timeline_damage(parts->lists[part].tl);
 	}
