@@ -10,11 +10,6 @@
 #include "branch.h"
 #include "point.h"
 
-static void group_dir(const struct home *home, const char *group, char *dir, size_t bytes)
-{
-	snprintf(dir, bytes, "%.500s/%.60s", home_groups(home), group);
-}
-
 int branch_place_open(const struct command *cmd, const char *store, const char *text,
 		      struct branch_place *place)
 {
@@ -31,7 +26,7 @@ int branch_place_open(const struct command *cmd, const char *store, const char *
 	ret = home_open(store, NULL, &place->home, why);
 	if (ret < 0)
 		return cli_fail(cli_exit_of(ret), "%s; nothing was changed", why);
-	group_dir(place->home, place->group, place->dir, sizeof(place->dir));
+	group_dir(place->home, place->group, place->dir);
 	return CLI_DONE;
 }
 
@@ -69,7 +64,7 @@ int cmd_branch_create(const struct command *cmd, int argc, char **argv)
 		{ "force", no_argument, NULL, 'f' },
 		CLI_COMMON_OPTIONS
 	};
-	char dir[CLI_PATH_BYTES * 2], why[TIMELINE_TEXT_BYTES], when[64];
+	char dir[GROUP_DIR_BYTES], why[TIMELINE_TEXT_BYTES], when[64];
 	const char *store = CLI_STORE_DEFAULT, *name;
 	bool json = false, force = false;
 	struct point_named named;
@@ -86,7 +81,7 @@ int cmd_branch_create(const struct command *cmd, int argc, char **argv)
 	ret = point_named_open(cmd, store, NULL, argv[optind], force, "no branch was made", &named);
 	if (ret != CLI_DONE)
 		goto out;
-	group_dir(named.list.home, named.name.group, dir, sizeof(dir));
+	group_dir(named.list.home, named.name.group, dir);
 	ret = branch_create(named.list.env, dir, name, named.list.tl, named.point->seq, why);
 	if (ret < 0) {
 		ret = cli_fail(ret == -ENODATA ? CLI_NOT_FOUND : cli_exit_of(ret),
@@ -201,7 +196,7 @@ int cmd_branch_list(const struct command *cmd, int argc, char **argv)
 	const char *store, *group;
 	struct branch_info *infos = NULL;
 	struct point_list list;
-	char dir[CLI_PATH_BYTES * 2];
+	char dir[GROUP_DIR_BYTES];
 	bool json = false;
 	size_t nr = 0;
 	int ret;
@@ -211,7 +206,7 @@ int cmd_branch_list(const struct command *cmd, int argc, char **argv)
 	ret = point_open(store, group, &list);
 	if (ret != CLI_DONE)
 		return ret;
-	group_dir(list.home, group, dir, sizeof(dir));
+	group_dir(list.home, group, dir);
 	sweep(list.env, dir, group);
 	ret = branch_list(list.env, dir, &infos, &nr);
 	if (ret < 0)

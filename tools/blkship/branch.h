@@ -6,10 +6,11 @@
 #include "../../userspace/lib/home.h"
 #include "../../userspace/lib/name.h"
 #include "cli.h"
+#include "group_names.h"
 
 struct branch_place {
 	char group[NAME_BYTES], name[NAME_BYTES];
-	char dir[CLI_PATH_BYTES * 2];	/* the group's */
+	char dir[GROUP_DIR_BYTES];	/* the group's */
 	struct home *home;
 };
 

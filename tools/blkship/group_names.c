@@ -12,6 +12,16 @@
 #include "cli.h"
 #include "point.h"
 
+int group_dir(const struct home *home, const char *group, char *dir)
+{
+	char below[POINT_PATH_BYTES];
+	int ret = point_group_path(below, sizeof(below), group);
+
+	if (ret == 0)
+		snprintf(dir, GROUP_DIR_BYTES, "%.500s/%s", home_groups(home), below);
+	return ret;
+}
+
 /* Takes @name, which is freed here on failure. */
 static int add(struct group_names *names, char *name)
 {
@@ -38,15 +48,13 @@ static int compare(const void *a, const void *b)
 
 static int add_branches(struct group_names *names, struct home *home, const char *group)
 {
-	char below[POINT_PATH_BYTES], dir[CLI_PATH_BYTES * 2], *name;
+	char dir[GROUP_DIR_BYTES], *name;
 	struct branch_info *branches = NULL;
 	size_t nr = 0;
-	int ret = point_group_path(below, sizeof(below), group);
+	int ret = group_dir(home, group, dir);
 
-	if (ret == 0) {
-		snprintf(dir, sizeof(dir), "%.500s/%s", home_groups(home), below);
+	if (ret == 0)
 		ret = branch_list(home_env(home), dir, &branches, &nr);
-	}
 	if (ret == -ENOENT)
 		return 0;
 	for (size_t i = 0; i < nr && !ret; i++)

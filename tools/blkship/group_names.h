@@ -1,11 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* group_names - which groups a command is for, and their branches. */
+/* group_names - which groups a command is for, their branches, and where those lie. */
 #ifndef BLKSHIP_GROUP_NAMES_H
 #define BLKSHIP_GROUP_NAMES_H
 
 #include <stddef.h>
 
 #include "../../userspace/lib/home.h"
+
+#define GROUP_DIR_BYTES	1024
+
+/**
+ * group_dir - directory of GROUP, or of GROUP/BRANCH
+ * @dir: out, GROUP_DIR_BYTES
+ * Return: 0; -ENOENT no name that a group can have; -ENAMETOOLONG.
+ */
+int group_dir(const struct home *home, const char *group, char *dir);
 
 struct group_names {
 	char **items;		/* GROUP, or GROUP/BRANCH */

@@ -153,8 +153,9 @@ char *mapping_key_argument(const struct key_source *keys, char *text, size_t byt
 }
 
 /*
- * @volume: NULL for all, read-only or of a branch. @pieces: what it is of, or NULL. A server of its own for each that can be
- * written over an overlay: nbdkit's cow filter has one, which all exports would share.
+ * @volume: NULL for all, read-only or of a branch. @pieces: what it is of, or NULL.
+ * A server of its own for each that can be written over an overlay: nbdkit's cow filter has
+ * one, which all exports would share.
  */
 static int start_server(const struct mapping *m, const char *volume, char *const *pieces,
 			char *why)

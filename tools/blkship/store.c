@@ -84,21 +84,10 @@ static int make_runs(struct env *env, struct timeline *tl)
 	return ret;
 }
 
-/* @dir: out, CLI_PATH_BYTES * 2 */
-static int group_dir(struct home *home, const char *group, char *dir)
-{
-	char below[POINT_PATH_BYTES];
-	int ret = point_group_path(below, sizeof(below), group);
-
-	if (ret == 0)
-		snprintf(dir, CLI_PATH_BYTES * 2, "%.500s/%s", home_groups(home), below);
-	return ret;
-}
-
 /* As the one writer there can be: all runs anew, from the segments. */
 static int index_rebuild(struct scrub *s, const char *group)
 {
-	char dir[CLI_PATH_BYTES * 2], why[TIMELINE_TEXT_BYTES] = "", reason[HOME_TEXT_BYTES];
+	char dir[GROUP_DIR_BYTES], why[TIMELINE_TEXT_BYTES] = "", reason[HOME_TEXT_BYTES];
 	struct timeline *tl = NULL;
 	struct home *home;
 	int ret = home_open(s->store, NULL, &home, reason);
@@ -427,7 +416,7 @@ static int turn_compare(const void *a, const void *b)
 /* What is to be read, and in which order. */
 static int names_list(struct scrub *s, int nr_named, char **named)
 {
-	char why[HOME_TEXT_BYTES], dir[CLI_PATH_BYTES * 2];
+	char why[HOME_TEXT_BYTES], dir[GROUP_DIR_BYTES];
 	struct home *home;
 	int ret = home_open(s->store, NULL, &home, why);
 

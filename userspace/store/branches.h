@@ -35,8 +35,8 @@ int branch_path(char *path, size_t bytes, const char *group_dir, const char *nam
  * @why: out on failure, TIMELINE_TEXT_BYTES
  *
  * What a dropped branch of this name has left is removed first.
- * Return: 0; -EINVAL the name; -EEXIST there is one, or one that is away was promoted; -ENODATA no such point; -EOPNOTSUPP @parent is
- * a branch itself; -EBUSY somebody works on this name, or holds branches_lock(); -EUCLEAN
+ * Return: 0; -EINVAL the name; -EEXIST there is one, or one that is away was promoted; -ENODATA
+ * no such point; -EOPNOTSUPP @parent is a branch itself; -EBUSY somebody works on this name, or holds branches_lock(); -EUCLEAN
  * segments without a manifest lie there; -errno.
  */
 int branch_create(struct env *env, const char *group_dir, const char *name,

@@ -98,7 +98,8 @@ void view_fault(const struct view *v, char *path, size_t bytes);
  * @offset_bytes: out, on failure: where in the volume
  *
  * Reads each unit once, however its blocks are scattered over the volume, or once for every
- * four million stretches: what a restore wants. Where view_next() says something other than data, nothing is handed out.
+ * four million stretches: what a restore wants. Where view_next() says something other than
+ * data, nothing is handed out.
  * Return: 0; as view_read; or what @put returned.
  */
 int view_copy(struct view *v, uint16_t volume,
