@@ -12,19 +12,31 @@
 #include "cli.h"
 #include "point.h"
 
+bool group_names_have(const struct group_names *names, const char *name)
+{
+	for (size_t i = 0; i < names->nr; i++)
+		if (strcmp(names->items[i], name) == 0)
+			return true;
+	return false;
+}
+
 int group_dir(const struct home *home, const char *group, char *dir)
 {
 	char below[POINT_PATH_BYTES];
 	int ret = point_group_path(below, sizeof(below), group);
 
-	if (ret == 0)
-		snprintf(dir, GROUP_DIR_BYTES, "%.500s/%s", home_groups(home), below);
+	if (ret == 0 && snprintf(dir, GROUP_DIR_BYTES, "%s/%s", home_groups(home), below) >= GROUP_DIR_BYTES)
+		ret = -ENAMETOOLONG;
 	return ret;
 }
 
-/* Takes @name, which is freed here on failure. */
+/* Takes @name, which is freed here unless it is new. */
 static int add(struct group_names *names, char *name)
 {
+	if (name && group_names_have(names, name)) {
+		free(name);
+		return 0;
+	}
 	if (!name || !array_reserve(&names->items, &names->max, names->nr + 1)) {
 		free(name);
 		return -ENOMEM;
@@ -55,8 +67,14 @@ static int add_branches(struct group_names *names, struct home *home, const char
 
 	if (ret == 0)
 		ret = branch_list(home_env(home), dir, &branches, &nr);
-	if (ret == -ENOENT)
+	if (ret == -ENOENT || ret == -ENOTDIR)	/* no group: that is said when it is opened */
 		return 0;
+	if (ret < 0 && ret != -ENOMEM) {
+		names->incomplete = true;
+		cli_fail(CLI_FAILED, "group %s: its branches cannot be listed: %s; they are left out", group,
+			 strerror(-ret));
+		return 0;
+	}
 	for (size_t i = 0; i < nr && !ret; i++)
 		ret = add(names, asprintf(&name, "%s/%s", group, branches[i].name) < 0 ? NULL : name);
 	free(branches);

@@ -3,11 +3,12 @@
 #ifndef BLKSHIP_GROUP_NAMES_H
 #define BLKSHIP_GROUP_NAMES_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "../../userspace/lib/home.h"
 
-#define GROUP_DIR_BYTES	1024
+#define GROUP_DIR_BYTES	1024	/* as point_list_open() can use */
 
 /**
  * group_dir - directory of GROUP, or of GROUP/BRANCH
@@ -20,6 +21,7 @@ struct group_names {
 	char **items;		/* GROUP, or GROUP/BRANCH */
 	size_t nr, max;
 	int error;
+	bool incomplete;	/* branches of a group could not be listed; that was said */
 };
 
 /**
@@ -32,6 +34,7 @@ struct group_names {
  * Return: 0; -ENOMEM; -errno of listing.
  */
 int group_names_get(struct home *home, char **named, size_t nr, struct group_names *out);
+bool group_names_have(const struct group_names *names, const char *name);
 void group_names_free(struct group_names *names);
 
 #endif

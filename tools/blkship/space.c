@@ -19,6 +19,7 @@
 struct report {
 	const char *store;
 	struct group_names names;
+	bool failed;		/* not all branches are counted */
 	struct table *table;	/* NULL: json */
 	json_t *groups;
 	struct space sum;
@@ -44,6 +45,7 @@ static int look_around(struct report *r, char **names, int nr)
 	if (r->has_free)
 		r->free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
 	home_close(home);
+	r->failed = r->names.incomplete;
 	return ret ? cli_fail(cli_exit_of(ret), "store %s: its groups cannot be listed: %s",
 			      r->store, strerror(-ret)) : CLI_DONE;
 }
@@ -138,8 +140,10 @@ static int add_group(struct report *r, const char *group)
 		add_json(r, group, text, immutable_ns, &s);
 	r->sum.data_bytes += s.data_bytes;
 	r->sum.index_bytes += s.index_bytes;
-	if (strchr(group, '/'))		/* no source writes to a branch: it need not go on like that */
+	if (strchr(group, '/')) {	/* all of it stays, and no source adds to it */
+		r->sum.most_bytes += s.data_bytes + s.index_bytes;
 		return CLI_DONE;
+	}
 	r->sum.day_bytes += s.day_bytes;
 	r->sum.most_bytes += s.most_bytes;
 	r->endless |= !s.most_bytes;
@@ -220,5 +224,7 @@ int cmd_space(const struct command *cmd, int argc, char **argv)
 		json_decref(r.groups);
 	json_decref(r.status);
 	group_names_free(&r.names);
+	if (ret == CLI_DONE && r.failed)
+		ret = CLI_FAILED;
 	return ret == CLI_DONE ? one : ret;
 }

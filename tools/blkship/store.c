@@ -44,6 +44,7 @@ struct scrub {
 		bool under_way;
 		uint64_t finished_ns;
 	} *turns;		/* as many as names */
+	int nr_named;		/* by the user; 0: all */
 
 	/* the group in hand */
 	const char *group;
@@ -375,6 +376,9 @@ static void group_run(struct scrub *s, const char *group)
 	ret = s->rebuild ? index_rebuild(s, group) : CLI_DONE;
 	if (ret == CLI_DONE)
 		ret = point_open(s->store, group, &s->list);
+	/* Hours may pass until it is a branch's turn. */
+	if (ret == CLI_NOT_FOUND && !s->nr_named && strchr(group, '/'))
+		return;
 	if (ret != CLI_DONE) {		/* and has complained */
 		s->failed = s->failed == CLI_DONE ? ret : CLI_FAILED;
 		return;
@@ -435,8 +439,11 @@ static int names_list(struct scrub *s, int nr_named, char **named)
 	}
 	home_close(home);
 	if (ret < 0)
-		return cli_fail(CLI_NOT_FOUND, "store %s: %s; name the target's store with --store",
+		return cli_fail(cli_exit_of(ret), "store %s: %s; name the target's store with --store",
 				s->store, strerror(-ret));
+	if (s->names.incomplete)
+		s->failed = CLI_FAILED;
+	s->nr_named = nr_named;
 	if (!nr_named)
 		qsort(s->turns, s->names.nr, sizeof(*s->turns), turn_compare);
 	return CLI_DONE;
