@@ -465,6 +465,15 @@ static void main_lines_follow_one_another(void **state)
 	assert_int_equal(manifest_epoch(&m), 0);
 	next.epoch = 2;
 	assert_int_equal(manifest_add_line(&m, &next), -EINVAL);
+	/* What could not be read again is not written. */
+	next = a_line;
+	memcpy(next.timeline, id, sizeof(id));
+	assert_int_equal(manifest_add_line(&m, &next), -EINVAL);
+	next = a_line;
+	next.cut_seq = UINT64_MAX;
+	assert_int_equal(manifest_add_line(&m, &next), -EINVAL);
+	next = a_line;
+	next.epoch = 2;
 	assert_int_equal(manifest_add_line(&m, &a_line), 0);
 	assert_int_equal(manifest_add_line(&m, &a_line), -EINVAL);
 	strcpy(next.name, "again");
@@ -519,6 +528,7 @@ static void a_line_that_cannot_be_is_refused(void **state)
 	const struct manifest_line good = { .epoch = 1, .timeline = "the branch's id",
 					    .cut_seq = 77, .name = "dr" };
 	const struct manifest_parent parent = { .timeline = "the group's id", .cut_seq = 3 };
+	struct manifest_parent own = parent;
 	struct sim_env *sim = new_disk();
 	struct env *env = sim_env_env(sim);
 	struct manifest_line raw = good;
@@ -536,6 +546,8 @@ static void a_line_that_cannot_be_is_refused(void **state)
 	raw = good;
 	raw.cut_seq = 0;
 	assert_int_equal(parse_line(&m, &raw), -EBADMSG);
+	raw.cut_seq = UINT64_MAX;
+	assert_int_equal(parse_line(&m, &raw), -EBADMSG);
 	raw = good;
 	strcpy(raw.name, "../x");
 	assert_int_equal(parse_line(&m, &raw), -EBADMSG);
@@ -544,6 +556,10 @@ static void a_line_that_cannot_be_is_refused(void **state)
 	raw = good;
 	memcpy(raw.timeline, id, sizeof(id));
 	assert_int_equal(parse_line(&m, &raw), -EBADMSG);
+	/* Nor is anything its own parent. */
+	assert_int_equal(parse_with(&m, MANIFEST_PARENT, &parent, sizeof(parent)), 0);
+	memcpy(own.timeline, id, sizeof(id));
+	assert_int_equal(parse_with(&m, MANIFEST_PARENT, &own, sizeof(own)), -EBADMSG);
 	/* What has lines has no parent, nor the other way round. */
 	assert_int_equal(manifest_add_line(&m, &a_line), 0);
 	assert_int_equal(parse_line(&m, &good), -EBADMSG);

@@ -199,7 +199,8 @@ int manifest_add_line(struct manifest *m, const struct timeline_line *line)
 	int ret;
 
 	if (m->has_parent || line->epoch != manifest_epoch(m) + 1 || !line->epoch ||
-	    !line->cut_seq || !name_valid(line->name))
+	    !line->cut_seq || line->cut_seq == UINT64_MAX || !name_valid(line->name) ||
+	    !memcmp(line->timeline, m->identity.timeline, sizeof(line->timeline)))
 		return -EINVAL;
 	memcpy(raw.timeline, line->timeline, sizeof(raw.timeline));
 	strcpy(raw.name, line->name);

@@ -165,7 +165,8 @@ static int parse_parent(struct manifest *m, const void *payload)
 {
 	const struct manifest_parent *raw = payload;
 
-	if (m->has_parent || m->nr_lines)
+	if (m->has_parent || m->nr_lines ||
+	    !memcmp(raw->timeline, m->identity.timeline, sizeof(raw->timeline)))
 		return -EBADMSG;
 	m->has_parent = true;
 	m->parent = *raw;
@@ -183,7 +184,7 @@ static int parse_line(struct manifest *m, const void *payload)
 		.time_ns = le64toh(raw->time_ns), .made_ns = le64toh(raw->made_ns),
 		.branch_cut_seq = le64toh(raw->branch_cut_seq) };
 
-	if (m->has_parent || raw->reserved || line.cut_seq == 0 ||
+	if (m->has_parent || raw->reserved || !line.cut_seq || line.cut_seq == UINT64_MAX ||
 	    line.epoch != manifest_epoch(m) + 1 || line.epoch == 0 || !name_valid(raw->name) ||
 	    !memcmp(raw->timeline, m->identity.timeline, sizeof(raw->timeline)))
 		return -EBADMSG;
