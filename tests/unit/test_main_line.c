@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../../userspace/export/branch_server.h"
 #include "../../userspace/export/main_line.h"
 #include "../../userspace/lib/seq.h"
 #include "../../userspace/store/branches.h"
@@ -236,6 +237,8 @@ static void a_branch_of_the_same_name_is_not_the_main_line(void **state)
 	assert_int_equal(main_line_open(g->store, &name, &list, why), -EUCLEAN);
 	assert_non_null(strstr(why, "what the group had before is erp/~0"));
 	assert_null(list.tl);
+	name = name_of("erp/~1");
+	assert_int_equal(main_line_open(g->store, &name, &list, why), -EUCLEAN);
 	expect_latest(g, "erp/~0", "erp", 10000);
 }
 
@@ -333,6 +336,44 @@ static void a_branch_that_has_lost_points_is_refused(void **state)
 	expect_latest(g, "erp/~0", "erp", 10000);
 }
 
+/*
+ * What it writes next would have the seqs of what is lost, and hide that. It was the main line for
+ * a time, so its epoch names it.
+ */
+static void a_branch_that_has_lost_points_takes_nothing(void **state)
+{
+	struct test_group *g = *state;
+	char dir[128], group[POINT_GROUP_BYTES], text[TIMELINE_TEXT_BYTES];
+	const struct timeline_line *lines;
+	struct branch_server *server;
+
+	create(g);
+	write_branch(g);
+	assert_int_equal(branch_create(g->env, g->dir, "late", g->tl, seq_pack(1, 60), why), 0);
+	assert_int_equal(branch_promote(g->tl, "dr", why), 0);
+	assert_int_equal(branch_promote(g->tl, "late", why), 0);
+	assert_int_equal(timeline_lines(g->tl, &lines), 2);
+	branch_path(dir, sizeof(dir), g->dir, "dr");
+	assert_int_equal(branch_check_writable(g->env, g->dir, "dr", text), 0);
+	assert_int_equal(main_line_check(g->store, "erp", g->tl, &lines[0], why), 0);
+	assert_int_equal(main_line_name(g->store, "erp/~1", group, why), 0);
+	damage_commit(dir, 3);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(branch_server_open(g->store, "erp", "dr", NULL, NULL, false, 1,
+						    &server, why), -EUCLEAN);
+		assert_non_null(strstr(why, "branch erp/dr: it had points up to seq:1:30 "));
+	}
+	assert_int_equal(branch_promote(g->tl, "dr", why), -EUCLEAN);
+	assert_int_equal(timeline_main_line(g->tl)->epoch, 2);
+	assert_int_equal(main_line_check(g->store, "erp", g->tl, &lines[0], why), -EUCLEAN);
+	assert_non_null(strstr(why, "branch dr was its main line and cannot be read: it had"));
+	assert_int_equal(main_line_check(g->store, "erp", g->tl, &lines[1], why), 0);
+	assert_int_equal(main_line_name(g->store, "erp/~1", group, why), -EUCLEAN);
+	/* What it has is there by its own name. */
+	expect_latest(g, "erp/dr", "erp/dr", 6500);
+	test_group_close(g);
+}
+
 /* Where it is damaged in the middle it is listed up to there, as any group is. */
 static void damage_that_is_known_of_leaves_what_is_before_it(void **state)
 {
@@ -394,6 +435,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			a_branch_that_is_damaged_is_not_taken_for_an_empty_one, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_branch_that_has_lost_points_is_refused, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(a_branch_that_has_lost_points_takes_nothing, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(damage_that_is_known_of_leaves_what_is_before_it,
 						setup, teardown),

@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../../userspace/export/main_line.h"
 #include "../../userspace/lib/home.h"
 #include "../../userspace/store/check_state.h"
 #include "../../userspace/store/index.h"
@@ -341,27 +342,16 @@ static void report(struct scrub *s)
 		printf("%s\n", state->nr_found || history ? "" : ", every block checked");
 }
 
-static bool is_named(const struct scrub *s, const char *name)
-{
-	for (size_t i = 0; i < s->names.nr; i++)
-		if (strcmp(s->names.items[i], name) == 0)
-			return true;
-	return false;
-}
-
-/* A branch that was promoted is part of the history, and has been found if it is there. */
+/* A branch that was promoted is part of the history: as readers take it, or refuse it. */
 static void lines_look(struct scrub *s)
 {
 	const struct timeline_line *lines;
 	size_t nr = timeline_lines(s->list.tl, &lines);
-	char name[POINT_PATH_BYTES];
+	char why[POINT_TEXT_BYTES];
 
-	for (size_t i = 0; i < nr; i++) {
-		snprintf(name, sizeof(name), "%s/%s", s->group, lines[i].name);
-		if (!is_named(s, name))
-			s->failed = cli_fail(CLI_FAILED, "group %s: branch %s, %s its main line, is not there; put its directory back from a copy",
-					     s->group, lines[i].name, i + 1 == nr ? "which is" : "which was");
-	}
+	for (size_t i = 0; i < nr; i++)
+		if (main_line_check(s->store, s->group, s->list.tl, &lines[i], why) < 0)
+			s->failed = cli_fail(CLI_FAILED, "%s", why);
 }
 
 static void group_run(struct scrub *s, const char *group)

@@ -240,16 +240,18 @@ static int make(struct branch_server *s, const char *store, const char *group, c
 	return ret;
 }
 
-static int open_branch(struct branch_server *s, const char *dir, char *why)
+static int open_branch(struct branch_server *s, const char *group_dir, const char *name,
+		       const char *dir, char *why)
 {
 	char reason[TIMELINE_TEXT_BYTES] = "";
-	int ret;
+	int ret = branch_check_writable(s->env, group_dir, name, reason);
 
 	s->real_ops = s->env->ops;
 	s->ops = *s->real_ops;
 	s->ops.submit = server_submit;
 	s->env->ops = &s->ops;
-	ret = branch_open(s->env, dir, &s->branch, reason);
+	if (ret == 0)
+		ret = branch_open(s->env, dir, &s->branch, reason);
 	if (ret < 0)
 		complain(why, ret, s, ret == -ENOENT ? "there is none of this name; `blkship branch create` makes one" :
 			 ret == -EBUSY ? "something else serves it; one process can write to a branch" :
@@ -397,7 +399,7 @@ int branch_server_open(const char *store, const char *group, const char *name,
 	if (ret == 0 && made != 0 && made != -EOPNOTSUPP)
 		ret = made;
 	if (ret == 0) {
-		ret = open_branch(s, dir, text);
+		ret = open_branch(s, group_dir, name, dir, text);
 		if (ret == -ENOENT && made != 0)
 			ret = made;
 		else if (ret < 0)

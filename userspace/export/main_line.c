@@ -8,34 +8,83 @@
 #include <string.h>
 
 #include "../lib/seq.h"
+#include "../store/branches.h"
 
 #define EPOCH_MARK "/~"
+
+/* -- a branch that was promoted -- */
+
+/* @branch: out, POINT_GROUP_BYTES; @rest: out: it, if it is what it was. */
+static int line_open(const char *store, const char *group, const struct timeline *tl,
+		     const struct timeline_line *line, char *branch, struct point_list *rest,
+		     char *why)
+{
+	char reason[POINT_TEXT_BYTES];
+	int ret;
+
+	if (snprintf(branch, POINT_GROUP_BYTES, "%s/%s", group, line->name) >= POINT_GROUP_BYTES) {
+		snprintf(why, POINT_TEXT_BYTES, "group %s: the name of branch %s is too long", group,
+			 line->name);
+		return -ENAMETOOLONG;
+	}
+	ret = point_list_open(store, branch, rest, reason);
+	if (ret == 0) {
+		ret = branch_check_line(tl, line, rest->tl, reason);
+		if (ret < 0)
+			point_list_close(rest);
+	}
+	if (ret < 0)
+		snprintf(why, POINT_TEXT_BYTES, "group %s: branch %s %s its main line and cannot be read: %.600s; put its directory back from a copy; what the group had before is %s" EPOCH_MARK "%u",
+			 group, line->name, line == timeline_main_line(tl) ? "is" : "was", reason,
+			 group, line->epoch - 1);
+	return ret;
+}
+
+int main_line_check(const char *store, const char *group, const struct timeline *tl,
+		    const struct timeline_line *line, char *why)
+{
+	char branch[POINT_GROUP_BYTES];
+	struct point_list rest;
+	int ret = line_open(store, group, tl, line, branch, &rest, why);
+
+	if (ret == 0)
+		point_list_close(&rest);
+	return ret;
+}
 
 /* -- GROUP/~EPOCH -- */
 
 /* @name: of the group */
-static int epoch_line(const struct timeline *tl, const char *name, const char *text, char *group)
+static int epoch_line(const char *store, const struct timeline *tl, const char *name,
+		      const char *text, char *group, char *why)
 {
 	const struct timeline_line *lines;
 	size_t nr = timeline_lines(tl, &lines);
 	struct timeline_state state;
 	unsigned long long epoch;
+	struct point_list rest;
+	bool is_number;
 	char *end;
+	int ret;
 
 	errno = 0;
 	epoch = strtoull(text, &end, 10);
-	if (!isdigit((unsigned char)*text) || *end || errno)
-		return -ENOENT;
+	is_number = isdigit((unsigned char)*text) && !*end && !errno;
 	timeline_state(tl, &state);
-	if (epoch + nr == state.epoch) {
+	if (is_number && epoch + nr == state.epoch) {
 		strcpy(group, name);
 		return 0;
 	}
-	for (size_t i = 0; i < nr; i++)
-		if (lines[i].epoch == epoch &&
-		    snprintf(group, POINT_GROUP_BYTES, "%s/%s", name, lines[i].name) <
-		    POINT_GROUP_BYTES)
-			return 0;
+	for (size_t i = 0; is_number && i < nr; i++) {
+		if (lines[i].epoch != epoch)
+			continue;
+		ret = line_open(store, name, tl, &lines[i], group, &rest, why);
+		if (ret == 0)
+			point_list_close(&rest);
+		return ret;
+	}
+	snprintf(why, POINT_TEXT_BYTES, "group %s never was in epoch '%.20s'; `blkship branch list %s` names the branches that became its main line",
+		 name, text, name);
 	return -ENOENT;
 }
 
@@ -59,79 +108,24 @@ int main_line_name(const char *store, const char *text, char *group, char *why)
 	ret = point_list_open(store, name, &list, why);
 	if (ret < 0)
 		return ret;
-	ret = epoch_line(list.tl, name, mark + strlen(EPOCH_MARK), group);
-	if (ret < 0)
-		snprintf(why, POINT_TEXT_BYTES, "group %s never was in epoch '%.20s'; `blkship branch list %s` names the branches that became its main line",
-			 name, mark + strlen(EPOCH_MARK), name);
+	ret = epoch_line(store, list.tl, name, mark + strlen(EPOCH_MARK), group, why);
 	point_list_close(&list);
 	return ret;
 }
 
 /* -- the main line -- */
 
-/* Whether it is the branch, of this group, that was promoted, and not another of its name. */
-static bool is_the_one(const struct timeline *group, const struct timeline_line *line,
-		       const struct timeline *branch)
-{
-	struct timeline_parent parent;
-
-	return memcmp(timeline_id(branch), line->timeline, sizeof(line->timeline)) == 0 &&
-	       timeline_parent(branch, &parent) && parent.cut_seq == line->cut_seq &&
-	       memcmp(parent.timeline, timeline_id(group), sizeof(parent.timeline)) == 0;
-}
-
-/*
- * Whether it ends before where it was when it was promoted, and nothing else says so: without its
- * segments it looks like one to which nothing was written. Damage that is known of is said, and
- * points before it are listed, as with any timeline.
- */
-static bool has_lost_points(const struct timeline_line *line, const struct point_list *branch,
-			    char *reason)
-{
-	uint64_t newest = branch->nr ? branch->points[branch->nr - 1].seq : 0;
-	int used;
-
-	if (timeline_damage(branch->tl) || newest >= line->branch_cut_seq)
-		return false;
-	used = snprintf(reason, POINT_TEXT_BYTES, "it had points up to seq:%u:%llu when it was promoted, and ",
-			seq_incarnation(line->branch_cut_seq),
-			(unsigned long long)seq_number(line->branch_cut_seq));
-	if (newest)
-		snprintf(reason + used, POINT_TEXT_BYTES - used, "none after seq:%u:%llu now",
-			 seq_incarnation(newest), (unsigned long long)seq_number(newest));
-	else
-		snprintf(reason + used, POINT_TEXT_BYTES - used, "has none now");
-	return true;
-}
-
 int main_line_split(const char *store, const char *group, struct point_list *list, char *branch,
 		    struct point_list *rest, char *why)
 {
 	const struct timeline_line *line = timeline_main_line(list->tl);
-	char reason[POINT_TEXT_BYTES];
-	int ret;
 
 	*branch = 0;
 	if (!line)
 		return 0;
 	while (list->nr && list->points[list->nr - 1].seq > line->cut_seq)
 		list->nr--;
-	if (snprintf(branch, POINT_GROUP_BYTES, "%s/%s", group, line->name) >= POINT_GROUP_BYTES)
-		return -ENAMETOOLONG;
-	ret = point_list_open(store, branch, rest, reason);
-	if (ret == 0 && !is_the_one(list->tl, line, rest->tl)) {
-		snprintf(reason, sizeof(reason), "the branch of this name is another one");
-		point_list_close(rest);
-		ret = -EUCLEAN;
-	}
-	if (ret == 0 && has_lost_points(line, rest, reason)) {
-		point_list_close(rest);
-		ret = -EUCLEAN;
-	}
-	if (ret < 0)
-		snprintf(why, POINT_TEXT_BYTES, "group %s: branch %s is its main line and cannot be read: %.600s; put its directory back from a copy; what the group had before is %s" EPOCH_MARK "%u",
-			 group, line->name, reason, group, line->epoch - 1);
-	return ret;
+	return line_open(store, group, list->tl, line, branch, rest, why);
 }
 
 /*

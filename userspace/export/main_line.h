@@ -15,9 +15,20 @@
  * @text: that, or any other name, which stays
  * @group: out, POINT_GROUP_BYTES: GROUP or GROUP/BRANCH
  * @why: out on failure, POINT_TEXT_BYTES
- * Return: 0; -ENOENT there is no such group or epoch; other -errno.
+ * Return: 0; -ENOENT there is no such group or epoch; of a branch as main_line_check().
  */
 int main_line_name(const char *store, const char *text, char *group, char *why);
+
+/**
+ * main_line_check - whether the branch of a line is there, and what it was when it was promoted
+ * @group: its name; @tl: it, open for reading
+ * @line: one of its timeline_lines()
+ * @why: out on failure, POINT_TEXT_BYTES
+ * Return: 0, also if the branch knows itself of damage; -ENOENT it is away; -EUCLEAN it is another one,
+ * or has lost points that it had then; other -errno.
+ */
+int main_line_check(const char *store, const char *group, const struct timeline *tl,
+		    const struct timeline_line *line, char *why);
 
 /**
  * main_line_split - of a group that has a branch as its main line: what belongs to that

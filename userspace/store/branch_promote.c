@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "../lib/seq.h"
 #include "timeline_internal.h"
 
 static_assert(NAME_BYTES == TIMELINE_NAME_BYTES, "a branch's name fits its line");
@@ -30,6 +31,71 @@ static uint64_t newest_cut(const struct timeline *tl)
 		if (p->commits[i].listed)
 			return p->commits[i].cut_seq;
 	return 0;
+}
+
+/* Whether it ends before where it was when it was promoted, and nothing else says so. */
+static int check_points(const struct timeline_line *line, const struct timeline *branch, char *why)
+{
+	uint64_t newest = newest_cut(branch);
+	char now[64] = "has none now";
+
+	if (timeline_damage(branch) || newest >= line->branch_cut_seq)
+		return 0;
+	if (newest)
+		snprintf(now, sizeof(now), "none after seq:%u:%llu now", seq_incarnation(newest),
+			 (unsigned long long)seq_number(newest));
+	snprintf(why, TIMELINE_TEXT_BYTES, "it had points up to seq:%u:%llu when it was promoted, and %s",
+		 seq_incarnation(line->branch_cut_seq),
+		 (unsigned long long)seq_number(line->branch_cut_seq), now);
+	return -EUCLEAN;
+}
+
+int branch_check_line(const struct timeline *group, const struct timeline_line *line,
+		      const struct timeline *branch, char *why)
+{
+	struct timeline_parent parent;
+
+	if (memcmp(timeline_id(branch), line->timeline, sizeof(line->timeline)) != 0 ||
+	    !timeline_parent(branch, &parent) || parent.cut_seq != line->cut_seq ||
+	    memcmp(parent.timeline, timeline_id(group), sizeof(parent.timeline)) != 0) {
+		snprintf(why, TIMELINE_TEXT_BYTES, "the branch of this name is another one");
+		return -EUCLEAN;
+	}
+	return check_points(line, branch, why);
+}
+
+/* Read only, as who opens it for writing cuts off what is torn. */
+static int check_lines(struct env *env, const char *dir, const struct manifest *group, char *why)
+{
+	struct timeline *branch;
+	int ret;
+
+	if (!group->nr_lines)
+		return 0;
+	ret = timeline_open(env, dir, TIMELINE_READ_ONLY, NULL, &branch, why);
+	if (ret)
+		return ret;
+	for (size_t i = 0; i < group->nr_lines && !ret; i++)
+		if (memcmp(group->lines[i].timeline, timeline_id(branch), 16) == 0)
+			ret = check_points(&group->lines[i], branch, why);
+	timeline_close(branch);
+	return ret;
+}
+
+int branch_check_writable(struct env *env, const char *group_dir, const char *name, char *why)
+{
+	char dir[4096];
+	struct manifest m;
+	int ret = branch_path(dir, sizeof(dir), group_dir, name);
+
+	why[0] = 0;
+	if (ret)
+		return ret;
+	ret = manifest_open(&m, env, group_dir, false, why);
+	if (!ret)
+		ret = check_lines(env, dir, &m, why);
+	manifest_close(&m);
+	return ret;
 }
 
 /* With its lock held, as it is open for writing. */
@@ -62,9 +128,11 @@ static int promote_locked(struct timeline *group, struct timeline *branch, const
 static int promote(struct timeline *group, const char *dir, const char *name, char *why)
 {
 	struct timeline *branch;
-	char reason[TIMELINE_TEXT_BYTES];
-	int ret = timeline_open(group->env, dir, 0, NULL, &branch, reason);
+	char reason[TIMELINE_TEXT_BYTES] = "";
+	int ret = check_lines(group->env, dir, &group->manifest, reason);
 
+	if (!ret)
+		ret = timeline_open(group->env, dir, 0, NULL, &branch, reason);
 	if (ret)
 		return complain(why, ret, name, ret == -ENOENT ? "there is none of this name" :
 				ret == -EBUSY ? "it is in use" :

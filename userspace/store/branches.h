@@ -51,6 +51,29 @@ int branch_is_line(struct env *env, const char *group_dir, const struct timeline
 		   bool *same, char *why);
 
 /**
+ * branch_check_line - whether a branch is the one of a line, and has the points that it had when it
+ * was promoted
+ * @group, @branch: open for reading or writing
+ * @why: out on failure, TIMELINE_TEXT_BYTES
+ *
+ * Damage that @branch knows of is no matter here: that is said, and points before it are listed,
+ * as with any timeline. Without its segments it looks like one to which nothing was written.
+ * Return: 0; -EUCLEAN.
+ */
+int branch_check_line(const struct timeline *group, const struct timeline_line *line,
+		      const struct timeline *branch, char *why);
+
+/**
+ * branch_check_writable - ask before a branch is opened for writing
+ * @why: out on failure, TIMELINE_TEXT_BYTES
+ *
+ * One that was promoted and has lost points takes nothing: its next writes would get the seqs of
+ * what is lost, and nobody would notice any more.
+ * Return: 0; -EUCLEAN; -ENOENT there is no such group or branch; -errno it cannot be read.
+ */
+int branch_check_writable(struct env *env, const char *group_dir, const char *name, char *why);
+
+/**
  * branch_drop - from now on it is no more; its files remain until branch_sweep()
  * Return: 0; -ENOENT there is none; -EBUSY it is open for writing; -EPERM it is, or was, the
  * group's main line; -errno, also when the group's manifest cannot be read.
