@@ -272,6 +272,31 @@ static void another_one_of_its_name_is_not_the_main_line(void **state)
 	rig_fini(&r);
 }
 
+/* Its directory was renamed, and another one is, or is not, in its place. */
+static void the_main_line_is_not_dropped_by_another_name(void **state)
+{
+	struct copy line;
+	struct rig r;
+
+	rig_init_branch(&r, NULL, 20, 10);
+	create(&r, "late", 10);
+	create(&r, "third", 10);
+	copy_take(&r, BRANCH "/manifest", &line);
+	assert_int_equal(branch_promote(r.tl, "dr", why), 0);
+	copy_put(&r, LATE "/manifest", &line);
+	assert_int_equal(branch_drop(r.env, RIG_DIR, "late", why), -EPERM);
+	assert_non_null(strstr(why, "it is the group's main line"));
+	assert_int_equal(r.env->ops->unlink(r.env, BRANCH "/manifest"), 0);
+	assert_int_equal(branch_drop(r.env, RIG_DIR, "late", why), -EPERM);
+	assert_int_equal(branch_promote(r.tl, "third", why), 0);
+	assert_int_equal(branch_drop(r.env, RIG_DIR, "late", why), -EPERM);
+	assert_int_equal(branch_drop(r.env, RIG_DIR, "dr", why), -ENOENT);
+	/* What cannot be read may be it. */
+	assert_int_equal(sim_env_flip(r.sim, LATE "/manifest", 40, 1), 0);
+	assert_int_equal(branch_drop(r.env, RIG_DIR, "late", why), -EBADMSG);
+	rig_fini(&r);
+}
+
 /* Power goes at every operation of promoting: the old main line or the new one. */
 static void a_crash_leaves_one_of_the_two(void **state)
 {
@@ -423,6 +448,7 @@ int main(void)
 		cmocka_unit_test(a_branch_of_another_history_is_refused),
 		cmocka_unit_test(the_name_of_a_line_is_not_given_again),
 		cmocka_unit_test(another_one_of_its_name_is_not_the_main_line),
+		cmocka_unit_test(the_main_line_is_not_dropped_by_another_name),
 		cmocka_unit_test(a_crash_leaves_one_of_the_two),
 		cmocka_unit_test(a_disk_that_fails_leaves_the_old_main_line),
 		cmocka_unit_test(while_it_is_not_known_nothing_is_taken),

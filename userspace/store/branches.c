@@ -344,23 +344,32 @@ int branch_is_line(struct env *env, const char *group_dir, const struct timeline
 	return ret;
 }
 
-/* With the branch's lock, which who promotes it has as well: it does not become one meanwhile. */
-static int drop_allowed(struct env *env, const char *group_dir, const char *name, char *why)
+/* By its id, whatever its directory is called now. */
+static int is_no_line(struct env *env, const char *dir, const char *name,
+		      const struct manifest *group, char *why)
 {
 	struct manifest m;
-	bool same;
-	int ret = manifest_open(&m, env, group_dir, false, why);
+	int ret = manifest_open(&m, env, dir, false, why);
 
-	for (size_t i = 0; i < m.nr_lines && !ret; i++) {
-		if (strcmp(m.lines[i].name, name) != 0)
-			continue;
-		ret = branch_is_line(env, group_dir, &m.lines[i], &same, why);
-		if (!ret && same)
-			ret = complain(why, -EPERM, name, i + 1 < m.nr_lines ?
+	for (size_t i = group->nr_lines; i-- > 0 && !ret;)
+		if (memcmp(m.identity.timeline, group->lines[i].timeline, 16) == 0)
+			ret = complain(why, -EPERM, name, i + 1 < group->nr_lines ?
 				       "it was the group's main line for a time" :
 				       "it is the group's main line");
-	}
 	manifest_close(&m);
+	return ret;
+}
+
+/* With the branch's lock, which who promotes it has as well: it does not become one meanwhile. */
+static int drop_allowed(struct env *env, const char *group_dir, const char *dir, const char *name,
+			char *why)
+{
+	struct manifest group;
+	int ret = manifest_open(&group, env, group_dir, false, why);
+
+	if (!ret && group.nr_lines)
+		ret = is_no_line(env, dir, name, &group, why);
+	manifest_close(&group);
 	return ret;
 }
 
@@ -378,7 +387,7 @@ int branch_drop(struct env *env, const char *group_dir, const char *name, char *
 	if (!ret)
 		ret = place_lock(env, dir, &lock);
 	if (!ret) {
-		ret = drop_allowed(env, group_dir, name, why);
+		ret = drop_allowed(env, group_dir, dir, name, why);
 		if (!ret)
 			ret = env->ops->rename(env, from, to);
 		if (!ret)

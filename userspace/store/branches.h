@@ -76,7 +76,8 @@ int branch_check_writable(struct env *env, const char *group_dir, const char *na
 /**
  * branch_drop - from now on it is no more; its files remain until branch_sweep()
  * Return: 0; -ENOENT there is none; -EBUSY it is open for writing; -EPERM it is, or was, the
- * group's main line; -errno, also when the group's manifest cannot be read.
+ * group's main line, also under another name; -errno, also when the group's manifest cannot be
+ * read, nor its own in a group that has such lines.
  */
 int branch_drop(struct env *env, const char *group_dir, const char *name, char *why);
 
