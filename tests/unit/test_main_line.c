@@ -313,6 +313,26 @@ static void what_is_older_is_not_shown_for_the_beginning(void **state)
 	expect_time(g, 2500, "erp", 2000);
 }
 
+/* Nor does damage of the old line matter to the main line. */
+static void damage_behind_the_beginning_is_no_matter(void **state)
+{
+	struct test_group *g = *state;
+	struct point_name name = name_of("erp/~0");
+	const struct point *point;
+	struct point_list list;
+
+	promote(g);
+	test_group_close(g);
+	damage_commit(g->dir, CUT + 2);
+	expect_latest(g, "erp", "erp", CUT * 1000);
+	expect_time(g, 9000, "erp", CUT * 1000);
+	expect_time(g, CUT * 1000, "erp", CUT * 1000);
+	expect_time(g, 4999, "erp", 4000);
+	assert_int_equal(main_line_open(g->store, &name, &list, why), 0);
+	assert_int_equal(point_choose(&list, &name, false, &point, why), -EKEYREJECTED);
+	point_list_close(&list);
+}
+
 /* Its end, then its only segment, is gone: nothing in the branch itself says so. */
 static void a_branch_that_has_lost_points_is_refused(void **state)
 {
@@ -441,6 +461,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(damage_that_is_known_of_leaves_what_is_before_it,
 						setup, teardown),
 		cmocka_unit_test_setup_teardown(points_by_another_clock_are_told_of, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(damage_behind_the_beginning_is_no_matter, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(what_is_older_is_not_shown_for_the_beginning,
 						setup, teardown),

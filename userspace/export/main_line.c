@@ -198,6 +198,8 @@ int main_line_open(const char *store, struct point_name *name, struct point_list
 	if (!point_find(&rest, &name->when)) {
 		ret = is_at_beginning(group, list, &rest, why);
 		point_list_close(&rest);
+		/* That very point: damage of the old line, behind it, is not in question. */
+		name->when = (struct when){ .kind = WHEN_SEQ, .seq = line->cut_seq };
 		if (ret < 0)
 			point_list_close(list);
 		return ret;

@@ -46,7 +46,8 @@ int main_line_split(const char *store, const char *group, struct point_list *lis
 /**
  * main_line_open - open the timeline in which a name finds its point
  * @name: GROUP@latest and GROUP@TIME are looked up in the main line, GROUP@seq:N in the group's
- *	own timeline, as seqs of a branch begin anew; out: its group is GROUP or GROUP/BRANCH
+ *	own timeline, as seqs of a branch begin anew; out: its group is GROUP or GROUP/BRANCH,
+ *	and what stands for the branch's beginning is that point's seq
  * @list: out: it has no points that @name does not mean
  * @why: out on failure, POINT_TEXT_BYTES
  *
