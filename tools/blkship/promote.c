@@ -14,6 +14,7 @@
 struct branch_has {
 	size_t nr_points;
 	uint64_t newest_ns;	/* of the last of them; 0: there is none */
+	bool is_damaged;	/* it may have had more */
 };
 
 static int look_at(const struct branch_place *place, const char *store, struct branch_has *has,
@@ -29,6 +30,7 @@ static int look_at(const struct branch_place *place, const char *store, struct b
 		return ret;
 	has->nr_points = list.nr;
 	has->newest_ns = list.nr ? list.points[list.nr - 1].time_ns : 0;
+	has->is_damaged = timeline_damage(list.tl);
 	point_list_close(&list);
 	return 0;
 }
@@ -48,13 +50,14 @@ static bool is_main_line(const struct branch_place *place)
 	return is;
 }
 
-/* As a rule it is not the one that was meant. One that cannot be read is complained about later. */
+/* As a rule it is not the one that was meant. One that is damaged is refused later. */
 static bool is_empty(const struct branch_place *place, const char *store)
 {
 	char why[POINT_TEXT_BYTES];
 	struct branch_has has;
 
-	return look_at(place, store, &has, why) == 0 && !has.nr_points && !is_main_line(place);
+	return look_at(place, store, &has, why) == 0 && !has.nr_points && !has.is_damaged &&
+	       !is_main_line(place);
 }
 
 static int promote_by_daemon(const struct branch_place *place, const char *store, bool force,
