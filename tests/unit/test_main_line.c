@@ -384,6 +384,7 @@ static void a_branch_that_has_lost_points_takes_nothing(void **state)
 		assert_non_null(strstr(why, "branch erp/dr: it had points up to seq:1:30 "));
 	}
 	assert_int_equal(branch_promote(g->tl, "dr", why), -EUCLEAN);
+	assert_non_null(strstr(why, "put its directory back from a copy"));
 	assert_int_equal(timeline_main_line(g->tl)->epoch, 2);
 	assert_int_equal(main_line_check(g->store, "erp", g->tl, &lines[0], why), -EUCLEAN);
 	assert_non_null(strstr(why, "branch dr was its main line and cannot be read: it had"));

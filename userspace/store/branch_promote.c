@@ -67,6 +67,7 @@ int branch_check_line(const struct timeline *group, const struct timeline_line *
 /* Read only, as who opens it for writing cuts off what is torn. */
 static int check_lines(struct env *env, const char *dir, const struct manifest *group, char *why)
 {
+	char lost[TIMELINE_TEXT_BYTES];
 	struct timeline *branch;
 	int ret;
 
@@ -77,7 +78,9 @@ static int check_lines(struct env *env, const char *dir, const struct manifest *
 		return ret;
 	for (size_t i = 0; i < group->nr_lines && !ret; i++)
 		if (memcmp(group->lines[i].timeline, timeline_id(branch), 16) == 0)
-			ret = check_points(&group->lines[i], branch, why);
+			ret = check_points(&group->lines[i], branch, lost);
+	if (ret)
+		snprintf(why, TIMELINE_TEXT_BYTES, "%.200s; put its directory back from a copy", lost);
 	timeline_close(branch);
 	return ret;
 }
