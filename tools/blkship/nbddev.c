@@ -184,11 +184,17 @@ static void export_close(struct export *e)
 		close(e->sockets[--e->nr_sockets]);
 }
 
+/*
+ * One for what can be written: a write that is not answered in time the kernel sends again
+ * by another connection, and the first one may still be done later, over what was written
+ * there and acknowledged meanwhile. With one connection there is no other.
+ */
 static size_t wanted_sockets(const struct export *e)
 {
+	const uint16_t both = NBD_FLAG_READ_ONLY | NBD_FLAG_CAN_MULTI_CONN;
 	long processors = sysconf(_SC_NPROCESSORS_ONLN);
 
-	if (!(e->is.flags & NBD_FLAG_CAN_MULTI_CONN) || processors < 1)
+	if ((e->is.flags & both) != both || processors < 1)
 		return 1;
 	return processors < MAX_CONNECTIONS ? processors : MAX_CONNECTIONS;
 }
