@@ -18,7 +18,6 @@
 #include <unistd.h>
 
 #define LOG_MAX_BYTES	(1u << 20)
-#define STOP_MS		10000	/* then SIGKILL */
 #define NOT_FOUND	127	/* exit status, as a shell has it */
 
 static void path_of(char *path, const char *dir, const char *name, const char *suffix)
@@ -284,7 +283,7 @@ static bool ended(const struct identity *id, int process, int timeout_ms)
 	return fd.revents;
 }
 
-int helper_stop(const char *dir, const char *name)
+int helper_stop(const char *dir, const char *name, int patience_ms)
 {
 	struct identity id;
 	int process, ret;
@@ -298,7 +297,7 @@ int helper_stop(const char *dir, const char *name)
 	/* Looked at with the process in hand: from here on it is no other. */
 	if (identity_lives(&id)) {
 		syscall(SYS_pidfd_send_signal, process, SIGTERM, NULL, 0);
-		if (!ended(&id, process, STOP_MS)) {
+		if (!ended(&id, process, patience_ms)) {
 			syscall(SYS_pidfd_send_signal, process, SIGKILL, NULL, 0);
 			ended(&id, process, -1);
 		}

@@ -30,7 +30,10 @@ int helper_start(const char *dir, const char *name, char *const argv[], bool wri
 /** helper_pid - the process while it lives; 0: it does not */
 int helper_pid(const char *dir, const char *name);
 
-/** helper_stop - end it and wait until it has; 0 also when there is none; -errno */
-int helper_stop(const char *dir, const char *name);
+/**
+ * helper_stop - end it and wait until it has; 0 also when there is none; -errno
+ * @patience_ms: after that it is killed
+ */
+int helper_stop(const char *dir, const char *name, int patience_ms);
 
 #endif

@@ -22,6 +22,8 @@
 #include "unmount.h"
 
 #define MAX_MAPPINGS	9999
+#define STOP_MS		10000
+#define STOP_WRITER_MS	90000	/* it flushes, for which a Ceph cluster may take 60 s */
 #define FUSE_SUFFIX	".fuse"
 
 /* As the kernel shows it: what lies on files in it is found by their paths. */
@@ -133,6 +135,12 @@ static bool is_writable(const struct mapping *m)
 static bool is_branch(const struct mapping *m)
 {
 	return json_is_string(json_object_get(m->state, "branch"));
+}
+
+/* When it has been taken down. Then there is one server, and of all volumes. */
+static bool keeps_writes(const struct mapping *m)
+{
+	return is_branch(m) && !json_is_true(json_object_get(m->state, "drop_branch"));
 }
 
 static void server_socket(const struct mapping *m, const char *volume, char *path)
@@ -461,7 +469,7 @@ static int stop_fuse(const struct mapping *m, const char *name, char *why)
 	snprintf(dir, sizeof(dir), "%s/%s", m->dir, name);
 	ret = unmount_dir(dir);
 	if (ret == 0)
-		ret = helper_stop(m->dir, name);
+		ret = helper_stop(m->dir, name, STOP_MS);
 	if (ret == 0 && rmdir(dir) < 0)
 		ret = -errno;
 	if (ret < 0)
@@ -471,7 +479,7 @@ static int stop_fuse(const struct mapping *m, const char *name, char *why)
 
 static int stop_server(const struct mapping *m, const char *name, char *why)
 {
-	int ret = helper_stop(m->dir, name);
+	int ret = helper_stop(m->dir, name, keeps_writes(m) ? STOP_WRITER_MS : STOP_MS);
 
 	if (ret < 0)
 		snprintf(why, MAPPING_TEXT_BYTES, "%.400s: its %s: %s", m->dir, name, strerror(-ret));
@@ -578,7 +586,7 @@ int mapping_destroy(struct mapping *m, char *why)
 	int ret = stop_each(m, ".proc", true, cut_dead, why);
 
 	if (ret == 0)
-		ret = unmount_all(m->name, m->dir, why);
+		ret = unmount_all(m->name, m->dir, keeps_writes(m) && helper_pid(m->dir, "nbdkit"), why);
 	if (ret == 0 && mounted_at && json_is_true(json_object_get(m->state, "made_dir")))
 		rmdir(mounted_at);	/* stays if somebody else uses it */
 	if (ret == 0)

@@ -2,8 +2,10 @@
 /* See nbddev.h; libnl-genl does the protocol. */
 #include "nbddev.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/nbd.h>
 #include <linux/nbd-netlink.h>
 #include <netlink/genl/ctrl.h>
@@ -323,22 +325,73 @@ int nbddev_cut(const char *name)
 	return nbddev_each(name, disconnect, NULL);
 }
 
-/* While it is open it stays what it is; while it is so exclusively, nobody mounts it. */
-static int detach(void *name, const char *device)
+struct detaching {
+	const char *name;
+	bool flush;
+};
+
+static int flush(const char *device)
 {
-	int fd = open(device, O_RDONLY | O_EXCL | O_CLOEXEC), ret = 0;
+	int fd = open(device, O_RDONLY | O_CLOEXEC), ret;
 
 	if (fd < 0)
-		return errno == ENXIO || errno == ENOENT ? 0 : -errno;
-	if (sysblock_is(&nbds, device, name))
-		ret = disconnect(NULL, device);
+		return -errno;
+	ret = fsync(fd) < 0 ? -errno : 0;
 	close(fd);
 	return ret;
 }
 
-int nbddev_detach_all(const char *name)
+/* What was written to a partition the kernel keeps for the partition, not for the disk. */
+static int flush_partitions(const char *device)
 {
-	int ret = nbddev_each(name, detach, (void *)name);
+	const char *disk = strrchr(device, '/') + 1;
+	char path[PATH_MAX], partition[SYSBLOCK_BYTES];
+	size_t length = strlen(disk);
+	struct dirent *entry;
+	int ret = 0;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/sys/block/%s", disk);
+	dir = opendir(path);
+	if (!dir)
+		return -errno;
+	while (ret == 0 && (entry = readdir(dir))) {
+		if (strncmp(entry->d_name, disk, length) != 0 || entry->d_name[length] != 'p')
+			continue;
+		snprintf(partition, sizeof(partition), "/dev/%.20s", entry->d_name);
+		ret = flush(partition);
+	}
+	closedir(dir);
+	return ret;
+}
+
+/*
+ * While it is open it stays what it is; while it is so exclusively, nobody mounts it. The
+ * last to close a device writes out what is dirty, but that may be another one, later.
+ */
+static int detach(void *arg, const char *device)
+{
+	const struct detaching *detaching = arg;
+	int fd = open(device, O_RDONLY | O_EXCL | O_CLOEXEC), ret = 0;
+
+	if (fd < 0)
+		return errno == ENXIO || errno == ENOENT ? 0 : -errno;
+	if (sysblock_is(&nbds, device, detaching->name)) {
+		if (detaching->flush)
+			ret = flush_partitions(device);
+		if (ret == 0 && detaching->flush && fsync(fd) < 0)
+			ret = -errno;
+		if (ret == 0)
+			ret = disconnect(NULL, device);
+	}
+	close(fd);
+	return ret;
+}
+
+int nbddev_detach_all(const char *name, bool flush)
+{
+	struct detaching detaching = { name, flush };
+	int ret = nbddev_each(name, detach, &detaching);
 
 	return ret ? ret : sysblock_wait_gone(&nbds, name);
 }

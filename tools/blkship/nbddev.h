@@ -42,8 +42,11 @@ int nbddev_each(const char *name, int (*each)(void *arg, const char *device), vo
  */
 int nbddev_cut(const char *name);
 
-/** nbddev_detach_all - take down those that are not in use, and wait until they are;
- * 0; -EBUSY; -errno */
-int nbddev_detach_all(const char *name);
+/**
+ * nbddev_detach_all - take down those that are not in use, and wait until they are
+ * @flush: before that what was written to them; one of which that fails stays
+ * Return: 0; -EBUSY; -EIO, it cannot be flushed; -errno.
+ */
+int nbddev_detach_all(const char *name, bool flush);
 
 #endif

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <limits.h>
 #include <mntent.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -88,18 +87,19 @@ static int detach_loops(void *arg, const char *path)
 	return ret;
 }
 
-static int detach_nbds(const char *dir, char *why)
+static int detach_nbds(const char *dir, bool flush, char *why)
 {
-	int ret = nbddev_detach_all(dir);
+	int ret = nbddev_detach_all(dir, flush);
 
 	if (ret < 0)
 		snprintf(why, MAPPING_TEXT_BYTES, "NBD devices of %.400s: %s", dir, ret == -EBUSY ?
 			 "in use (lsblk and fuser show by what); close what has them open, then try again" :
+			 ret == -EIO ? "they cannot be flushed, and stay; see to the store and close what has them open, then try again; ending their nbdkit gives up what was not flushed" :
 			 strerror(-ret));
 	return ret;
 }
 
-int unmount_all(const char *name, const char *dir, char *why)
+int unmount_all(const char *name, const char *dir, bool flush, char *why)
 {
 	char source[MAPPING_NAME_BYTES + 16];
 	int ret = nbddev_each(dir, unmount_nbd, why);
@@ -114,7 +114,7 @@ int unmount_all(const char *name, const char *dir, char *why)
 		ret = detach_loops(why, dir);
 	if (ret == 0)
 		ret = nbddev_each(dir, detach_loops, why);
-	return ret == 0 ? detach_nbds(dir, why) : ret;
+	return ret == 0 ? detach_nbds(dir, flush, why) : ret;
 }
 
 int unmount_dir(const char *dir)

@@ -3,6 +3,7 @@
 #ifndef BLKSHIP_UNMOUNT_H
 #define BLKSHIP_UNMOUNT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* The tree of mounts is on a tmpfs with this and the mapping's name as its source. */
@@ -12,10 +13,11 @@
  * unmount_all - filesystems on a mapping's devices, its tree, the devices
  * @name: of the mapping
  * @dir: of the mapping: loop devices lie over files, NBD devices have names below it
+ * @flush: NBD devices, before they are taken down
  * @why: MAPPING_TEXT_BYTES, filled on failure: what is in use
  * Return: 0; -EBUSY; -errno.
  */
-int unmount_all(const char *name, const char *dir, char *why);
+int unmount_all(const char *name, const char *dir, bool flush, char *why);
 
 /** unmount_dir - what is mounted on a directory; 0 also when nothing is; -errno */
 int unmount_dir(const char *dir);
