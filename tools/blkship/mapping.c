@@ -25,6 +25,7 @@
 #define STOP_MS		10000
 #define STOP_WRITER_MS	90000	/* it flushes, for which a Ceph cluster may take 60 s */
 #define FUSE_SUFFIX	".fuse"
+#define UDEV_SOCKET	"/run/udev/control"	/* there while it runs */
 
 /* As the kernel shows it: what lies on files in it is found by their paths. */
 static int map_dir(const char *run_dir, char *path)
@@ -223,12 +224,28 @@ bool mapping_via_parse(const char *text, enum mapping_via *via)
 	return false;
 }
 
+/*
+ * Rules that come with udev activate volume groups, assemble arrays and point links by
+ * UUID to what they find on a new disk and in its partitions, of loop devices too. But a
+ * mount by them shows udev what it mounts, not the whole disk, writable.
+ */
+static int nbd_harmless(char *why)
+{
+	if (access(UDEV_SOCKET, F_OK) < 0)
+		return 0;
+	snprintf(why, NBDDEV_TEXT_BYTES, "udev runs here, and would activate what is in a copy; --via nbd all the same");
+	return -EPERM;
+}
+
 /* Into the state; what is taken without having been asked for is said with the reason. */
 static int choose_via(struct mapping *m, enum mapping_via via, char *text)
 {
 	char why[NBDDEV_TEXT_BYTES];
 	bool wanted = via == MAPPING_VIA_AUTO || via == MAPPING_VIA_NBD;
-	int ret = wanted ? nbddev_usable(why) : 0;
+	int ret = via == MAPPING_VIA_AUTO ? nbd_harmless(why) : 0;
+
+	if (ret == 0 && wanted)
+		ret = nbddev_usable(why);
 
 	if (ret < 0 && via == MAPPING_VIA_NBD) {
 		snprintf(text, MAPPING_TEXT_BYTES, "%s; without --via nbd it is done through nbdfuse and loop", why);
