@@ -112,6 +112,27 @@ static struct nl_msg *message(int family, int command)
 	return msg;
 }
 
+static int disconnect(void *arg, const char *device)
+{
+	struct call call = { .index = -1 };
+	struct nl_sock *sock;
+	struct nl_msg *msg;
+	int ret = kernel_connect(&sock);
+
+	if (ret < 0)
+		return ret;
+	call.family = ret;
+	msg = message(call.family, NBD_CMD_DISCONNECT);
+	if (msg && nla_put_u32(msg, NBD_ATTR_INDEX, atoi(device + strlen("/dev/nbd"))) == 0) {
+		ret = kernel_call(sock, &call, msg);
+	} else {
+		nlmsg_free(msg);
+		ret = -ENOMEM;
+	}
+	nl_socket_free(sock);
+	return ret;
+}
+
 /* -- whether it can -- */
 
 /* Not all kernels load it when they are asked for the family. */
@@ -286,6 +307,8 @@ int nbddev_attach(const char *socket, const char *export, const char *name, char
 	if (fd < 0) {
 		ret = -errno;
 		snprintf(why, NBDDEV_TEXT_BYTES, "%s: %s", device, strerror(-ret));
+		if (sysblock_is(&nbds, device, name))
+			disconnect(NULL, device);
 		return ret;
 	}
 	close(fd);
@@ -297,27 +320,6 @@ int nbddev_attach(const char *socket, const char *export, const char *name, char
 int nbddev_each(const char *name, int (*each)(void *arg, const char *device), void *arg)
 {
 	return sysblock_each(&nbds, name, each, arg);
-}
-
-static int disconnect(void *arg, const char *device)
-{
-	struct call call = { .index = -1 };
-	struct nl_sock *sock;
-	struct nl_msg *msg;
-	int ret = kernel_connect(&sock);
-
-	if (ret < 0)
-		return ret;
-	call.family = ret;
-	msg = message(call.family, NBD_CMD_DISCONNECT);
-	if (msg && nla_put_u32(msg, NBD_ATTR_INDEX, atoi(device + strlen("/dev/nbd"))) == 0) {
-		ret = kernel_call(sock, &call, msg);
-	} else {
-		nlmsg_free(msg);
-		ret = -ENOMEM;
-	}
-	nl_socket_free(sock);
-	return ret;
 }
 
 int nbddev_cut(const char *name)
@@ -374,8 +376,11 @@ static int detach(void *arg, const char *device)
 	const struct detaching *detaching = arg;
 	int fd = open(device, O_RDONLY | O_EXCL | O_CLOEXEC), ret = 0;
 
+	/* Without a node nobody can have written to it, nor open it now. */
+	if (fd < 0 && errno == ENOENT)
+		return sysblock_is(&nbds, device, detaching->name) ? disconnect(NULL, device) : 0;
 	if (fd < 0)
-		return errno == ENXIO || errno == ENOENT ? 0 : -errno;
+		return errno == ENXIO ? 0 : -errno;
 	if (sysblock_is(&nbds, device, detaching->name)) {
 		if (detaching->flush)
 			ret = flush_partitions(device);
