@@ -307,7 +307,7 @@ int nbddev_attach(const char *socket, const char *export, const char *name, char
 	if (fd < 0) {
 		ret = -errno;
 		snprintf(why, NBDDEV_TEXT_BYTES, "%s: %s", device, strerror(-ret));
-		if (sysblock_is(&nbds, device, name))
+		if (sysblock_is(&nbds, device, name) > 0)
 			disconnect(NULL, device);
 		return ret;
 	}
@@ -376,12 +376,14 @@ static int detach(void *arg, const char *device)
 	const struct detaching *detaching = arg;
 	int fd = open(device, O_RDONLY | O_EXCL | O_CLOEXEC), ret = 0;
 
-	/* Without a node nobody can have written to it, nor open it now. */
-	if (fd < 0 && errno == ENOENT)
-		return sysblock_is(&nbds, device, detaching->name) ? disconnect(NULL, device) : 0;
-	if (fd < 0)
+	if (fd < 0 && errno != ENOENT)
 		return errno == ENXIO ? 0 : -errno;
-	if (sysblock_is(&nbds, device, detaching->name)) {
+	ret = sysblock_is(&nbds, device, detaching->name);
+	/* Without a node nobody can have written to it, nor open it now. */
+	if (fd < 0)
+		return ret > 0 ? disconnect(NULL, device) : ret;
+	if (ret > 0) {
+		ret = 0;
 		if (detaching->flush)
 			ret = flush_partitions(device);
 		if (ret == 0 && detaching->flush && fsync(fd) < 0)

@@ -10,6 +10,8 @@
 #ifndef BLKSHIP_NBDDEV_H
 #define BLKSHIP_NBDDEV_H
 
+#include <stdbool.h>
+
 #include "sysblock.h"
 
 #define NBDDEV_TEXT_BYTES 512

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -11,21 +12,32 @@
 #define GONE_TRIES	500
 #define GONE_NS		10000000
 
+/* It has none, or has just lost it, or one longer than any of ours. */
+static bool is_none(int error)
+{
+	return error == ENOENT || error == ENODEV || error == ENXIO || error == ENAMETOOLONG;
+}
+
 /* A file that was unlinked keeps its path, with a remark behind. */
-bool sysblock_is(const struct sysblock_kind *kind, const char *device, const char *path)
+int sysblock_is(const struct sysblock_kind *kind, const char *device, const char *path)
 {
 	char attribute[PATH_MAX], value[PATH_MAX] = "";
 	size_t length = strlen(path);
+	int error = 0;
 	FILE *f;
 
 	snprintf(attribute, sizeof(attribute), "/sys/block/%.32s/%s", strrchr(device, '/') + 1,
 		 kind->attribute);
 	f = fopen(attribute, "re");
 	if (!f)
-		return false;
-	if (!fgets(value, sizeof(value), f))
+		return is_none(errno) ? 0 : -errno;
+	if (!fgets(value, sizeof(value), f)) {
+		error = ferror(f) ? errno : 0;
 		value[0] = 0;
+	}
 	fclose(f);
+	if (error && !is_none(error))
+		return -error;
 	return strncmp(value, path, length) == 0 && (value[length] == '/' || value[length] == '\n');
 }
 
@@ -37,15 +49,17 @@ int sysblock_each(const struct sysblock_kind *kind, const char *path,
 	DIR *blocks = opendir("/sys/block");
 	int ret = 0;
 
-	while (blocks && ret == 0 && (entry = readdir(blocks))) {
+	if (!blocks)
+		return -errno;
+	while (ret == 0 && (entry = readdir(blocks))) {
 		if (strncmp(entry->d_name, kind->name, strlen(kind->name)) != 0)
 			continue;
 		snprintf(device, sizeof(device), "/dev/%.20s", entry->d_name);
-		if (sysblock_is(kind, device, path))
+		ret = sysblock_is(kind, device, path);
+		if (ret > 0)
 			ret = each(arg, device);
 	}
-	if (blocks)
-		closedir(blocks);
+	closedir(blocks);
 	return ret;
 }
 
@@ -57,11 +71,12 @@ static int still_there(void *arg, const char *device)
 int sysblock_wait_gone(const struct sysblock_kind *kind, const char *path)
 {
 	struct timespec pause = { .tv_nsec = GONE_NS };
+	int ret;
 
-	for (int i = 0; sysblock_each(kind, path, still_there, NULL); i++) {
+	for (int i = 0; (ret = sysblock_each(kind, path, still_there, NULL)) == -EBUSY; i++) {
 		if (i == GONE_TRIES)
-			return -EBUSY;
+			break;
 		nanosleep(&pause, NULL);
 	}
-	return 0;
+	return ret;
 }
