@@ -167,6 +167,12 @@ static bool keeps_names(struct nl_sock *sock)
 	return keeps;
 }
 
+/* Root of a user namespace is told so here, before anything was made. No device is -1. */
+static int permitted(void)
+{
+	return disconnect(NULL, "/dev/nbd-1") == -EPERM ? -EPERM : 0;
+}
+
 int nbddev_usable(char *why)
 {
 	struct nl_sock *sock;
@@ -187,6 +193,8 @@ int nbddev_usable(char *why)
 		text = "the NBD client of this kernel is older than Linux 5.14 and cannot name its devices";
 	else if (access("/dev/nbd0", F_OK) < 0)
 		text = "the kernel has an NBD client, but there is no /dev/nbd0";
+	else if (permitted() < 0)
+		text = "the kernel lets only root of the whole machine use its NBD client";
 	nl_socket_free(sock);
 	if (text)
 		snprintf(why, NBDDEV_TEXT_BYTES, "%s", text);
