@@ -3,6 +3,7 @@
 
 #include <endian.h>
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -17,6 +18,7 @@
 #define FIXED_NEWSTYLE	(1u << 0)
 #define NO_ZEROES	(1u << 1)	/* behind what we are told of the export */
 #define OPT_EXPORT_NAME	1
+#define PATIENCE_MS	30000	/* without a byte */
 
 struct greeting {
 	char magic[MAGIC_BYTES];
@@ -38,11 +40,24 @@ struct answer {
 /* Not a byte more: what comes behind is for the kernel. */
 static int receive(int fd, void *buf, size_t bytes)
 {
-	ssize_t n = recv(fd, buf, bytes, MSG_WAITALL);
+	struct pollfd readable = { .fd = fd, .events = POLLIN };
+	size_t done = 0;
+	ssize_t n;
 
-	if (n < 0)
-		return -errno;
-	return (size_t)n == bytes ? 0 : -ECONNRESET;
+	while (done < bytes) {
+		n = poll(&readable, 1, PATIENCE_MS);
+		if (n == 0)
+			return -ETIMEDOUT;
+		if (n > 0)
+			n = recv(fd, (char *)buf + done, bytes - done, 0);
+		if (n == 0)
+			return -ECONNRESET;
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		if (n > 0)
+			done += n;
+	}
+	return 0;
 }
 
 static int ask(int fd, const char *name)

@@ -20,7 +20,7 @@ struct nbd_export {
  * nbd_handshake - a connection that is ready for requests
  * @fd: out, the caller's
  * Return: 0; -EPROTO it is no server that we know; -ECONNRESET it has no such export;
- * -errno.
+ * -ETIMEDOUT it says nothing for 30 s; -errno.
  */
 int nbd_handshake(const char *socket_path, const char *name, int *fd, struct nbd_export *out);
 
