@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -124,6 +125,9 @@ static void __attribute__((noreturn)) child(const char *dir, const char *name, c
 		signal(SIGXFSZ, SIG_IGN);
 		setrlimit(RLIMIT_FSIZE, &limit);
 	}
+	/* What it allocates must not wait for pages that are written to it. */
+	if (writes_files)
+		prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
 	execvp(argv[0], argv);
 	fprintf(stderr, "%s: %s\n", argv[0], errno == ENOENT ? "not installed here" : strerror(errno));
 	_exit(NOT_FOUND);
