@@ -6,6 +6,7 @@
  * is made right again: then the content may be anything, but nothing is read outside of what
  * there is, and all comes to an end. The store is made once; what was changed is put back.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
