@@ -467,9 +467,10 @@ static const char *state_name(const struct source *src, const struct shipper_sta
 		return "REFUSED";
 	if (st->link != SHIPPER_LIVE)
 		return "LINK DOWN";
-	if (!st->gaps_open)
-		return "PROTECTED";
-	return st->point_time_ns ? "REPAIRING" : "REPLICATING";
+	/* That there are gaps is known only when the first of what is dirty was taken over. */
+	if (!st->point_time_ns)
+		return "REPLICATING";
+	return st->gaps_open ? "REPAIRING" : "PROTECTED";
 }
 
 static json_t *seq_json(uint64_t seq)
