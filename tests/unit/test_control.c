@@ -94,7 +94,7 @@ static void a_point_is_pinned_and_released(void **state)
 	rig_fini(&r);
 }
 
-/* Not under a source, unless that is wanted. */
+/* Not under a source, nor one without points, unless that is wanted. */
 static void a_branch_is_promoted(void **state)
 {
 	static const char request[] =
@@ -109,6 +109,7 @@ static void a_branch_is_promoted(void **state)
 	expect(&r, request, "there is none of this name");
 	assert_int_equal(branch_create(sim_env_env(r.sim), "/g/erp", "dr", r.tl, seq_pack(1, 1), why),
 			 0);
+	expect(&r, request, "it has no points");
 	assert_int_equal(group_claim(g, &r, (const uint8_t *)"0123456789abcdef", &evicted), 0);
 	expect(&r, request, "{\"fed\":true}");
 	assert_null(timeline_main_line(r.tl));

@@ -65,7 +65,7 @@ static void create(struct test_group *g)
 static void promote(struct test_group *g)
 {
 	create(g);
-	if (branch_promote(g->tl, "dr", why))
+	if (branch_promote(g->tl, "dr", true, why))
 		fail_msg("%s", why);
 }
 
@@ -341,7 +341,7 @@ static void a_branch_that_has_lost_points_is_refused(void **state)
 
 	create(g);
 	write_branch(g);
-	assert_int_equal(branch_promote(g->tl, "dr", why), 0);
+	assert_int_equal(branch_promote(g->tl, "dr", true, why), 0);
 	test_group_close(g);
 	branch_path(dir, sizeof(dir), g->dir, "dr");
 	snprintf(path, sizeof(path), "%s/%016x.seg", dir, 1);
@@ -370,8 +370,8 @@ static void a_branch_that_has_lost_points_takes_nothing(void **state)
 	create(g);
 	write_branch(g);
 	assert_int_equal(branch_create(g->env, g->dir, "late", g->tl, seq_pack(1, 60), why), 0);
-	assert_int_equal(branch_promote(g->tl, "dr", why), 0);
-	assert_int_equal(branch_promote(g->tl, "late", why), 0);
+	assert_int_equal(branch_promote(g->tl, "dr", true, why), 0);
+	assert_int_equal(branch_promote(g->tl, "late", true, why), 0);
 	assert_int_equal(timeline_lines(g->tl, &lines), 2);
 	branch_path(dir, sizeof(dir), g->dir, "dr");
 	assert_int_equal(branch_check_writable(g->env, g->dir, "dr", text), 0);
@@ -383,7 +383,7 @@ static void a_branch_that_has_lost_points_takes_nothing(void **state)
 						    &server, why), -EUCLEAN);
 		assert_non_null(strstr(why, "branch erp/dr: it had points up to seq:1:30 "));
 	}
-	assert_int_equal(branch_promote(g->tl, "dr", why), -EUCLEAN);
+	assert_int_equal(branch_promote(g->tl, "dr", true, why), -EUCLEAN);
 	assert_non_null(strstr(why, "put its directory back from a copy"));
 	assert_int_equal(timeline_main_line(g->tl)->epoch, 2);
 	assert_int_equal(main_line_check(g->store, "erp", g->tl, &lines[0], why), -EUCLEAN);
@@ -406,7 +406,7 @@ static void damage_that_is_known_of_leaves_what_is_before_it(void **state)
 
 	create(g);
 	write_branch(g);
-	assert_int_equal(branch_promote(g->tl, "dr", why), 0);
+	assert_int_equal(branch_promote(g->tl, "dr", true, why), 0);
 	test_group_close(g);
 	branch_path(dir, sizeof(dir), g->dir, "dr");
 	damage_commit(dir, 2);

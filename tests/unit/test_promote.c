@@ -56,8 +56,8 @@ static void the_main_line_goes_on_in_the_branch(void **state)
 
 	rig_init_branch(&r, NULL, 20, 10);
 	assert_null(timeline_main_line(r.tl));
-	assert_int_equal(branch_promote(r.tl, "dr", why), 0);
-	assert_int_equal(branch_promote(r.tl, "dr", why), -EALREADY);
+	assert_int_equal(branch_promote(r.tl, "dr", true, why), 0);
+	assert_int_equal(branch_promote(r.tl, "dr", true, why), -EALREADY);
 	assert_int_equal(append(&r), -EROFS);
 	for (int life = 0; life < 2; life++) {
 		line = timeline_main_line(r.tl);
@@ -99,9 +99,14 @@ static void the_record_says_how_far_the_branch_was(void **state)
 		assert_int_equal(test_append(r.sim, branch, &b), 0);
 	}
 	timeline_close(branch);
-	assert_int_equal(branch_promote(r.tl, "empty", why), 0);
+	/* As a rule it is not the one that was meant. */
+	assert_int_equal(branch_promote(r.tl, "empty", false, why), -EPERM);
+	assert_non_null(strstr(why, "branch empty: it has no points"));
+	assert_null(timeline_main_line(r.tl));
+	assert_int_equal(branch_promote(r.tl, "empty", true, why), 0);
 	assert_int_equal(timeline_main_line(r.tl)->branch_cut_seq, 0);
-	assert_int_equal(branch_promote(r.tl, "dr", why), 0);
+	assert_int_equal(branch_promote(r.tl, "empty", false, why), -EALREADY);
+	assert_int_equal(branch_promote(r.tl, "dr", false, why), 0);
 	rig_restart(&r);
 	assert_int_equal(timeline_main_line(r.tl)->branch_cut_seq, seq_pack(1, 21));
 	rig_fini(&r);
@@ -114,15 +119,15 @@ static void the_main_line_cannot_be_dropped(void **state)
 	rig_init_branch(&r, NULL, 20, 10);
 	create(&r, "other", 5);
 	create(&r, "third", 5);
-	assert_int_equal(branch_promote(r.tl, "dr", why), 0);
+	assert_int_equal(branch_promote(r.tl, "dr", true, why), 0);
 	assert_int_equal(branch_drop(r.env, RIG_DIR, "dr", why), -EPERM);
 	/* Nor what it was for a time: it is history. */
-	assert_int_equal(branch_promote(r.tl, "other", why), 0);
+	assert_int_equal(branch_promote(r.tl, "other", true, why), 0);
 	assert_int_equal(branch_drop(r.env, RIG_DIR, "dr", why), -EPERM);
 	assert_int_equal(branch_drop(r.env, RIG_DIR, "other", why), -EPERM);
 	assert_int_equal(branch_drop(r.env, RIG_DIR, "third", why), 0);
 	/* And back again: each time an epoch. */
-	assert_int_equal(branch_promote(r.tl, "dr", why), 0);
+	assert_int_equal(branch_promote(r.tl, "dr", true, why), 0);
 	assert_int_equal(timeline_main_line(r.tl)->epoch, 3);
 	/* Whether it is one nobody knows. */
 	create(&r, "fourth", 5);
@@ -141,27 +146,27 @@ static void what_cannot_be_promoted_is_refused(void **state)
 	struct rig r;
 
 	rig_init_branch(&r, NULL, 20, 10);
-	assert_int_equal(branch_promote(r.tl, "none", why), -ENOENT);
-	assert_int_equal(branch_promote(r.tl, "../x", why), -ENOENT);
+	assert_int_equal(branch_promote(r.tl, "none", true, why), -ENOENT);
+	assert_int_equal(branch_promote(r.tl, "../x", true, why), -ENOENT);
 	tl = rig_reader(&r);
-	assert_int_equal(branch_promote(tl, "dr", why), -EROFS);
+	assert_int_equal(branch_promote(tl, "dr", true, why), -EROFS);
 	timeline_close(tl);
 	assert_int_equal(timeline_open(r.env, BRANCH, 0, NULL, &tl, why), 0);
-	assert_int_equal(branch_promote(r.tl, "dr", why), -EBUSY);
+	assert_int_equal(branch_promote(r.tl, "dr", true, why), -EBUSY);
 	timeline_close(tl);
 	assert_int_equal(branches_lock(r.env, RIG_DIR, &lock), 0);
-	assert_int_equal(branch_promote(r.tl, "dr", why), -EAGAIN);
+	assert_int_equal(branch_promote(r.tl, "dr", true, why), -EAGAIN);
 	r.env->ops->close(r.env, lock);
 	assert_int_equal(sim_env_flip(r.sim, BRANCH "/manifest", 40, 1), 0);
-	assert_int_equal(branch_promote(r.tl, "dr", why), -EBADMSG);
+	assert_int_equal(branch_promote(r.tl, "dr", true, why), -EBADMSG);
 	assert_int_equal(sim_env_flip(r.sim, BRANCH "/manifest", 40, 1), 0);
 	/* Nothing of all that has changed anything. */
 	assert_null(timeline_main_line(r.tl));
 	rig_commits(&r, 1, S);
 	create(&r, "gone", 5);
 	assert_int_equal(branch_drop(r.env, RIG_DIR, "gone", why), 0);
-	assert_int_equal(branch_promote(r.tl, "gone", why), -ENOENT);
-	assert_int_equal(branch_promote(r.tl, "dr", why), 0);
+	assert_int_equal(branch_promote(r.tl, "gone", true, why), -ENOENT);
+	assert_int_equal(branch_promote(r.tl, "dr", true, why), 0);
 	rig_fini(&r);
 }
 
@@ -201,7 +206,7 @@ static void a_branch_of_another_history_is_refused(void **state)
 	rig_commits(&r, 20, S);
 	create(&r, "dr", 10);
 	copy_put(&r, BRANCH "/manifest", &manifest);
-	assert_int_equal(branch_promote(r.tl, "dr", why), -EUCLEAN);
+	assert_int_equal(branch_promote(r.tl, "dr", true, why), -EUCLEAN);
 	assert_null(timeline_main_line(r.tl));
 	rig_fini(&r);
 }
@@ -220,8 +225,8 @@ static void the_name_of_a_line_is_not_given_again(void **state)
 
 	rig_init_branch(&r, NULL, 20, 10);
 	create(&r, "late", 15);
-	assert_int_equal(branch_promote(r.tl, "dr", why), 0);
-	assert_int_equal(branch_promote(r.tl, "late", why), 0);
+	assert_int_equal(branch_promote(r.tl, "dr", true, why), 0);
+	assert_int_equal(branch_promote(r.tl, "late", true, why), 0);
 	copy_take(&r, BRANCH "/manifest", &manifest);
 	assert_int_equal(branch_create(r.env, RIG_DIR, "dr", r.tl, seq_pack(1, 5), why), -EEXIST);
 	assert_non_null(strstr(why, "there is one of this name"));
@@ -236,11 +241,11 @@ static void the_name_of_a_line_is_not_given_again(void **state)
 	assert_non_null(strstr(why, "put it back from a copy"));
 	/* Nothing is in the way of what is put back. */
 	assert_int_equal(r.env->ops->list(r.env, BRANCH, no_name, NULL), -ENOENT);
-	assert_int_equal(branch_promote(r.tl, "dr", why), -ENOENT);
+	assert_int_equal(branch_promote(r.tl, "dr", true, why), -ENOENT);
 	create(&r, "free", 5);
 	assert_int_equal(r.env->ops->mkdir(r.env, BRANCH), 0);
 	copy_put(&r, BRANCH "/manifest", &manifest);
-	assert_int_equal(branch_promote(r.tl, "dr", why), 0);
+	assert_int_equal(branch_promote(r.tl, "dr", true, why), 0);
 	rig_fini(&r);
 }
 
@@ -256,9 +261,9 @@ static void another_one_of_its_name_is_not_the_main_line(void **state)
 	create(&r, "late", 10);
 	copy_take(&r, BRANCH "/manifest", &first);
 	copy_take(&r, LATE "/manifest", &other);
-	assert_int_equal(branch_promote(r.tl, "dr", why), 0);
+	assert_int_equal(branch_promote(r.tl, "dr", true, why), 0);
 	copy_put(&r, BRANCH "/manifest", &other);
-	assert_int_equal(branch_promote(r.tl, "dr", why), -EUCLEAN);
+	assert_int_equal(branch_promote(r.tl, "dr", true, why), -EUCLEAN);
 	assert_int_equal(branch_list(r.env, RIG_DIR, &infos, &nr), 0);
 	assert_int_equal(nr, 2);
 	assert_string_equal(infos[0].name, "dr");
@@ -267,7 +272,7 @@ static void another_one_of_its_name_is_not_the_main_line(void **state)
 	free(infos);
 	assert_int_equal(branch_drop(r.env, RIG_DIR, "dr", why), 0);
 	copy_put(&r, BRANCH "/manifest", &first);
-	assert_int_equal(branch_promote(r.tl, "dr", why), -EALREADY);
+	assert_int_equal(branch_promote(r.tl, "dr", true, why), -EALREADY);
 	assert_int_equal(branch_drop(r.env, RIG_DIR, "dr", why), -EPERM);
 	rig_fini(&r);
 }
@@ -282,13 +287,13 @@ static void the_main_line_is_not_dropped_by_another_name(void **state)
 	create(&r, "late", 10);
 	create(&r, "third", 10);
 	copy_take(&r, BRANCH "/manifest", &line);
-	assert_int_equal(branch_promote(r.tl, "dr", why), 0);
+	assert_int_equal(branch_promote(r.tl, "dr", true, why), 0);
 	copy_put(&r, LATE "/manifest", &line);
 	assert_int_equal(branch_drop(r.env, RIG_DIR, "late", why), -EPERM);
 	assert_non_null(strstr(why, "it is the group's main line"));
 	assert_int_equal(r.env->ops->unlink(r.env, BRANCH "/manifest"), 0);
 	assert_int_equal(branch_drop(r.env, RIG_DIR, "late", why), -EPERM);
-	assert_int_equal(branch_promote(r.tl, "third", why), 0);
+	assert_int_equal(branch_promote(r.tl, "third", true, why), 0);
 	assert_int_equal(branch_drop(r.env, RIG_DIR, "late", why), -EPERM);
 	assert_int_equal(branch_drop(r.env, RIG_DIR, "dr", why), -ENOENT);
 	/* What cannot be read may be it. */
@@ -312,7 +317,7 @@ static void a_crash_leaves_one_of_the_two(void **state)
 			rig_commits(&r, 12, S);
 			create(&r, "dr", 10);
 			sim_env_power_off_after(r.sim, after);
-			done = branch_promote(r.tl, "dr", why) == 0;
+			done = branch_promote(r.tl, "dr", true, why) == 0;
 			rig_close(&r);
 			sim_env_crash(r.sim, seed * 1000 + after);
 			rig_open(&r, 0);
@@ -320,7 +325,7 @@ static void a_crash_leaves_one_of_the_two(void **state)
 			assert_true(line || !done);
 			was_new |= line && !done;
 			was_old |= !line;
-			assert_int_equal(branch_promote(r.tl, "dr", why), line ? -EALREADY : 0);
+			assert_int_equal(branch_promote(r.tl, "dr", true, why), line ? -EALREADY : 0);
 			assert_int_equal(branch_drop(r.env, RIG_DIR, "dr", why), -EPERM);
 			assert_true(rig_has(&r, 12));
 		}
@@ -344,7 +349,7 @@ static void a_disk_that_fails_leaves_the_old_main_line(void **state)
 			rig_commits(&r, 12, S);
 			create(&r, "dr", 10);
 			sim_env_fail(r.sim, what, nth, -EIO, false);
-			ret = branch_promote(r.tl, "dr", why);
+			ret = branch_promote(r.tl, "dr", true, why);
 			sim_env_fail(r.sim, what, 0, 0, false);
 			reader = rig_reader(&r);
 			assert_int_equal(timeline_main_line(reader) != NULL, ret == 0);
@@ -364,7 +369,7 @@ static void while_it_is_not_known_nothing_is_taken(void **state)
 
 	rig_init_branch(&r, NULL, 12, 10);
 	sim_env_fail(r.sim, SIM_FAULT_WRITE, 1, -EIO, true);
-	assert_int_equal(branch_promote(r.tl, "dr", why), -ENOTRECOVERABLE);
+	assert_int_equal(branch_promote(r.tl, "dr", true, why), -ENOTRECOVERABLE);
 	sim_env_fail(r.sim, SIM_FAULT_WRITE, 0, 0, false);
 	assert_int_equal(append(&r), -EROFS);
 	rig_fini(&r);
@@ -376,7 +381,7 @@ static void the_policy_goes_up_to_the_cut_and_no_further(void **state)
 
 	rig_init_branch(&r, "all:1m", 60, 30);
 	rig_commits(&r, 60, S);
-	assert_int_equal(branch_promote(r.tl, "dr", why), 0);
+	assert_int_equal(branch_promote(r.tl, "dr", true, why), 0);
 	rig_pass(&r, 3, HOUR);
 	for (uint64_t n = 1; n <= 120; n++)
 		assert_int_equal(rig_has(&r, n), n >= 30);
@@ -400,7 +405,7 @@ static void what_was_an_old_line_once_stays(void **state)
 		create(&r, "dr", 30);
 		create(&r, "late", 60);
 		for (int n = 0; n < 2; n++)
-			assert_int_equal(branch_promote(r.tl, orders[i][n], why), 0);
+			assert_int_equal(branch_promote(r.tl, orders[i][n], true, why), 0);
 		assert_int_equal(r.env->ops->unlink(r.env, BRANCH "/manifest"), 0);
 		assert_int_equal(r.env->ops->unlink(r.env, LATE "/manifest"), 0);
 		assert_int_equal(timeline_retain_get(r.tl, &retain, &past, &pinned), 0);
@@ -428,7 +433,7 @@ static void a_points_file_that_was_under_way_is_not_named(void **state)
 	number = r.tl->manifest.points.number;
 	sim_env_advance(r.sim, HOUR);
 	job = rig_points_job(&r);
-	assert_int_equal(branch_promote(r.tl, "dr", why), 0);
+	assert_int_equal(branch_promote(r.tl, "dr", true, why), 0);
 	assert_int_equal(timeline_index_take(r.tl, job), -EAGAIN);
 	assert_int_equal(r.tl->manifest.points.number, number);
 	rig_pass(&r, 3, HOUR);

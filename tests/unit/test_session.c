@@ -222,7 +222,7 @@ static void a_source_that_was_taken_over_from_is_turned_away(void **state)
 	send_listed(p, 1, 1, 0);
 	assert_int_equal(timeline_commits(p->tl, &commits), 1);
 	assert_int_equal(branch_create(p->env, "/group", "dr", p->tl, commits[0].cut_seq, why), 0);
-	assert_int_equal(branch_promote(p->tl, "dr", why), 0);
+	assert_int_equal(branch_promote(p->tl, "dr", true, why), 0);
 	for (uint32_t epoch = 0; epoch < 3; epoch++) {
 		peer_reconnect(p);
 		h = peer_hello_of("group", 1, 1, 1000, 0);

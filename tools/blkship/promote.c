@@ -14,7 +14,6 @@
 struct branch_has {
 	size_t nr_points;
 	uint64_t newest_ns;	/* of the last of them; 0: there is none */
-	bool is_damaged;	/* it may have had more */
 };
 
 static int look_at(const struct branch_place *place, const char *store, struct branch_has *has,
@@ -30,34 +29,8 @@ static int look_at(const struct branch_place *place, const char *store, struct b
 		return ret;
 	has->nr_points = list.nr;
 	has->newest_ns = list.nr ? list.points[list.nr - 1].time_ns : 0;
-	has->is_damaged = timeline_damage(list.tl);
 	point_list_close(&list);
 	return 0;
-}
-
-static bool is_main_line(const struct branch_place *place)
-{
-	char why[TIMELINE_TEXT_BYTES];
-	const struct timeline_line *line;
-	struct timeline *tl;
-	bool is;
-
-	if (timeline_open(home_env(place->home), place->dir, TIMELINE_READ_ONLY, NULL, &tl, why))
-		return false;
-	line = timeline_main_line(tl);
-	is = line && strcmp(line->name, place->name) == 0;
-	timeline_close(tl);
-	return is;
-}
-
-/* As a rule it is not the one that was meant. One that is damaged is refused later. */
-static bool is_empty(const struct branch_place *place, const char *store)
-{
-	char why[POINT_TEXT_BYTES];
-	struct branch_has has;
-
-	return look_at(place, store, &has, why) == 0 && !has.nr_points && !has.is_damaged &&
-	       !is_main_line(place);
 }
 
 static int promote_by_daemon(const struct branch_place *place, const char *store, bool force,
@@ -76,7 +49,7 @@ static int promote_by_daemon(const struct branch_place *place, const char *store
 	return ret;
 }
 
-static int promote_here(const struct branch_place *place, char *why)
+static int promote_here(const struct branch_place *place, bool force, char *why)
 {
 	struct timeline *tl;
 	int ret = timeline_open(home_env(place->home), place->dir, 0, NULL, &tl, why);
@@ -85,7 +58,7 @@ static int promote_here(const struct branch_place *place, char *why)
 		snprintf(why, TIMELINE_TEXT_BYTES, "another process has it open for writing and does not answer at the store's run/control.sock");
 	if (ret)
 		return ret;
-	ret = branch_promote(tl, place->name, why);
+	ret = branch_promote(tl, place->name, force, why);
 	timeline_close(tl);
 	return ret;
 }
@@ -170,15 +143,9 @@ int cmd_branch_promote(const struct command *cmd, int argc, char **argv)
 	ret = branch_place_open(cmd, store, argv[optind], &place);
 	if (ret != CLI_DONE)
 		return ret;
-	if (!force && is_empty(&place, store)) {
-		snprintf(why, sizeof(why), "branch %s has no points, %s@latest would be the one where it begins; if that is wanted, say --force",
-			 place.name, place.group);
-		ret = -EPERM;
-	} else {
-		ret = promote_by_daemon(&place, store, force, why);
-	}
+	ret = promote_by_daemon(&place, store, force, why);
 	if (ret == -ENOTCONN || ret == -ENXIO)
-		ret = promote_here(&place, why);
+		ret = promote_here(&place, force, why);
 	if (ret == 0 || ret == -EALREADY)
 		ret = promoted_print(&place, store, ret == 0, json);
 	else

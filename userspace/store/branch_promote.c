@@ -103,7 +103,7 @@ int branch_check_writable(struct env *env, const char *group_dir, const char *na
 
 /* With its lock held, as it is open for writing. */
 static int promote_locked(struct timeline *group, struct timeline *branch, const char *name,
-			  char *why)
+			  bool force, char *why)
 {
 	struct timeline_line line = { .epoch = manifest_epoch(&group->manifest) + 1,
 				      .made_ns = group->env->ops->realtime_ns(group->env) };
@@ -121,6 +121,9 @@ static int promote_locked(struct timeline *group, struct timeline *branch, const
 	line.cut_seq = parent.cut_seq;
 	line.time_ns = parent.time_ns;
 	line.branch_cut_seq = newest_cut(branch);
+	/* As a rule it is not the one that was meant. */
+	if (!line.branch_cut_seq && !force)
+		return complain(why, -EPERM, name, "it has no points, the group's newest would be the one where it begins; if that is wanted, say --force");
 	snprintf(line.name, sizeof(line.name), "%s", name);
 	ret = manifest_add_line(&group->manifest, &line);
 	if (ret && group->manifest.line_unknown)
@@ -128,7 +131,7 @@ static int promote_locked(struct timeline *group, struct timeline *branch, const
 	return ret;
 }
 
-static int promote(struct timeline *group, const char *dir, const char *name, char *why)
+static int promote(struct timeline *group, const char *dir, const char *name, bool force, char *why)
 {
 	struct timeline *branch;
 	char reason[TIMELINE_TEXT_BYTES] = "";
@@ -140,7 +143,7 @@ static int promote(struct timeline *group, const char *dir, const char *name, ch
 		return complain(why, ret, name, ret == -ENOENT ? "there is none of this name" :
 				ret == -EBUSY ? "it is in use" :
 				*reason ? reason : strerror(-ret));
-	ret = promote_locked(group, branch, name, why);
+	ret = promote_locked(group, branch, name, force, why);
 	timeline_close(branch);
 	return ret;
 }
@@ -170,7 +173,7 @@ static int name_taken(struct timeline *group, const char *name, char *why)
 	return 0;
 }
 
-int branch_promote(struct timeline *group, const char *name, char *why)
+int branch_promote(struct timeline *group, const char *name, bool force, char *why)
 {
 	char dir[4096];
 	struct env_file *lock;
@@ -190,7 +193,7 @@ int branch_promote(struct timeline *group, const char *name, char *why)
 	if (ret == -EBUSY)
 		return complain(why, -EAGAIN, name, "another branch of the group is being made, or its history thinned; try again");
 	if (!ret) {
-		ret = promote(group, dir, name, why);
+		ret = promote(group, dir, name, force, why);
 		group->env->ops->close(group->env, lock);
 	}
 	if (ret && !why[0])

@@ -84,17 +84,18 @@ int branch_drop(struct env *env, const char *group_dir, const char *name, char *
 /**
  * branch_promote - make a branch the main line of its group; durable when it returns
  * @group: open for writing
+ * @force: also one that has no points, which as a rule is not the one that was meant
  * @why: out on failure but -EALREADY, TIMELINE_TEXT_BYTES
  *
  * From then on @group takes no commits (-EROFS), whatever it has past the branch's beginning
  * stays, and the branch cannot be dropped.
  * Return: 0; -EALREADY it is the main line; -ENOENT there is none; -EBUSY it is open for writing;
  * -EAGAIN somebody has branches_lock(); -EUCLEAN, -EBADMSG it, or its point, is damaged, or another
- * one was promoted under its name; -EROFS;
+ * one was promoted under its name; -EPERM it has no points; -EROFS;
  * -ENOTRECOVERABLE the disk has failed, and what is on it is not known: the group takes no commits;
  * -errno: nothing has changed.
  */
-int branch_promote(struct timeline *group, const char *name, char *why);
+int branch_promote(struct timeline *group, const char *name, bool force, char *why);
 
 /**
  * branch_sweep - remove what dropped branches, and those that were never made, have left

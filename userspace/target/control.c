@@ -50,18 +50,19 @@ static json_t *pin(struct group *g, const json_t *request)
 	return answered(g, "pin", ret, id);
 }
 
-/* Who feeds it loses protection: that has to be wanted. */
+/* Who feeds it loses protection: that has to be wanted, as has a branch without points. */
 static json_t *promote(struct group *g, const json_t *request)
 {
 	const char *branch = json_string_value(json_object_get(request, "branch"));
+	bool force = json_is_true(json_object_get(request, "force"));
 	char why[TIMELINE_TEXT_BYTES];
 	int ret;
 
 	if (!branch)
 		return failed(-EINVAL, "the request is not understood");
-	if (group_live(g) && !json_is_true(json_object_get(request, "force")))
+	if (group_live(g) && !force)
 		return json_pack("{s:b}", "fed", 1);
-	ret = branch_promote(group_timeline(g), branch, why);
+	ret = branch_promote(group_timeline(g), branch, force, why);
 	if (ret)
 		return failed(ret, why);
 	log_warning("group %s: branch %s is its main line from now on, asked for on this machine; its source is refused, what it had shipped past the branch's beginning stays",
