@@ -2,18 +2,16 @@
 /* lvm - where the logical volumes of a volume group lie, as its metadata say. */
 #include "lvm.h"
 
-#include <ctype.h>
 #include <endian.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "../store/array.h"
+#include "lvm_tree.h"
 
 #define SECTOR_BYTES	512
 #define AREA_IGNORED	1u
-#define MAX_DEPTH	16
-#define MAX_NODES	(1u << 18)
 
 static uint64_t get64(const uint8_t *at)
 {
@@ -105,176 +103,7 @@ int lvm_text_find(const void *area, const struct lvm_label *label, struct lvm_te
 	return 0;
 }
 
-/* -- the text: NAME { ... }, NAME = VALUE; a value is a number, "text" or [ values ] -- */
-
-enum kind { KIND_SECTION, KIND_NUMBER, KIND_TEXT, KIND_LIST };
-
-struct node {
-	enum kind kind;
-	const char *name, *text;
-	size_t name_bytes, text_bytes;
-	uint64_t number;
-	size_t first, next;	/* nodes below it, and beside it; 0: none */
-};
-
-struct tree {
-	struct node *nodes;	/* the first is all of it */
-	size_t nr, max;
-	const char *at, *end;
-};
-
-static void skip_space(struct tree *t)
-{
-	while (t->at < t->end) {
-		if (*t->at == '#')
-			while (t->at < t->end && *t->at != '\n')
-				t->at++;
-		else if (*t->at && !isspace((unsigned char)*t->at))
-			return;
-		else
-			t->at++;	/* and the zero at the end of the text */
-	}
-}
-
-static bool take_char(struct tree *t, char c)
-{
-	skip_space(t);
-	if (t->at == t->end || *t->at != c)
-		return false;
-	t->at++;
-	return true;
-}
-
-static bool in_name(char c)
-{
-	return isalnum((unsigned char)c) || (c && strchr("_.+-", c));
-}
-
-/* Below @parent, behind *@last, which is 0 for the first, and then the new one. */
-static int node_add(struct tree *t, size_t parent, size_t *last, const struct node *node)
-{
-	if (t->nr == MAX_NODES)
-		return -E2BIG;
-	if (!array_reserve(&t->nodes, &t->max, t->nr + 1))
-		return -ENOMEM;
-	t->nodes[t->nr] = *node;
-	if (*last)
-		t->nodes[*last].next = t->nr;
-	else
-		t->nodes[parent].first = t->nr;
-	*last = t->nr++;
-	return 0;
-}
-
-static int parse_value(struct tree *t, struct node *node)
-{
-	skip_space(t);
-	if (take_char(t, '"')) {
-		node->kind = KIND_TEXT;
-		node->text = t->at;
-		while (t->at < t->end && *t->at != '"')
-			t->at += *t->at == '\\' && t->at + 1 < t->end ? 2 : 1;
-		node->text_bytes = t->at - node->text;
-		return take_char(t, '"') ? 0 : -EBADMSG;
-	}
-	if (t->at == t->end || !isdigit((unsigned char)*t->at))
-		return -EBADMSG;
-	node->kind = KIND_NUMBER;
-	for (; t->at < t->end && isdigit((unsigned char)*t->at); t->at++)
-		if (__builtin_mul_overflow(node->number, 10, &node->number) ||
-		    __builtin_add_overflow(node->number, *t->at - '0', &node->number))
-			return -EBADMSG;
-	return 0;
-}
-
-static int parse_list(struct tree *t, size_t list)
-{
-	size_t last = 0;
-
-	if (take_char(t, ']'))
-		return 0;
-	do {
-		struct node node = { 0 };
-		int ret = parse_value(t, &node);
-
-		if (!ret)
-			ret = node_add(t, list, &last, &node);
-		if (ret)
-			return ret;
-	} while (take_char(t, ','));
-	return take_char(t, ']') ? 0 : -EBADMSG;
-}
-
-static int parse_section(struct tree *t, size_t section, unsigned int depth);
-
-static int parse_member(struct tree *t, size_t section, size_t *last, unsigned int depth)
-{
-	struct node node = { .name = t->at };
-	int ret = 0;
-
-	while (t->at < t->end && in_name(*t->at))
-		t->at++;
-	node.name_bytes = t->at - node.name;
-	if (!node.name_bytes)
-		return -EBADMSG;
-	if (take_char(t, '{'))
-		node.kind = KIND_SECTION;
-	else if (!take_char(t, '='))
-		return -EBADMSG;
-	else if (take_char(t, '['))
-		node.kind = KIND_LIST;
-	else
-		ret = parse_value(t, &node);
-	if (!ret)
-		ret = node_add(t, section, last, &node);
-	if (ret)
-		return ret;
-	if (node.kind == KIND_LIST)
-		return parse_list(t, *last);
-	return node.kind == KIND_SECTION ? parse_section(t, *last, depth + 1) : 0;
-}
-
-static int parse_section(struct tree *t, size_t section, unsigned int depth)
-{
-	size_t last = 0;
-	int ret = depth > MAX_DEPTH ? -EBADMSG : 0;
-
-	while (!ret) {
-		if (depth && take_char(t, '}'))
-			return 0;
-		skip_space(t);
-		if (t->at == t->end)
-			return depth ? -EBADMSG : 0;
-		ret = parse_member(t, section, &last, depth);
-	}
-	return ret;
-}
-
-/* -- asking the tree; 0 and "" where there is no such thing -- */
-
-static size_t child(const struct tree *t, size_t parent, const char *name, enum kind kind)
-{
-	for (size_t i = t->nodes[parent].first; i; i = t->nodes[i].next)
-		if (t->nodes[i].kind == kind && t->nodes[i].name_bytes == strlen(name) &&
-		    !memcmp(t->nodes[i].name, name, t->nodes[i].name_bytes))
-			return i;
-	return 0;
-}
-
-static bool number_of(const struct tree *t, size_t parent, const char *name, uint64_t *out)
-{
-	size_t i = child(t, parent, name, KIND_NUMBER);
-
-	if (i)
-		*out = t->nodes[i].number;
-	return i;
-}
-
-static bool text_is(const struct tree *t, size_t i, const char *text)
-{
-	return t->nodes[i].kind == KIND_TEXT && t->nodes[i].text_bytes == strlen(text) &&
-	       !memcmp(t->nodes[i].text, text, t->nodes[i].text_bytes);
-}
+/* -- names: sorted, as anybody may have written very many -- */
 
 static bool name_copy(char *out, const char *name, size_t bytes)
 {
@@ -284,8 +113,6 @@ static bool name_copy(char *out, const char *name, size_t bytes)
 	out[bytes] = 0;
 	return true;
 }
-
-/* -- names: sorted, as anybody may have written very many -- */
 
 struct name {
 	const char *at;
@@ -309,7 +136,7 @@ struct pv {
 
 /* What its logical volumes are made of. */
 struct vg {
-	const struct tree *tree;
+	const struct lvm_tree *tree;
 	uint64_t extent_sectors;
 	struct pv *pvs;
 	size_t nr_pvs, max_pvs;
@@ -318,9 +145,9 @@ struct vg {
 };
 
 /* As on the label: without the dashes. */
-static bool id_copy(const struct tree *t, size_t pv, char *out)
+static bool id_copy(const struct lvm_tree *t, size_t pv, char *out)
 {
-	size_t i = child(t, pv, "id", KIND_TEXT), nr = 0;
+	size_t i = lvm_tree_child(t, pv, "id", LVM_TEXT), nr = 0;
 
 	for (size_t k = 0; i && k < t->nodes[i].text_bytes; k++)
 		if (t->nodes[i].text[k] != '-' && nr++ < LVM_ID_BYTES)
@@ -330,18 +157,18 @@ static bool id_copy(const struct tree *t, size_t pv, char *out)
 
 static int pvs_get(struct vg *vg, size_t pvs)
 {
-	const struct tree *t = vg->tree;
+	const struct lvm_tree *t = vg->tree;
 
 	for (size_t i = t->nodes[pvs].first; i; i = t->nodes[i].next) {
 		struct pv *pv;
 
-		if (t->nodes[i].kind != KIND_SECTION)
+		if (t->nodes[i].kind != LVM_SECTION)
 			continue;
 		if (!array_reserve(&vg->pvs, &vg->max_pvs, vg->nr_pvs + 1))
 			return -ENOMEM;
 		pv = &vg->pvs[vg->nr_pvs++];
 		pv->name = (struct name){ t->nodes[i].name, t->nodes[i].name_bytes };
-		if (!id_copy(t, i, pv->id) || !number_of(t, i, "pe_start", &pv->start))
+		if (!id_copy(t, i, pv->id) || !lvm_tree_number(t, i, "pe_start", &pv->start))
 			return -EBADMSG;
 	}
 	if (vg->nr_pvs)
@@ -351,8 +178,8 @@ static int pvs_get(struct vg *vg, size_t pvs)
 
 static int changing_add(struct vg *vg, size_t segment, const char *what)
 {
-	size_t i = child(vg->tree, segment, what, KIND_TEXT);
-	const struct node *node = &vg->tree->nodes[i];
+	size_t i = lvm_tree_child(vg->tree, segment, what, LVM_TEXT);
+	const struct lvm_node *node = &vg->tree->nodes[i];
 
 	if (!i)
 		return 0;
@@ -371,7 +198,7 @@ static int snapshot_add(struct vg *vg, size_t segment)
 {
 	int ret = changing_add(vg, segment, "cow_store");
 
-	if (ret || !child(vg->tree, segment, "merging_store", KIND_TEXT))
+	if (ret || !lvm_tree_child(vg->tree, segment, "merging_store", LVM_TEXT))
 		return ret;
 	ret = changing_add(vg, segment, "merging_store");
 	return ret ? ret : changing_add(vg, segment, "origin");
@@ -379,13 +206,13 @@ static int snapshot_add(struct vg *vg, size_t segment)
 
 static int snapshots_get(struct vg *vg, size_t lvs)
 {
-	const struct node *nodes = vg->tree->nodes;
+	const struct lvm_node *nodes = vg->tree->nodes;
 	int ret = 0;
 
 	for (size_t i = nodes[lvs].first; i; i = nodes[i].next)
-		for (size_t k = nodes[i].kind == KIND_SECTION ? nodes[i].first : 0; k && !ret;
+		for (size_t k = nodes[i].kind == LVM_SECTION ? nodes[i].first : 0; k && !ret;
 		     k = nodes[k].next)
-			if (nodes[k].kind == KIND_SECTION)
+			if (nodes[k].kind == LVM_SECTION)
 				ret = snapshot_add(vg, k);
 	if (vg->nr_changing)
 		qsort(vg->changing, vg->nr_changing, sizeof(*vg->changing), name_compare);
@@ -397,19 +224,19 @@ static int snapshots_get(struct vg *vg, size_t lvs)
 /* The part of a linear segment that it is all of; -ENODEV: it lies in no physical volume. */
 static int piece_get(const struct vg *vg, size_t segment, struct lvm_piece *out)
 {
-	const struct tree *t = vg->tree;
-	size_t i = child(t, segment, "stripes", KIND_LIST);
+	const struct lvm_tree *t = vg->tree;
+	size_t i = lvm_tree_child(t, segment, "stripes", LVM_LIST);
 	uint64_t nr, first, end;
 	const struct pv *pv;
 	struct name name;
 
 	i = i ? t->nodes[i].first : 0;
-	if (!i || t->nodes[i].kind != KIND_TEXT)
+	if (!i || t->nodes[i].kind != LVM_TEXT)
 		return -EBADMSG;
 	name = (struct name){ t->nodes[i].text, t->nodes[i].text_bytes };
 	i = t->nodes[i].next;
-	if (!i || t->nodes[i].kind != KIND_NUMBER || t->nodes[i].next ||
-	    !number_of(t, segment, "extent_count", &nr))
+	if (!i || t->nodes[i].kind != LVM_NUMBER || t->nodes[i].next ||
+	    !lvm_tree_number(t, segment, "extent_count", &nr))
 		return -EBADMSG;
 	pv = vg->nr_pvs ? bsearch(&name, vg->pvs, vg->nr_pvs, sizeof(*pv), name_compare) : NULL;
 	if (!pv)
@@ -441,13 +268,13 @@ static int piece_add(struct lvm_volume *lv, const struct lvm_piece *piece)
 	return 0;
 }
 
-static bool is_linear(const struct tree *t, size_t segment, struct lvm_volume *lv)
+static bool is_linear(const struct lvm_tree *t, size_t segment, struct lvm_volume *lv)
 {
-	size_t type = child(t, segment, "type", KIND_TEXT);
+	size_t type = lvm_tree_child(t, segment, "type", LVM_TEXT);
 	uint64_t nr_stripes = 0;
 
-	if (type && (text_is(t, type, "striped") || text_is(t, type, "linear")) &&
-	    number_of(t, segment, "stripe_count", &nr_stripes) && nr_stripes == 1)
+	if (type && (lvm_tree_text_is(t, type, "striped") || lvm_tree_text_is(t, type, "linear")) &&
+	    lvm_tree_number(t, segment, "stripe_count", &nr_stripes) && nr_stripes == 1)
 		return true;
 	if (!type || !name_copy(lv->type, t->nodes[type].text, t->nodes[type].text_bytes) ||
 	    !lv->type[0])
@@ -458,17 +285,17 @@ static bool is_linear(const struct tree *t, size_t segment, struct lvm_volume *l
 /* Its sections are its segments; each begins where the one before ends. */
 static int pieces_get(const struct vg *vg, size_t node, struct lvm_volume *lv)
 {
-	const struct tree *t = vg->tree;
+	const struct lvm_tree *t = vg->tree;
 	uint64_t nr = 0, want = 0, begin = 0, start, count;
-	int ret = number_of(t, node, "segment_count", &want) && want ? 0 : -EBADMSG;
+	int ret = lvm_tree_number(t, node, "segment_count", &want) && want ? 0 : -EBADMSG;
 
 	for (size_t i = t->nodes[node].first; i && !ret; i = t->nodes[i].next) {
 		struct lvm_piece piece;
 
-		if (t->nodes[i].kind != KIND_SECTION)
+		if (t->nodes[i].kind != LVM_SECTION)
 			continue;
-		if (!number_of(t, i, "start_extent", &start) || start != begin ||
-		    !number_of(t, i, "extent_count", &count) ||
+		if (!lvm_tree_number(t, i, "start_extent", &start) || start != begin ||
+		    !lvm_tree_number(t, i, "extent_count", &count) ||
 		    __builtin_add_overflow(begin, count, &begin))
 			return -EBADMSG;
 		nr++;
@@ -486,24 +313,24 @@ static int pieces_get(const struct vg *vg, size_t node, struct lvm_volume *lv)
 	return ret ? ret : nr == want ? 0 : -EBADMSG;
 }
 
-static bool is_visible(const struct tree *t, size_t lv)
+static bool is_visible(const struct lvm_tree *t, size_t lv)
 {
-	size_t status = child(t, lv, "status", KIND_LIST);
+	size_t status = lvm_tree_child(t, lv, "status", LVM_LIST);
 
 	for (size_t i = status ? t->nodes[status].first : 0; i; i = t->nodes[i].next)
-		if (text_is(t, i, "VISIBLE"))
+		if (lvm_tree_text_is(t, i, "VISIBLE"))
 			return true;
 	return false;
 }
 
 static int volume_add(const struct vg *vg, size_t node, struct lvm_group *out)
 {
-	const struct node *n = &vg->tree->nodes[node];
+	const struct lvm_node *n = &vg->tree->nodes[node];
 	const struct name name = { n->name, n->name_bytes };
 	struct lvm_volume *lv;
 	int ret;
 
-	if (n->kind != KIND_SECTION || !is_visible(vg->tree, node))
+	if (n->kind != LVM_SECTION || !is_visible(vg->tree, node))
 		return 0;
 	if (!array_reserve(&out->volumes, &out->max_volumes, out->nr_volumes + 1))
 		return -ENOMEM;
@@ -520,7 +347,7 @@ static int volume_add(const struct vg *vg, size_t node, struct lvm_group *out)
 
 static int volumes_get(struct vg *vg, size_t lvs, struct lvm_group *out)
 {
-	const struct node *nodes = vg->tree->nodes;
+	const struct lvm_node *nodes = vg->tree->nodes;
 	int ret = snapshots_get(vg, lvs);
 
 	for (size_t i = nodes[lvs].first; i && !ret; i = nodes[i].next)
@@ -528,21 +355,21 @@ static int volumes_get(struct vg *vg, size_t lvs, struct lvm_group *out)
 	return ret;
 }
 
-static int group_get(const struct tree *t, struct lvm_group *out)
+static int group_get(const struct lvm_tree *t, struct lvm_group *out)
 {
 	struct vg vg = { .tree = t };
 	size_t node = t->nodes[0].first, pvs = 0, lvs;
 	int ret;
 
-	while (node && (t->nodes[node].kind != KIND_SECTION ||
-			!(pvs = child(t, node, "physical_volumes", KIND_SECTION))))
+	while (node && (t->nodes[node].kind != LVM_SECTION ||
+			!(pvs = lvm_tree_child(t, node, "physical_volumes", LVM_SECTION))))
 		node = t->nodes[node].next;
 	if (!node || !name_copy(out->name, t->nodes[node].name, t->nodes[node].name_bytes))
 		return -EBADMSG;
-	lvs = child(t, node, "logical_volumes", KIND_SECTION);
+	lvs = lvm_tree_child(t, node, "logical_volumes", LVM_SECTION);
 	if (!lvs)
 		return 0;
-	ret = number_of(t, node, "extent_size", &vg.extent_sectors) ? pvs_get(&vg, pvs) : -EBADMSG;
+	ret = lvm_tree_number(t, node, "extent_size", &vg.extent_sectors) ? pvs_get(&vg, pvs) : -EBADMSG;
 	if (!ret)
 		ret = volumes_get(&vg, lvs, out);
 	free(vg.pvs);
@@ -552,20 +379,15 @@ static int group_get(const struct tree *t, struct lvm_group *out)
 
 int lvm_group_parse(const char *text, const struct lvm_text *where, struct lvm_group *out)
 {
-	struct tree t = { .at = text, .end = text + where->bytes };
 	struct lvm_group group = { .nr_volumes = 0 };
-	const struct node all = { .kind = KIND_SECTION };
+	struct lvm_tree tree = { .nr = 0 };
 	int ret = where->crc == lvm_crc(text, where->bytes) ? 0 : -EBADMSG;
 
-	if (!ret && !array_reserve(&t.nodes, &t.max, 1))
-		ret = -ENOMEM;
-	if (!ret) {
-		t.nodes[t.nr++] = all;
-		ret = parse_section(&t, 0, 0);
-	}
 	if (!ret)
-		ret = group_get(&t, &group);
-	free(t.nodes);
+		ret = lvm_tree_parse(text, where->bytes, &tree);
+	if (!ret)
+		ret = group_get(&tree, &group);
+	lvm_tree_fini(&tree);
 	if (ret)
 		lvm_group_fini(&group);
 	else
