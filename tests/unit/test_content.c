@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "../../tools/blkship/content.h"
+#include "lvm_disk.h"
 
 #define MIB (1u << 20)
 
@@ -17,25 +18,19 @@ static const uint8_t table[66] = {
 	0, 0, 2, 0, 0x82, 0, 2, 0, 0x00, 0x18, 0, 0, 0x00, 0x08, 0, 0,
 	[64] = 0x55, 0xaa,
 };
-/* A physical volume whose metadata area ends at the last byte that can be. */
-static const uint8_t label[] = {
-	'L', 'A', 'B', 'E', 'L', 'O', 'N', 'E', 1, 0, 0, 0, 0, 0, 0, 0,
-	0x83, 0x88, 0x14, 0x0f, 32, 0, 0, 0, 'L', 'V', 'M', '2', ' ', '0', '0', '1',
-	'd', '2', 'N', 'x', '7', 'g', '1', 't', 'R', 'i', '9', 'G', 's', 'P', 'T', 'A',
-	'V', 'N', 'a', 'd', 'e', 'q', 'z', 'f', '8', 'P', '4', 'f', 'j', '0', 'g', 'E',
-	0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0x10, 0, 0, 0, 0, 0,
-	[104] = 0xff, 0xff, 0xef, 0xff, 0xff, 0xff, 0xff, 0x7f, 0, 0, 0x10,
-};
 static const uint8_t swap[12] = { 1, 0, 0, 0, 0xff };
 
 static void a_physical_volume_that_makes_no_sense_hides_nothing(void **state)
 {
 	char path[] = "/tmp/content.XXXXXX";
+	uint8_t label[LVM_DISK_SECTOR_BYTES];
 	int fd = mkstemp(path);
 	struct content *found;
 	size_t nr;
 
 	assert_true(fd >= 0);
+	/* Its metadata area ends at the last byte that can be. */
+	lvm_disk_label(label, 32 << 20, INT64_MAX - MIB, MIB);
 	assert_int_equal(ftruncate(fd, 4 * MIB), 0);
 	assert_int_equal(pwrite(fd, table, sizeof(table), 446), sizeof(table));
 	assert_int_equal(pwrite(fd, label, sizeof(label), MIB + 512), sizeof(label));
