@@ -30,18 +30,24 @@ int branch_place_open(const struct command *cmd, const char *store, const char *
 	return CLI_DONE;
 }
 
-/* Of a command with one argument: the store, and whether JSON is wanted. */
-static const char *options(const struct command *cmd, int argc, char **argv, bool *json)
+const char *branch_options(const struct command *cmd, int argc, char **argv, int nr_args,
+			   bool *json, bool *force)
 {
 	static const struct option longs[] = {
+		{ "force", no_argument, NULL, 'f' },	/* the first, as not all have it */
 		{ "store", required_argument, NULL, 's' },
 		CLI_COMMON_OPTIONS
 	};
 	const char *store = CLI_STORE_DEFAULT;
+	int c;
 
-	while (cli_getopt(cmd, argc, argv, longs, json) != -1)
-		store = optarg;
-	cli_check_args(cmd, argc, 1, 1);
+	while ((c = cli_getopt(cmd, argc, argv, force ? longs : longs + 1, json)) != -1) {
+		if (c == 's')
+			store = optarg;
+		else
+			*force = true;
+	}
+	cli_check_args(cmd, argc, nr_args, nr_args);
 	return store;
 }
 
@@ -59,24 +65,13 @@ static void sweep(struct env *env, const char *dir, const char *group)
 
 int cmd_branch_create(const struct command *cmd, int argc, char **argv)
 {
-	static const struct option longs[] = {
-		{ "store", required_argument, NULL, 's' },
-		{ "force", no_argument, NULL, 'f' },
-		CLI_COMMON_OPTIONS
-	};
 	char dir[GROUP_DIR_BYTES], why[TIMELINE_TEXT_BYTES], when[64];
-	const char *store = CLI_STORE_DEFAULT, *name;
 	bool json = false, force = false;
+	const char *store, *name;
 	struct point_named named;
-	int c, ret;
+	int ret;
 
-	while ((c = cli_getopt(cmd, argc, argv, longs, &json)) != -1) {
-		if (c == 's')
-			store = optarg;
-		else
-			force = true;
-	}
-	cli_check_args(cmd, argc, 2, 2);
+	store = branch_options(cmd, argc, argv, 2, &json, &force);
 	name = argv[optind + 1];
 	ret = point_named_open(cmd, store, NULL, argv[optind], force, "no branch was made", &named);
 	if (ret != CLI_DONE)
@@ -201,7 +196,7 @@ int cmd_branch_list(const struct command *cmd, int argc, char **argv)
 	size_t nr = 0;
 	int ret;
 
-	store = options(cmd, argc, argv, &json);
+	store = branch_options(cmd, argc, argv, 1, &json, NULL);
 	group = argv[optind];
 	ret = point_open(store, group, &list);
 	if (ret != CLI_DONE)
@@ -319,7 +314,7 @@ int cmd_branch_changes(const struct command *cmd, int argc, char **argv)
 	bool json = false;
 	int ret;
 
-	store = options(cmd, argc, argv, &json);
+	store = branch_options(cmd, argc, argv, 1, &json, NULL);
 	ret = branch_place_open(cmd, store, argv[optind], &place);
 	if (ret != CLI_DONE)
 		return ret;
@@ -348,7 +343,7 @@ int cmd_branch_drop(const struct command *cmd, int argc, char **argv)
 	bool json = false;
 	int ret;
 
-	store = options(cmd, argc, argv, &json);
+	store = branch_options(cmd, argc, argv, 1, &json, NULL);
 	ret = branch_place_open(cmd, store, argv[optind], &place);
 	if (ret != CLI_DONE)
 		return ret;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* branch - GROUP/NAME on the command line: opened, or complained about. */
+/* branch - what commands on branches share: their options; GROUP/NAME opened, or complained about. */
 #ifndef BLKSHIP_BRANCH_COMMANDS_H
 #define BLKSHIP_BRANCH_COMMANDS_H
 
@@ -20,5 +20,14 @@ struct branch_place {
  */
 int branch_place_open(const struct command *cmd, const char *store, const char *text,
 		      struct branch_place *place);
+
+/**
+ * branch_options - of a command on branches; what is wrong with them ends it
+ * @nr_args: how many arguments it has, from optind on
+ * @json, @force: set if it was said; @force: NULL: the command has no --force
+ * Return: the store.
+ */
+const char *branch_options(const struct command *cmd, int argc, char **argv, int nr_args,
+			   bool *json, bool *force);
 
 #endif

@@ -122,24 +122,13 @@ static int promote_failed(const struct branch_place *place, const char *store, i
 
 int cmd_branch_promote(const struct command *cmd, int argc, char **argv)
 {
-	static const struct option longs[] = {
-		{ "store", required_argument, NULL, 's' },
-		{ "force", no_argument, NULL, 'f' },
-		CLI_COMMON_OPTIONS
-	};
-	const char *store = CLI_STORE_DEFAULT;
 	char why[TIMELINE_TEXT_BYTES] = "";
 	bool json = false, force = false;
 	struct branch_place place;
-	int c, ret;
+	const char *store;
+	int ret;
 
-	while ((c = cli_getopt(cmd, argc, argv, longs, &json)) != -1) {
-		if (c == 's')
-			store = optarg;
-		else
-			force = true;
-	}
-	cli_check_args(cmd, argc, 1, 1);
+	store = branch_options(cmd, argc, argv, 1, &json, &force);
 	ret = branch_place_open(cmd, store, argv[optind], &place);
 	if (ret != CLI_DONE)
 		return ret;
