@@ -112,25 +112,52 @@ static struct nl_msg *message(int family, int command)
 	return msg;
 }
 
-static int disconnect(void *arg, const char *device)
-{
-	struct call call = { .index = -1 };
+/* One message to the kernel, and its answer. */
+struct request {
 	struct nl_sock *sock;
+	struct call call;
 	struct nl_msg *msg;
-	int ret = kernel_connect(&sock);
+};
+
+/* Return: 0, then request_end() is due; -errno. */
+static int request_begin(struct request *r, int command)
+{
+	int ret = kernel_connect(&r->sock);
 
 	if (ret < 0)
 		return ret;
-	call.family = ret;
-	msg = message(call.family, NBD_CMD_DISCONNECT);
-	if (msg && nla_put_u32(msg, NBD_ATTR_INDEX, atoi(device + strlen("/dev/nbd"))) == 0) {
-		ret = kernel_call(sock, &call, msg);
-	} else {
-		nlmsg_free(msg);
-		ret = -ENOMEM;
-	}
-	nl_socket_free(sock);
+	r->call = (struct call){ .family = ret, .index = -1 };
+	r->msg = message(r->call.family, command);
+	if (r->msg)
+		return 0;
+	nl_socket_free(r->sock);
+	return -ENOMEM;
+}
+
+/* @whole: all that belongs in it had room; else it is not sent. */
+static int request_end(struct request *r, bool whole)
+{
+	int ret = -ENOMEM;
+
+	if (whole)
+		ret = kernel_call(r->sock, &r->call, r->msg);
+	else
+		nlmsg_free(r->msg);
+	nl_socket_free(r->sock);
 	return ret;
+}
+
+static int disconnect_index(int index)
+{
+	struct request r;
+	int ret = request_begin(&r, NBD_CMD_DISCONNECT);
+
+	return ret < 0 ? ret : request_end(&r, nla_put_u32(r.msg, NBD_ATTR_INDEX, index) == 0);
+}
+
+static int disconnect(void *arg, const char *device)
+{
+	return disconnect_index(atoi(device + strlen("/dev/nbd")));
 }
 
 /* -- whether it can -- */
@@ -170,7 +197,7 @@ static bool keeps_names(struct nl_sock *sock)
 /* Root of a user namespace is told so here, before anything was made. No device is -1. */
 static int permitted(void)
 {
-	return disconnect(NULL, "/dev/nbd-1") == -EPERM ? -EPERM : 0;
+	return disconnect_index(-1) == -EPERM ? -EPERM : 0;
 }
 
 int nbddev_usable(char *why)
@@ -266,31 +293,21 @@ static int put_sockets(struct nl_msg *msg, struct export *e)
 /* No index is asked for: the kernel takes a device that is free, or makes one. */
 static int kernel_attach(struct export *e, const char *name, char *device)
 {
-	struct nl_sock *sock;
-	struct call call = { .index = -1 };
-	struct nl_msg *msg;
-	int ret = kernel_connect(&sock);
+	struct request r;
+	int ret = request_begin(&r, NBD_CMD_CONNECT);
 
 	if (ret < 0)
 		return ret;
-	call.family = ret;
-	msg = message(call.family, NBD_CMD_CONNECT);
-	if (msg && nla_put_u64(msg, NBD_ATTR_SIZE_BYTES, e->is.size_bytes) == 0 &&
-	    nla_put_u64(msg, NBD_ATTR_BLOCK_SIZE_BYTES, BLOCK_BYTES) == 0 &&
-	    nla_put_u64(msg, NBD_ATTR_TIMEOUT, TIMEOUT_S) == 0 &&
-	    nla_put_u64(msg, NBD_ATTR_SERVER_FLAGS, e->is.flags) == 0 &&
-	    nla_put_string(msg, NBD_ATTR_BACKEND_IDENTIFIER, name) == 0 &&
-	    put_sockets(msg, e) == 0) {
-		ret = kernel_call(sock, &call, msg);
-	} else {
-		nlmsg_free(msg);
-		ret = -ENOMEM;
-	}
-	nl_socket_free(sock);
-	if (ret == 0 && call.index < 0)
+	ret = request_end(&r, nla_put_u64(r.msg, NBD_ATTR_SIZE_BYTES, e->is.size_bytes) == 0 &&
+			  nla_put_u64(r.msg, NBD_ATTR_BLOCK_SIZE_BYTES, BLOCK_BYTES) == 0 &&
+			  nla_put_u64(r.msg, NBD_ATTR_TIMEOUT, TIMEOUT_S) == 0 &&
+			  nla_put_u64(r.msg, NBD_ATTR_SERVER_FLAGS, e->is.flags) == 0 &&
+			  nla_put_string(r.msg, NBD_ATTR_BACKEND_IDENTIFIER, name) == 0 &&
+			  put_sockets(r.msg, e) == 0);
+	if (ret == 0 && r.call.index < 0)
 		ret = -EPROTO;
 	if (ret == 0)
-		snprintf(device, SYSBLOCK_BYTES, "/dev/nbd%d", call.index);
+		snprintf(device, SYSBLOCK_BYTES, "/dev/nbd%d", r.call.index);
 	return ret;
 }
 
