@@ -12,15 +12,10 @@
 #include <string.h>
 
 #include "../lib/seq.h"
+#include "branches_internal.h"
 #include "timeline_internal.h"
 
 static_assert(NAME_BYTES == TIMELINE_NAME_BYTES, "a branch's name fits its line");
-
-static int complain(char *why, int error, const char *name, const char *text)
-{
-	snprintf(why, TIMELINE_TEXT_BYTES, "branch %.64s: %.160s", name, text);
-	return error;
-}
 
 /* Of its newest point; 0: it has none. */
 static uint64_t newest_cut(const struct timeline *tl)
@@ -77,7 +72,8 @@ static int check_lines(struct env *env, const char *dir, const struct manifest *
 	if (ret)
 		return ret;
 	for (size_t i = 0; i < group->nr_lines && !ret; i++)
-		if (memcmp(group->lines[i].timeline, timeline_id(branch), 16) == 0)
+		if (memcmp(group->lines[i].timeline, timeline_id(branch),
+			   sizeof(group->lines[i].timeline)) == 0)
 			ret = check_points(&group->lines[i], branch, lost);
 	if (ret)
 		snprintf(why, TIMELINE_TEXT_BYTES, "%.200s; put its directory back from a copy", lost);
@@ -87,7 +83,7 @@ static int check_lines(struct env *env, const char *dir, const struct manifest *
 
 int branch_check_writable(struct env *env, const char *group_dir, const char *name, char *why)
 {
-	char dir[4096];
+	char dir[PATH_BYTES];
 	struct manifest m;
 	int ret = branch_path(dir, sizeof(dir), group_dir, name);
 
@@ -113,21 +109,21 @@ static int promote_locked(struct timeline *group, struct timeline *branch, const
 
 	if (!timeline_parent(branch, &parent) ||
 	    memcmp(parent.timeline, timeline_id(group), sizeof(parent.timeline)) != 0)
-		return complain(why, -EUCLEAN, name, "it is of another history than the group's");
+		return branch_complain(why, -EUCLEAN, name, "it is of another history than the group's");
 	index = points_find(&group->points, parent.cut_seq);
 	if (index == group->points.nr_commits || !group->points.commits[index].listed)
-		return complain(why, -EUCLEAN, name, "the point at which it begins is not there any more");
+		return branch_complain(why, -EUCLEAN, name, "the point at which it begins is not there any more");
 	memcpy(line.timeline, timeline_id(branch), sizeof(line.timeline));
 	line.cut_seq = parent.cut_seq;
 	line.time_ns = parent.time_ns;
 	line.branch_cut_seq = newest_cut(branch);
 	/* As a rule it is not the one that was meant. */
 	if (!line.branch_cut_seq && !force)
-		return complain(why, -EPERM, name, "it has no points, the group's newest would be the one where it begins; if that is wanted, say --force");
+		return branch_complain(why, -EPERM, name, "it has no points, the group's newest would be the one where it begins; if that is wanted, say --force");
 	snprintf(line.name, sizeof(line.name), "%s", name);
 	ret = manifest_add_line(&group->manifest, &line);
 	if (ret && group->manifest.line_unknown)
-		return complain(why, -ENOTRECOVERABLE, name, "the manifest could neither be added to nor be written anew: whether this is the main line is known when the group is opened again");
+		return branch_complain(why, -ENOTRECOVERABLE, name, "the manifest could neither be added to nor be written anew: whether this is the main line is known when the group is opened again");
 	return ret;
 }
 
@@ -140,34 +136,33 @@ static int promote(struct timeline *group, const char *dir, const char *name, bo
 	if (!ret)
 		ret = timeline_open(group->env, dir, 0, NULL, &branch, reason);
 	if (ret)
-		return complain(why, ret, name, ret == -ENOENT ? "there is none of this name" :
-				ret == -EBUSY ? "it is in use" :
-				*reason ? reason : strerror(-ret));
+		return branch_complain(why, ret, name, ret == -ENOENT ? "there is none of this name" :
+				       ret == -EBUSY ? "it is in use" :
+				       *reason ? reason : strerror(-ret));
 	ret = promote_locked(group, branch, name, force, why);
 	timeline_close(branch);
 	return ret;
 }
 
 /* Looked at without its lock, as the main line may be served; -EALREADY: it is what @name is. */
-static int name_taken(struct timeline *group, const char *name, char *why)
+static int name_taken(struct timeline *group, const char *dir, const char *name, char *why)
 {
 	char reason[TIMELINE_TEXT_BYTES] = "";
 	const struct timeline_line *lines;
 	size_t nr = timeline_lines(group, &lines);
+	uint8_t id[16];
+	int ret;
 
 	for (size_t i = nr; i-- > 0;) {
-		bool same;
-		int ret;
-
 		if (strcmp(lines[i].name, name) != 0)
 			continue;
-		ret = branch_is_line(group->env, group->dir, &lines[i], &same, reason);
+		ret = branch_id(group->env, dir, id, reason);
 		if (ret)
-			return complain(why, ret, name, ret == -ENOENT ?
-					"it was promoted and its directory is missing; put it back from a copy" :
-					*reason ? reason : strerror(-ret));
-		if (!same)
-			return complain(why, -EUCLEAN, name, "another one was promoted under this name; drop this one and put that back from a copy");
+			return branch_complain(why, ret, name, ret == -ENOENT ?
+					       "it was promoted and its directory is missing; put it back from a copy" :
+					       *reason ? reason : strerror(-ret));
+		if (memcmp(id, lines[i].timeline, sizeof(id)) != 0)
+			return branch_complain(why, -EUCLEAN, name, "another one was promoted under this name; drop this one and put that back from a copy");
 		return i + 1 == nr ? -EALREADY : 0;
 	}
 	return 0;
@@ -175,28 +170,25 @@ static int name_taken(struct timeline *group, const char *name, char *why)
 
 int branch_promote(struct timeline *group, const char *name, bool force, char *why)
 {
-	char dir[4096];
+	char dir[PATH_BYTES];
 	struct env_file *lock;
-	int ret;
+	int ret = name_valid(name) ? branch_path(dir, sizeof(dir), group->dir, name) : -ENOENT;
 
 	why[0] = 0;
-	if (!name_valid(name))
-		return complain(why, -ENOENT, name, "there is none of this name");
-	ret = name_taken(group, name, why);
+	if (ret)
+		return branch_complain(why, ret, name, ret == -ENOENT ? "there is none of this name" :
+				       strerror(-ret));
+	ret = name_taken(group, dir, name, why);
 	if (ret)
 		return ret;
-	if (group->read_only)
-		return -EROFS;
-	ret = branch_path(dir, sizeof(dir), group->dir, name);
-	if (!ret)
-		ret = branches_lock(group->env, group->dir, &lock);
+	ret = group->read_only ? -EROFS : branches_lock(group->env, group->dir, &lock);
 	if (ret == -EBUSY)
-		return complain(why, -EAGAIN, name, "another branch of the group is being made, or its history thinned; try again");
+		return branch_complain(why, -EAGAIN, name, "another branch of the group is being made, or its history thinned; try again");
 	if (!ret) {
 		ret = promote(group, dir, name, force, why);
 		group->env->ops->close(group->env, lock);
 	}
 	if (ret && !why[0])
-		complain(why, ret, name, strerror(-ret));
+		branch_complain(why, ret, name, strerror(-ret));
 	return ret;
 }

@@ -8,14 +8,14 @@
 #include <string.h>
 
 #include "array.h"
+#include "branches_internal.h"
 #include "timeline_internal.h"
 
-#define PATH_BYTES	4096
 #define CREATE_TRIES	3	/* a sweeper may remove an empty directory below us */
 
-static int complain(char *why, int error, const char *name, const char *text)
+int branch_complain(char *why, int error, const char *name, const char *text)
 {
-	snprintf(why, TIMELINE_TEXT_BYTES, "branch %.64s: %s", name, text);
+	snprintf(why, TIMELINE_TEXT_BYTES, "branch %.64s: %.160s", name, text);
 	return error;
 }
 
@@ -198,9 +198,9 @@ static int make_locked(struct env *env, const char *dir, const char *name,
 	if (ret)
 		return ret;
 	if (place == PLACE_BRANCH)
-		return complain(why, -EEXIST, name, "there is one of this name");
+		return branch_complain(why, -EEXIST, name, "there is one of this name");
 	if (place == PLACE_DAMAGED)
-		return complain(why, -EUCLEAN, name, "its directory has segments but no manifest; put it back from a copy, or remove the directory");
+		return branch_complain(why, -EUCLEAN, name, "its directory has segments but no manifest; put it back from a copy, or remove the directory");
 	ret = place_clear(env, dir);
 	return ret ? ret : make_manifest(env, dir, parent, point, volumes, why);
 }
@@ -267,7 +267,7 @@ static int name_is_free(struct env *env, const char *group_dir, const char *name
 			return ret;
 		/* What lies there, make_locked() says. */
 		return place == PLACE_BRANCH || place == PLACE_DAMAGED ? 0 :
-		       complain(why, -EEXIST, name, "it was promoted and its directory is missing; put it back from a copy");
+		       branch_complain(why, -EEXIST, name, "it was promoted and its directory is missing; put it back from a copy");
 	}
 	return 0;
 }
@@ -291,7 +291,7 @@ static int create_locked(struct env *env, const char *group_dir, const char *nam
 	index = points_find(&now->points, cut_seq);
 	if (index == now->points.nr_commits || !now->points.commits[index].listed) {
 		timeline_close(now);
-		return complain(why, -ENODATA, name, "the group has no such point");
+		return branch_complain(why, -ENODATA, name, "the group has no such point");
 	}
 	volumes = volumes_at(now, index);
 	ret = volumes ? -ENOENT : -ENOMEM;
@@ -310,36 +310,31 @@ int branch_create(struct env *env, const char *group_dir, const char *name,
 
 	why[0] = 0;
 	if (!name_valid(name))
-		return complain(why, -EINVAL, name, "not a name that a branch can have");
+		return branch_complain(why, -EINVAL, name, "not a name that a branch can have");
 	if (parent->manifest.has_parent)
-		return complain(why, -EOPNOTSUPP, name, "a branch cannot have branches; take a point of its group");
+		return branch_complain(why, -EOPNOTSUPP, name, "a branch cannot have branches; take a point of its group");
 	ret = branches_lock(env, group_dir, &lock);
 	if (ret == -EBUSY)
-		return complain(why, ret, name, "another branch of the group is being made, or its history thinned; try again");
+		return branch_complain(why, ret, name, "another branch of the group is being made, or its history thinned; try again");
 	if (!ret) {
 		ret = create_locked(env, group_dir, name, cut_seq, why);
 		env->ops->close(env, lock);
 	}
 	if (ret && !why[0])
-		complain(why, ret, name, ret == -EBUSY ? "somebody makes or uses one of this name" :
+		branch_complain(why, ret, name, ret == -EBUSY ? "somebody makes or uses one of this name" :
 			 strerror(-ret));
 	return ret;
 }
 
 /* -- dropping -- */
 
-int branch_is_line(struct env *env, const char *group_dir, const struct timeline_line *line,
-		   bool *same, char *why)
+int branch_id(struct env *env, const char *dir, uint8_t id[16], char *why)
 {
-	char dir[PATH_BYTES];
 	struct manifest m;
-	int ret = branch_path(dir, sizeof(dir), group_dir, line->name);
+	int ret = manifest_open(&m, env, dir, false, why);
 
-	if (ret)
-		return ret;
-	ret = manifest_open(&m, env, dir, false, why);
 	if (!ret)
-		*same = memcmp(m.identity.timeline, line->timeline, sizeof(line->timeline)) == 0;
+		memcpy(id, m.identity.timeline, sizeof(m.identity.timeline));
 	manifest_close(&m);
 	return ret;
 }
@@ -348,15 +343,14 @@ int branch_is_line(struct env *env, const char *group_dir, const struct timeline
 static int is_no_line(struct env *env, const char *dir, const char *name,
 		      const struct manifest *group, char *why)
 {
-	struct manifest m;
-	int ret = manifest_open(&m, env, dir, false, why);
+	uint8_t id[16];
+	int ret = branch_id(env, dir, id, why);
 
 	for (size_t i = group->nr_lines; i-- > 0 && !ret;)
-		if (memcmp(m.identity.timeline, group->lines[i].timeline, 16) == 0)
-			ret = complain(why, -EPERM, name, i + 1 < group->nr_lines ?
-				       "it was the group's main line for a time" :
-				       "it is the group's main line");
-	manifest_close(&m);
+		if (memcmp(id, group->lines[i].timeline, sizeof(id)) == 0)
+			ret = branch_complain(why, -EPERM, name, i + 1 < group->nr_lines ?
+					      "it was the group's main line for a time" :
+					      "it is the group's main line");
 	return ret;
 }
 
@@ -395,7 +389,7 @@ int branch_drop(struct env *env, const char *group_dir, const char *name, char *
 		env->ops->close(env, lock);
 	}
 	if (ret && !why[0])
-		complain(why, ret, name, ret == -ENOENT ? "there is none of this name" :
+		branch_complain(why, ret, name, ret == -ENOENT ? "there is none of this name" :
 			 ret == -EBUSY ? "it is in use" : strerror(-ret));
 	return ret;
 }

@@ -43,14 +43,6 @@ int branch_create(struct env *env, const char *group_dir, const char *name,
 		  struct timeline *parent, uint64_t cut_seq, char *why);
 
 /**
- * branch_is_line - whether what has the name of a line now is the branch that was promoted
- * @why: out on failure, TIMELINE_TEXT_BYTES
- * Return: 0; -ENOENT there is none of the name; -errno: its manifest cannot be read.
- */
-int branch_is_line(struct env *env, const char *group_dir, const struct timeline_line *line,
-		   bool *same, char *why);
-
-/**
  * branch_check_line - whether a branch is the one of a line, and has the points that it had when it
  * was promoted
  * @group, @branch: open for reading or writing
