@@ -207,16 +207,13 @@ static void a_segment_without_a_run_stops_nothing(void **state_)
 /* The block where this finished segment has its last commit. */
 static uint64_t last_commit_block(struct rig *r, uint64_t segment)
 {
-	char path[40];
-	struct segment_scan scan = {
-		.env = r->env, .path = path, .number = segment, .trust_footer = true,
-		.timeline = r->tl->manifest.identity.timeline,
-	};
-	uint64_t at;
+	const uint8_t *timeline = r->tl->manifest.identity.timeline;
+	struct segment_scan scan;
+	uint64_t first_ordinal, at;
 
-	segment_path(path, sizeof(path), "/tl", segment);
-	assert_int_equal(segment_first_ordinal(r->env, "/tl", scan.timeline, segment,
-					       &scan.first_ordinal), 0);
+	assert_int_equal(segment_first_ordinal(r->env, "/tl", timeline, segment, &first_ordinal),
+			 0);
+	segment_scan_init(&scan, r->env, "/tl", timeline, segment, first_ordinal);
 	assert_int_equal(segment_scan(&scan), 0);
 	at = scan.index.commits[scan.index.nr_commits - 1] / 4096 * 4096;
 	segment_index_fini(&scan.index);

@@ -22,25 +22,18 @@
 
 /* Index of one segment, of what is durable; @scan is the caller's to end. */
 static int segment_load(struct timeline *tl, uint64_t number, uint64_t first_ordinal,
-			struct segment_scan *scan, char *path, char *why)
+			struct segment_scan *scan, char *why)
 {
-	const struct manifest_segment_end *end = manifest_end(&tl->manifest, number);
 	int ret;
 
-	*scan = (struct segment_scan){
-		.env = tl->env, .path = path, .timeline = tl->manifest.identity.timeline,
-		.number = number, .first_ordinal = first_ordinal,
-		.end_limit = end ? end->end_offset : 0, .trust_footer = true,
-		.next = manifest_pack(&tl->manifest, number + 1),
-	};
-	segment_path(path, PATH_BYTES, tl->dir, number);
+	timeline_scan_init(tl, scan, number, first_ordinal);
 	/* Opening has read only what lies behind the points file. */
-	ret = number < tl->nr_segments ? segment_scan_finished(scan, tl->dir) :
+	ret = number < tl->nr_segments ? segment_scan_finished(scan) :
 					 segment_scan(scan);
 	if (!ret && !scan->header_valid)
 		ret = -EBADMSG;
 	if (ret)
-		snprintf(why, TIMELINE_TEXT_BYTES, "%.120s: %s", path, strerror(-ret));
+		snprintf(why, TIMELINE_TEXT_BYTES, "%.120s: %s", scan->path, strerror(-ret));
 	return ret;
 }
 
@@ -347,7 +340,6 @@ static int file_replace(struct check_reader *r, uint64_t *ordinal, char *why)
 {
 	const struct manifest_pack *pack = manifest_pack(&r->tl->manifest, r->segment);
 	struct segment_scan scan;
-	char path[PATH_BYTES];
 	int ret;
 
 	if (pack) {
@@ -357,7 +349,7 @@ static int file_replace(struct check_reader *r, uint64_t *ordinal, char *why)
 			r->segment = pack->last_segment;
 		return ret;
 	}
-	ret = segment_load(r->tl, r->segment, *ordinal + 1, &scan, path, why);
+	ret = segment_load(r->tl, r->segment, *ordinal + 1, &scan, why);
 	if (!ret)
 		segment_replace(r, &scan);
 	*ordinal = scan.last_ordinal;
@@ -480,7 +472,6 @@ static int check_file(struct check_reader *r, uint64_t *ordinal, char *why)
 	bool given_up = manifest_end(&r->tl->manifest, r->segment);
 	struct check *check = r->check;
 	struct segment_scan scan;
-	char path[PATH_BYTES];
 	int ret = 0;
 
 	if (pack) {
@@ -493,7 +484,7 @@ static int check_file(struct check_reader *r, uint64_t *ordinal, char *why)
 			r->segment = last;
 		return ret;
 	}
-	ret = segment_load(r->tl, r->segment, *ordinal + 1, &scan, path, why);
+	ret = segment_load(r->tl, r->segment, *ordinal + 1, &scan, why);
 	*ordinal = scan.last_ordinal;
 	if (!ret && r->segment >= check->first_segment) {
 		check->nr_footers_damaged += !scan.sealed && !given_up &&

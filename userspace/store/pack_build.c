@@ -16,7 +16,6 @@
 #include "pack_read.h"
 #include "segment_scan.h"
 
-#define PATH_BYTES	4096
 #define WINDOW_BYTES	(1u << 20)
 
 struct build {
@@ -289,24 +288,24 @@ static int segment_put(struct build *b)
 	const struct pack_job *job = b->job;
 	const struct pack_source *s = b->source;
 	const struct run_pace pace = { read_pace, b };
-	char path[PATH_BYTES];
-	struct segment_scan scan = {
-		.env = job->env, .path = path, .timeline = job->timeline, .number = s->segment,
-		.first_ordinal = b->last_ordinal + 1, .end_limit = s->end_limit,
-		.trust_footer = true, .next = s->next.number ? &s->next : NULL,
-		.pace = &pace, .commit = batch_put, .arg = b,
-	};
+	struct segment_scan scan;
 	int ret;
 
-	segment_path(path, sizeof(path), job->dir, s->segment);
-	ret = job->env->ops->open(job->env, path, ENV_READ, &b->file);
+	segment_scan_init(&scan, job->env, job->dir, job->timeline, s->segment,
+			  b->last_ordinal + 1);
+	scan.end_limit = s->end_limit;
+	scan.next = s->next.number ? &s->next : NULL;
+	scan.pace = &pace;
+	scan.commit = batch_put;
+	scan.arg = b;
+	ret = job->env->ops->open(job->env, scan.path, ENV_READ, &b->file);
 	if (ret) {
 		b->file = NULL;
 		return ret;
 	}
 	ret = segment_cipher(job->env, b->file, job->keys, &b->cipher);
 	if (!ret)
-		ret = segment_scan_finished(&scan, job->dir);
+		ret = segment_scan_finished(&scan);
 	segment_index_fini(&scan.index);
 	if (!ret)
 		ret = pack_writer_segment(&b->w, scan.last_ordinal);

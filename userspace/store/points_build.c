@@ -12,8 +12,6 @@
 #include "segment_scan.h"
 #include "segment_write.h"
 
-#define PATH_BYTES 4096
-
 /* @nr_bad: out, how many of its copies do not check */
 static int before_read(struct points_build *b, unsigned int *nr_bad)
 {
@@ -57,23 +55,21 @@ static int take_commit(void *arg, const struct commit_view *commit,
 
 static int take_segment(struct points_build *b, uint64_t number)
 {
-	char path[PATH_BYTES];
-	struct segment_scan scan = {
-		.env = b->env, .path = path, .timeline = b->timeline, .number = number,
-		.first_ordinal = b->points.last_ordinal + 1, .trust_footer = true,
-		.pace = b->pace, .commit = take_commit, .arg = b,
-	};
+	struct segment_scan scan;
 	int ret;
 
 	b->at_segment = number;
+	segment_scan_init(&scan, b->env, b->dir, b->timeline, number, b->points.last_ordinal + 1);
+	scan.pace = b->pace;
+	scan.commit = take_commit;
+	scan.arg = b;
 	for (size_t i = 0; i < b->nr_ends; i++)
 		if (b->ends[i].number == number)
 			scan.end_limit = b->ends[i].end_offset;
 	for (size_t i = 0; i < b->nr_packs; i++)
 		if (b->packs[i].first_segment == number + 1)
 			scan.next = &b->packs[i];
-	segment_path(path, sizeof(path), b->dir, number);
-	ret = segment_scan_finished(&scan, b->dir);
+	ret = segment_scan_finished(&scan);
 	segment_index_fini(&scan.index);
 	return ret;
 }

@@ -12,7 +12,6 @@
 #include "run_merge.h"
 #include "segment_scan.h"
 
-#define PATH_BYTES	4096
 #define PACE_ENTRIES	8192	/* that are left out, between two calls of the pace */
 
 /* -- from a segment -- */
@@ -174,24 +173,21 @@ int run_build_segment(struct env *env, const char *dir, const uint8_t *timeline,
 		      const struct run_segment *segment, const struct run_pace *pace,
 		      struct manifest_run *out, bool *bad)
 {
-	char path[PATH_BYTES];
-	struct segment_scan scan = {
-		.env = env, .path = path, .timeline = timeline, .number = segment->number,
-		.first_ordinal = segment->first_ordinal, .end_limit = segment->end_limit,
-		.trust_footer = true, .next = segment->next.number ? &segment->next : NULL,
-		.pace = pace,
-	};
+	struct segment_scan scan;
 	struct run_header header = { .number = number, .first_segment = segment->number,
 				     .last_segment = segment->number };
 	struct pieces p = { 0 };
 	int ret;
 
 	memcpy(header.timeline, timeline, sizeof(header.timeline));
-	segment_path(path, sizeof(path), dir, segment->number);
+	segment_scan_init(&scan, env, dir, timeline, segment->number, segment->first_ordinal);
+	scan.end_limit = segment->end_limit;
+	scan.next = segment->next.number ? &segment->next : NULL;
+	scan.pace = pace;
 	ret = scan.first_ordinal ? 0 : segment_first_ordinal(env, dir, timeline, segment->number,
 							     &scan.first_ordinal);
 	if (!ret)
-		ret = segment_scan_finished(&scan, dir);
+		ret = segment_scan_finished(&scan);
 	header.last_ordinal = scan.last_ordinal;
 	if (!ret)
 		ret = extents_of_segment(&p, &scan.index, segment->number);

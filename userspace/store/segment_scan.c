@@ -12,7 +12,6 @@
 #include "array.h"
 #include "pack_read.h"
 
-#define PATH_BYTES	4096
 #define WINDOW_BYTES	(1u << 20)
 #define SPARSE_BYTES	(64u << 10)	/* when only commits are read: they lie far apart */
 #define FOOTER_MAX_BYTES (1u << 30)
@@ -243,7 +242,8 @@ static int find_later(struct segment_scan *scan, struct reader *r)
 	return 0;
 }
 
-static int read_footer(struct segment_scan *scan, struct reader *r)
+/* @data_end: out, where it says that the batches end */
+static int read_footer(struct reader *r, struct segment_index *index, uint64_t *data_end)
 {
 	struct segment_trailer t;
 	uint8_t *footer;
@@ -267,26 +267,26 @@ static int read_footer(struct segment_scan *scan, struct reader *r)
 		return -ENOMEM;
 	got = reader_read(r, footer, round_up(t.footer_bytes), t.footer_offset);
 	ret = got < 0 ? got : got < (int64_t)t.footer_bytes ? -EBADMSG :
-	      segment_footer_decode(footer, t.footer_bytes, t.data_end, &scan->index);
+	      segment_footer_decode(footer, t.footer_bytes, t.data_end, index);
 	free(footer);
-	scan->end_offset = t.data_end;
+	*data_end = t.data_end;
 	return ret;
 }
 
 /* Are there a whole trailer and footer, for the data that were found? */
 static int find_trailer(struct segment_scan *scan, struct reader *r)
 {
-	struct segment_scan footer = *scan;
+	struct segment_index footer = { 0 };
+	uint64_t data_end;
 	int ret;
 
 	if (scan->end_limit)
 		return 0;
-	memset(&footer.index, 0, sizeof(footer.index));
-	ret = read_footer(&footer, r);
-	scan->sealed = ret == 0 && footer.end_offset == scan->end_offset &&
-		       footer.index.nr_commits == scan->index.nr_commits &&
-		       footer.index.nr_extents == scan->index.nr_extents;
-	segment_index_fini(&footer.index);
+	ret = read_footer(r, &footer, &data_end);
+	scan->sealed = ret == 0 && data_end == scan->end_offset &&
+		       footer.nr_commits == scan->index.nr_commits &&
+		       footer.nr_extents == scan->index.nr_extents;
+	segment_index_fini(&footer);
 	return ret == -EBADMSG ? 0 : ret;
 }
 
@@ -382,7 +382,7 @@ static int scan_by_footer(struct segment_scan *scan, struct reader *r)
 	int ret;
 
 	r->fill_bytes = SPARSE_BYTES;
-	ret = read_footer(scan, r);
+	ret = read_footer(r, &scan->index, &scan->end_offset);
 	if (!ret && scan->index.nr_commits == 0)
 		ret = -EBADMSG;
 	if (!ret)
@@ -393,6 +393,16 @@ static int scan_by_footer(struct segment_scan *scan, struct reader *r)
 	}
 	free(kept.bytes);
 	return ret;
+}
+
+void segment_scan_init(struct segment_scan *scan, struct env *env, const char *dir,
+		       const uint8_t *timeline, uint64_t number, uint64_t first_ordinal)
+{
+	*scan = (struct segment_scan){
+		.env = env, .dir = dir, .timeline = timeline, .number = number,
+		.first_ordinal = first_ordinal, .trust_footer = true,
+	};
+	segment_path(scan->path, sizeof(scan->path), dir, number);
 }
 
 int segment_scan(struct segment_scan *scan)
@@ -429,12 +439,12 @@ int segment_scan(struct segment_scan *scan)
 	return ret;
 }
 
-static bool pack_follows(const struct segment_scan *scan, const char *dir)
+static bool pack_follows(const struct segment_scan *scan)
 {
 	struct pack pack;
 	bool follows;
 
-	if (pack_open(scan->env, dir, scan->timeline, scan->next, &pack))
+	if (pack_open(scan->env, scan->dir, scan->timeline, scan->next, &pack))
 		return false;
 	follows = pack.header.first_segment == scan->number + 1 &&
 		  pack.header.first_ordinal == scan->last_ordinal + 1;
@@ -443,32 +453,28 @@ static bool pack_follows(const struct segment_scan *scan, const char *dir)
 }
 
 /* Without a good footer the next segment says whether all was found, or what has its place. */
-static bool next_follows(const struct segment_scan *scan, const char *dir)
+static bool next_follows(const struct segment_scan *scan)
 {
-	char path[PATH_BYTES];
-	struct segment_scan next = {
-		.env = scan->env, .path = path, .timeline = scan->timeline,
-		.number = scan->number + 1, .first_ordinal = scan->last_ordinal + 1,
-		.trust_footer = true,
-	};
+	struct segment_scan next;
 	int ret;
 
 	if (scan->next)
-		return pack_follows(scan, dir);
-	segment_path(path, sizeof(path), dir, next.number);
+		return pack_follows(scan);
+	segment_scan_init(&next, scan->env, scan->dir, scan->timeline, scan->number + 1,
+			  scan->last_ordinal + 1);
 	ret = segment_scan(&next);
 	segment_index_fini(&next.index);
 	return !ret && next.header_valid;
 }
 
-int segment_scan_finished(struct segment_scan *scan, const char *dir)
+int segment_scan_finished(struct segment_scan *scan)
 {
 	int ret = segment_scan(scan);
 
 	if (!ret && (!scan->header_valid || scan->damaged || scan->index.nr_commits == 0))
 		ret = -EBADMSG;
 	if (!ret && !scan->sealed && (!scan->end_limit || scan->end_offset != scan->end_limit) &&
-	    !next_follows(scan, dir))
+	    !next_follows(scan))
 		ret = -EBADMSG;
 	return ret;
 }
@@ -478,7 +484,7 @@ int segment_first_ordinal(struct env *env, const char *dir, const uint8_t *timel
 {
 	uint8_t block[SEGMENT_HEADER_BYTES] __attribute__((aligned(8)));
 	struct segment_header header;
-	char path[PATH_BYTES];
+	char path[SEGMENT_PATH_BYTES];
 	struct env_file *file;
 	int64_t got;
 	int ret;

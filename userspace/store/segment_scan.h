@@ -22,15 +22,20 @@
 #include "new_file.h"
 #include "segment_index.h"
 
+#define SEGMENT_PATH_BYTES	4096
+
 struct segment_scan {
-	/* asked */
+	/* asked, segment_scan_init() sets it */
 	struct env *env;
-	const char *path;
+	const char *dir;		/* of the segments */
 	const uint8_t *timeline;	/* 16 bytes */
 	uint64_t number;
 	uint64_t first_ordinal;
-	uint64_t end_limit;	/* given up there; 0: no limit */
+	char path[SEGMENT_PATH_BYTES];
 	bool trust_footer;
+
+	/* asked, nothing of it at first */
+	uint64_t end_limit;	/* given up there; 0: no limit */
 	const struct manifest_pack *next; /* has the place of the next one; NULL: none has */
 	const struct run_pace *pace;	/* of bytes read; may be NULL */
 	/* Called for each commit, in order; not 0: stop and return that. May be NULL. */
@@ -50,6 +55,14 @@ struct segment_scan {
 };
 
 /**
+ * segment_scan_init - that segment is to be read, by its footer if that holds
+ * @dir, @timeline: borrowed for as long as @scan is used
+ * What else can be asked is the caller's to set.
+ */
+void segment_scan_init(struct segment_scan *scan, struct env *env, const char *dir,
+		       const uint8_t *timeline, uint64_t number, uint64_t first_ordinal);
+
+/**
  * segment_scan - see above
  * Return: 0 with the answers, also when damaged; -ENOENT; -EIO; -ENOMEM; or what
  * commit(), or the pace, returned.
@@ -58,11 +71,10 @@ int segment_scan(struct segment_scan *scan);
 
 /**
  * segment_scan_finished - the same for one that a writer has finished: all of it must be there
- * @dir: of the segments; without a good footer the next one, or the pack in its place, says
- *	where this ended
+ * Without a good footer the next one, or the pack in its place, says where this ended.
  * Return: as segment_scan(); -EBADMSG when something is missing.
  */
-int segment_scan_finished(struct segment_scan *scan, const char *dir);
+int segment_scan_finished(struct segment_scan *scan);
 
 /**
  * segment_first_ordinal - of the batch that its header says is the first

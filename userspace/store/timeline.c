@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "../lib/seq.h"
+#include "segment_scan.h"
 #include "timeline_internal.h"
 
 #define READER_TRIES 3
@@ -372,6 +373,17 @@ int timeline_take_commit(struct timeline *tl, const struct commit_view *commit,
 
 	timeline_volumes_renew(tl);
 	return ret;
+}
+
+void timeline_scan_init(const struct timeline *tl, struct segment_scan *scan, uint64_t number,
+			uint64_t first_ordinal)
+{
+	const struct manifest_segment_end *end = manifest_end(&tl->manifest, number);
+
+	segment_scan_init(scan, tl->env, tl->dir, tl->manifest.identity.timeline, number,
+			  first_ordinal);
+	scan->end_limit = end ? end->end_offset : 0;
+	scan->next = manifest_pack(&tl->manifest, number + 1);
 }
 
 void timeline_volumes_renew(struct timeline *tl)

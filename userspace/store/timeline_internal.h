@@ -11,6 +11,8 @@
 #include "segment_write.h"
 #include "timeline.h"
 
+struct segment_scan;
+
 /* A commit that was received and is not durable. */
 struct timeline_pending {
 	uint8_t *record;
@@ -133,6 +135,10 @@ void timeline_received_reset(struct timeline *tl);
 /* timeline.c: a durable commit, live or found by recovery; 0 or -errno. */
 int timeline_take_commit(struct timeline *tl, const struct commit_view *commit,
 			 const struct footer_extent *extents, size_t nr_extents);
+
+/* timeline.c: one of its segments is to be read: segment_scan_init(), and how it may end. */
+void timeline_scan_init(const struct timeline *tl, struct segment_scan *scan, uint64_t number,
+			uint64_t first_ordinal);
 
 /* timeline.c: what the points say of volumes, told to who asks for volumes. */
 void timeline_volumes_renew(struct timeline *tl);

@@ -19,7 +19,6 @@
 #include "segment_scan.h"
 #include "timeline_internal.h"
 
-#define PATH_BYTES 4096
 #define RELOADS 3	/* beside a writer that makes a new points file */
 
 struct numbers {
@@ -187,24 +186,21 @@ static void reader_sync(struct timeline *tl, const char *path)
 static int recover_segment(struct timeline *tl, uint64_t number, bool last)
 {
 	const struct manifest_segment_end *end = manifest_end(&tl->manifest, number);
-	char path[PATH_BYTES];
-	struct segment_scan scan = {
-		.env = tl->env, .path = path, .timeline = tl->manifest.identity.timeline,
-		.number = number, .first_ordinal = tl->points.last_ordinal + 1,
-		.end_limit = end ? end->end_offset : 0, .trust_footer = !last,
-		.commit = take_commit, .arg = tl,
-	};
+	struct segment_scan scan;
 	int ret;
 
 	tl->recovering = number;
-	segment_path(path, sizeof(path), tl->dir, number);
+	timeline_scan_init(tl, &scan, number, tl->points.last_ordinal + 1);
+	scan.trust_footer = !last;
+	scan.commit = take_commit;
+	scan.arg = tl;
 	ret = segment_scan(&scan);
 	if (!ret)
 		ret = segment_judge(tl, &scan, end, last);
 	if (!ret && last && !tl->read_only)
 		ret = writer_place(tl, &scan, end);
 	if (!ret && last && tl->read_only)
-		reader_sync(tl, path);
+		reader_sync(tl, scan.path);
 	if (scan.index.nr_commits)
 		tl->nr_segments = number;
 	segment_index_fini(&scan.index);

@@ -15,7 +15,6 @@
 #include "timeline_internal.h"
 #include "view_internal.h"
 
-#define PATH_BYTES 4096
 #define REDUCE_VERSIONS (1u << 20)	/* so many more than are seen */
 
 struct collect {
@@ -72,28 +71,22 @@ static int take_commit(void *arg, const struct commit_view *commit,
 static int scan(struct collect *c, uint64_t number, uint64_t *ordinal, char *why)
 {
 	struct timeline *tl = c->view->tl;
-	const struct manifest_segment_end *end = manifest_end(&tl->manifest, number);
-	char path[PATH_BYTES];
-	struct segment_scan scan = {
-		.env = tl->env, .path = path, .timeline = tl->manifest.identity.timeline,
-		.number = number, .first_ordinal = *ordinal + 1,
-		.end_limit = end ? end->end_offset : 0, .trust_footer = true,
-		.next = manifest_pack(&tl->manifest, number + 1),
-		.commit = take_commit, .arg = c,
-	};
+	struct segment_scan scan;
 	int ret;
 
 	c->segment = number;
-	segment_path(path, sizeof(path), tl->dir, number);
+	timeline_scan_init(tl, &scan, number, *ordinal + 1);
+	scan.commit = take_commit;
+	scan.arg = c;
 	/* What comes after it may have a run: nothing else would say that this ends early. */
-	ret = number < tl->nr_segments ? segment_scan_finished(&scan, tl->dir) :
+	ret = number < tl->nr_segments ? segment_scan_finished(&scan) :
 					 segment_scan(&scan);
 	segment_index_fini(&scan.index);
 	if (!ret && (!scan.header_valid ||
 		     (scan.damaged && scan.last_ordinal < c->view->last_ordinal)))
 		ret = -EBADMSG;
 	if (ret)
-		snprintf(why, TIMELINE_TEXT_BYTES, "%.120s: %s", path,
+		snprintf(why, TIMELINE_TEXT_BYTES, "%.120s: %s", scan.path,
 			 scan.text[0] ? scan.text : strerror(-ret));
 	*ordinal = scan.last_ordinal;
 	return ret;
