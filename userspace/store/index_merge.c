@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "index_pack.h"
+#include "index_runs.h"
 #include "points_packed.h"
 #include "timeline_internal.h"
 
@@ -182,11 +183,17 @@ int index_merge_run(struct index_merge *job, struct env *env, const char *dir,
 /* -- taking -- */
 
 /* A whole one is not tried again before it is counted again. */
-void index_merge_take(struct timeline *tl, const struct index_merge *job, int error)
+int index_merge_take(struct timeline *tl, const struct index_merge *job, int error)
 {
 	struct timeline_packing *p = &tl->packing;
-	const uint64_t nr_dropped = error ? 0 : job->nr_dropped;
+	uint64_t nr_dropped;
 
+	if (job->bad_run)
+		timeline_run_bad(tl, job->bad_run);
+	if (!error && job->made.number)
+		error = timeline_run_name(tl, &job->made);
+	nr_dropped = error ? 0 : job->nr_dropped;
 	p->nr_dropped += nr_dropped;
 	p->nr_gone -= job->whole || p->nr_gone < nr_dropped ? p->nr_gone : nr_dropped;
+	return error;
 }

@@ -39,8 +39,12 @@ bool index_merge_plan(struct timeline *tl, struct index_merge *job);
 int index_merge_run(struct index_merge *job, struct env *env, const char *dir,
 		    const uint8_t *timeline, uint64_t number, const struct run_pace *pace);
 
-/** index_merge_take - remember what went; @error: what was made is not named */
-void index_merge_take(struct timeline *tl, const struct index_merge *job, int error);
+/**
+ * index_merge_take - name what was made, remember what went
+ * @error: of index_merge_run()
+ * Return: 0; -errno of the manifest, or @error.
+ */
+int index_merge_take(struct timeline *tl, const struct index_merge *job, int error);
 
 void index_merge_free(struct index_merge *job);
 

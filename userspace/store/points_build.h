@@ -2,7 +2,7 @@
 /*
  * points_build - the next points file, from the one before and the segments since.
  *
- * Needs nothing of the timeline: index.c plans it, a thread may do it. Fed by finished
+ * Needs nothing of the timeline: index_points.c plans it, a thread may do it. Fed by finished
  * segments only, which do not change.
  */
 #ifndef BLKSHIP_POINTS_BUILD_H

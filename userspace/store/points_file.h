@@ -2,7 +2,7 @@
 /*
  * points_file - what is known of all points up to the end of a segment, in one file.
  *
- * Fed by points_build.c, named in the manifest by index.c, read by timeline_recover.c, so
+ * Fed by points_build.c, named in the manifest by index_points.c, read by timeline_recover.c, so
  * that opening need not go through all segments. Encoding and decoding are pure. What is
  * decoded has been checked: it is what points_add() could have made.
  *

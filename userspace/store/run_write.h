@@ -2,7 +2,7 @@
 /*
  * run_write - from entries in order to a durable run.
  *
- * Fed by run_build.c; what it leaves behind is named in the manifest by index.c. Until
+ * Fed by run_build.c; what it leaves behind is named in the manifest by index_runs.c. Until
  * run_writer_finish() has returned 0 there is only a temporary file; afterwards the run is
  * whole and durable, its name included (docs/STORE.md, "Crash").
  *

@@ -151,7 +151,8 @@ static int open_once(struct env *env, const char *dir, unsigned int flags, const
 		return explain(why, ret, "timeline", dir);
 	}
 	if (!tl->read_only) {
-		timeline_runs_tidy(tl);
+		timeline_strays_remove(tl);
+		timeline_runs_look(tl);
 		/* With no room for it, a later opening or a reader makes it. */
 		leases_make(env, dir);
 	}

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* timeline_internal - what timeline*.c, index.c and view*.c share. */
+/* timeline_internal - what timeline*.c, index*.c and view*.c share. */
 #ifndef BLKSHIP_TIMELINE_INTERNAL_H
 #define BLKSHIP_TIMELINE_INTERNAL_H
 
@@ -147,14 +147,16 @@ void timeline_volumes_renew(struct timeline *tl);
 void timeline_points_settled(struct timeline *tl, const struct points *stored,
 			     uint64_t last_segment);
 
-/* index.c: a run does not check; a reader's runs as the manifest has them now; a writer's
- * strays removed and runs looked at. */
+/* index_runs.c: a run does not check; a reader's runs as the manifest has them now; a writer's
+ * are looked at. */
 void timeline_run_bad(struct timeline *tl, uint64_t number);
 bool timeline_run_is_bad(const struct timeline *tl, uint64_t number);
 int timeline_runs_reload(struct timeline *tl);
-void timeline_runs_tidy(struct timeline *tl);
+void timeline_runs_look(struct timeline *tl);
 
-/* index.c: @name is removed soon, by a job; or when the timeline is opened. */
+/* index_remove.c: what nothing names is removed now; @name soon, by a job, or when the timeline
+ * is opened. */
+void timeline_strays_remove(struct timeline *tl);
 void timeline_remove(struct timeline *tl, const char *name);
 
 /* timeline_retain.c: the clock of retention begins to run, or runs on from @ns. */
