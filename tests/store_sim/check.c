@@ -195,41 +195,58 @@ static bool commit_same(const struct timeline_commit *a, const struct timeline_c
 	       a->unlisted_why == b->unlisted_why && a->batch_bytes == b->batch_bytes;
 }
 
+/*
+ * How time was counted is in the points file: not known without it, and otherwise in one of which
+ * the writer does not know whether it was named.
+ */
+static bool since_same(const struct store_sim *s, const struct timeline *reader,
+		       const struct timeline_commit *a, const struct timeline_commit *b)
+{
+	return reader->points_bad ||
+	       reader->manifest.points.number != s->tl->manifest.points.number ||
+	       a->since_ns == b->since_ns;
+}
+
+/* Each that the reader knows is one of the writer's. */
+static void check_reader_commits(struct store_sim *s, const struct timeline *reader)
+{
+	const struct points *a = &s->tl->points, *b = &reader->points;
+
+	for (size_t i = 0, at = 0; i < b->nr_commits && !s->wrong[0]; i++) {
+		const struct timeline_commit *known = &b->commits[i];
+
+		while (at + 1 < a->nr_commits && a->commits[at].ordinal < known->ordinal)
+			at++;
+		if (!commit_same(&a->commits[at], known) ||
+		    !since_same(s, reader, &a->commits[at], known))
+			violation(s, "a reader knows commit %d differently: since %llu; listed %d; degraded %d; the writer's %d: %llu, %d, %d",
+				  (int)known->ordinal, (unsigned long long)known->since_ns,
+				  known->listed, known->degraded, (int)a->commits[at].ordinal,
+				  (unsigned long long)a->commits[at].since_ns,
+				  a->commits[at].listed, a->commits[at].degraded);
+	}
+}
+
 /* What opening finds, in the points file and behind it, is what those who were there know. */
 void check_reader(struct store_sim *s, const struct timeline *reader)
 {
 	const struct points *a = &s->tl->points, *b = &reader->points;
-
 	/* A points file whose naming failed for the writer, and took place: by policy it may have fewer. */
-	if (reader->manifest.points.number > s->tl->manifest.points.number &&
-	    b->nr_commits < a->nr_commits && a->last_ordinal == b->last_ordinal &&
-	    a->last_cut_seq == b->last_cut_seq)
-		return;
-	if (a->nr_commits != b->nr_commits || a->last_ordinal != b->last_ordinal ||
-	    a->last_cut_seq != b->last_cut_seq || a->last_time_ns != b->last_time_ns ||
-	    a->readback_no != b->readback_no || a->hold_id != b->hold_id ||
-	    a->last_gap_seq != b->last_gap_seq || a->repaired_t0 != b->repaired_t0 ||
-	    a->nr_gaps != b->nr_gaps || a->nr_holds != b->nr_holds ||
-	    a->nr_open_holds != b->nr_open_holds || a->nr_repairs != b->nr_repairs ||
-	    a->nr_bad != b->nr_bad || a->nr_members != b->nr_members)
+	const bool fewer = reader->manifest.points.number > s->tl->manifest.points.number &&
+			   b->nr_commits < a->nr_commits;
+
+	if (a->last_ordinal != b->last_ordinal || a->last_cut_seq != b->last_cut_seq ||
+	    a->last_time_ns != b->last_time_ns || a->readback_no != b->readback_no ||
+	    a->hold_id != b->hold_id || a->last_gap_seq != b->last_gap_seq ||
+	    a->repaired_t0 != b->repaired_t0 || a->nr_open_holds != b->nr_open_holds ||
+	    a->nr_bad != b->nr_bad ||
+	    (!fewer && (a->nr_commits != b->nr_commits || a->nr_gaps != b->nr_gaps ||
+			a->nr_holds != b->nr_holds || a->nr_repairs != b->nr_repairs ||
+			a->nr_members != b->nr_members)))
 		violation(s, "a reader knows %zu commits up to %d, other than the %zu up to %d",
 			  b->nr_commits, (int)b->last_ordinal, a->nr_commits,
 			  (int)a->last_ordinal);
-	for (size_t i = 0; i < a->nr_commits && !s->wrong[0]; i++)
-		/*
-		 * How time was counted is in the points file: not known without it, and otherwise
-		 * in one of which the writer does not know whether it was named.
-		 */
-		if (!commit_same(&a->commits[i], &b->commits[i]) ||
-		    (!reader->points_bad &&
-		     reader->manifest.points.number == s->tl->manifest.points.number &&
-		     a->commits[i].since_ns != b->commits[i].since_ns))
-			violation(s, "a reader knows commit %d differently: since %llu, not %llu; listed %d, %d; degraded %d, %d",
-				  (int)a->commits[i].ordinal,
-				  (unsigned long long)b->commits[i].since_ns,
-				  (unsigned long long)a->commits[i].since_ns,
-				  b->commits[i].listed, a->commits[i].listed,
-				  b->commits[i].degraded, a->commits[i].degraded);
+	check_reader_commits(s, reader);
 	for (size_t i = 0; i < s->tl->manifest.nr_volumes && !s->wrong[0]; i++)
 		if (s->tl->manifest.volumes[i].has_data != reader->manifest.volumes[i].has_data ||
 		    s->tl->manifest.volumes[i].member != reader->manifest.volumes[i].member)
