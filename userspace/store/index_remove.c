@@ -38,37 +38,38 @@ static bool pack_is_whole(const struct timeline *tl, uint64_t segment)
 	return true;
 }
 
+/* Whether a file of that number is what the manifest means, or all there is of it. */
+static bool is_needed(const struct timeline *tl, uint64_t number, const char *suffix)
+{
+	const struct manifest *m = &tl->manifest;
+
+	if (!strcmp(suffix, ".seg"))
+		return !pack_is_whole(tl, number);
+	for (size_t i = 0; i < m->nr_runs && !strcmp(suffix, ".run"); i++)
+		if (m->runs[i].number == number)
+			return true;
+	for (size_t i = 0; i < m->nr_packs && !strcmp(suffix, ".pack"); i++)
+		if (m->packs[i].number == number)
+			return true;
+	return !strcmp(suffix, ".points") && m->points.number == number;
+}
+
 static void stray_take(void *arg, const char *name)
 {
+	static const char *const suffixes[] = { ".seg", ".run", ".run.new", ".pack", ".pack.new",
+						".points", ".points.new" };
 	struct strays *s = arg;
-	size_t length = strlen(name);
-	uint64_t number;
-	char *end;
+	char *suffix;
+	const uint64_t number = strtoull(name, &suffix, 16);
+	bool ours = false;
 
-	if ((length != 20 || strcmp(name + 16, ".run") != 0) &&
-	    (length != 24 || strcmp(name + 16, ".run.new") != 0) &&
-	    (length != 20 || strcmp(name + 16, ".seg") != 0) &&
-	    (length != 21 || strcmp(name + 16, ".pack") != 0) &&
-	    (length != 25 || strcmp(name + 16, ".pack.new") != 0) &&
-	    (length != 23 || strcmp(name + 16, ".points") != 0) &&
-	    (length != 27 || strcmp(name + 16, ".points.new") != 0))
-		return;
-	number = strtoull(name, &end, 16);
-	if (end != name + 16)
-		return;
-	if (!strcmp(name + 16, ".seg") && !pack_is_whole(s->tl, number))
-		return;
-	for (size_t i = 0; i < s->tl->manifest.nr_runs && !strcmp(name + 16, ".run"); i++)
-		if (s->tl->manifest.runs[i].number == number)
-			return;
-	for (size_t i = 0; i < s->tl->manifest.nr_packs && length == 21; i++)
-		if (s->tl->manifest.packs[i].number == number)
-			return;
-	if (length == 23 && s->tl->manifest.points.number == number)
+	for (size_t i = 0; i < sizeof(suffixes) / sizeof(*suffixes); i++)
+		ours |= suffix - name == 16 && !strcmp(suffix, suffixes[i]);
+	if (!ours || is_needed(s->tl, number, suffix))
 		return;
 	/* Without memory for its name it stays until the next opening. */
 	if (array_reserve(&s->names, &s->max, s->nr + 1))
-		memcpy(s->names[s->nr++], name, length + 1);
+		strcpy(s->names[s->nr++], name);
 }
 
 void timeline_strays_remove(struct timeline *tl)
