@@ -4,10 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "../../userspace/lib/env_host.h"
 #include "../../userspace/lib/home.h"
 #include "../../userspace/store/branches.h"
 #include "../../userspace/store/view.h"
@@ -230,11 +229,10 @@ static int check_branch(struct map *map)
 /* No other mapping, of whichever machine, has a branch of this name. */
 static void name_temporary(struct map *map)
 {
-	unsigned long long random = 0;
+	uint64_t random;
 
-	if (getrandom(&random, sizeof(random), 0) != sizeof(random))
-		random = (unsigned long long)getpid() << 32 ^ (unsigned long long)time(NULL);
-	snprintf(map->temporary, sizeof(map->temporary), "map-%016llx", random);
+	env_host_random(NULL, &random, sizeof(random));
+	snprintf(map->temporary, sizeof(map->temporary), "map-%016llx", (unsigned long long)random);
 	map->branch = map->temporary;
 }
 

@@ -16,6 +16,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "../../userspace/lib/env_host.h"
 #include "../../userspace/lib/name.h"
 #include "../../userspace/lib/seq.h"
 #include "cli.h"
@@ -126,6 +127,15 @@ static const char *state_text(const struct mapping *m, const char *key)
 	const char *text = json_string_value(json_object_get(m->state, key));
 
 	return text ? text : "";
+}
+
+static void set_own(struct mapping *m)
+{
+	const char *id = state_text(m, "id");
+
+	m->own[0] = 0;
+	if (*id)
+		snprintf(m->own, sizeof(m->own), "%.460s/%.16s", m->dir, id);
 }
 
 static bool is_writable(const struct mapping *m)
@@ -266,7 +276,8 @@ static const char *store_name(const char *store, char *real)
 int mapping_create(const struct mapping_request *request, struct mapping *m, char *why)
 {
 	const struct point_named *named = request->named;
-	char text[MAPPING_TEXT_BYTES], late[MAPPING_TEXT_BYTES], store[PATH_MAX];
+	char text[MAPPING_TEXT_BYTES], late[MAPPING_TEXT_BYTES], store[PATH_MAX], id[20];
+	uint64_t random;
 	int ret;
 
 	memset(m, 0, sizeof(*m));
@@ -276,8 +287,10 @@ int mapping_create(const struct mapping_request *request, struct mapping *m, cha
 		return ret;
 	snprintf(m->socket, sizeof(m->socket), "%.500s%s", request->socket ? request->socket : m->dir,
 		 request->socket ? "" : "/nbd.sock");
-	m->state = json_pack("{s:i, s:s, s:s, s:o, s:o, s:s, s:s?, s:s?, s:s, s:s?, s:b, s:s?, s:b, s:b, s:[]}", "schema", 1,
-			     "name", m->name, "group", named->name.group,
+	env_host_random(NULL, &random, sizeof(random));
+	snprintf(id, sizeof(id), "%016llx", (unsigned long long)random);
+	m->state = json_pack("{s:i, s:s, s:s, s:s, s:o, s:o, s:s, s:s?, s:s?, s:s, s:s?, s:b, s:s?, s:b, s:b, s:[]}", "schema", 1,
+			     "name", m->name, "id", id, "group", named->name.group,
 			     "seq", cli_json_seq(named->point->seq),
 			     "time", cli_json_time(named->point->time_ns), "store",
 			     store_name(request->store, store),
@@ -286,9 +299,15 @@ int mapping_create(const struct mapping_request *request, struct mapping *m, cha
 			     "writable", request->writable, "branch", request->branch,
 			     "drop_branch", request->drop_branch, "force", request->force,
 			     "volumes");
+	set_own(m);
 	ret = choose_via(m, request->via, text);
-	if (ret == 0 && (ret = mapping_save(m)) < 0)
-		snprintf(text, sizeof(text), "%s: %s", m->dir, strerror(-ret));
+	if (ret == 0) {
+		ret = mapping_save(m);
+		if (ret == 0 && mkdir(m->own, 0700) < 0)
+			ret = -errno;
+		if (ret < 0)
+			snprintf(text, sizeof(text), "%s: %s", m->dir, strerror(-ret));
+	}
 	if (ret == 0 && strlen(m->socket) >= sizeof(((struct sockaddr_un *)NULL)->sun_path)) {
 		ret = -ENAMETOOLONG;
 		snprintf(text, sizeof(text), "socket %.200s: a path this long is none a socket can have", m->socket);
@@ -326,6 +345,7 @@ int mapping_open(const char *run_dir, const char *name, struct mapping *m)
 	/* Without a state it was being made when its maker ended. */
 	snprintf(file, sizeof(file), "%s/state.json", m->dir);
 	m->state = json_load_file(file, 0, NULL);
+	set_own(m);
 	socket = json_string_value(json_object_get(m->state, "socket"));
 	if (socket)
 		snprintf(m->socket, sizeof(m->socket), "%.511s", socket);
@@ -408,7 +428,7 @@ static int nbd_file(const struct mapping *m, const char *volume, char *path, cha
 	char socket[PATH_MAX], name[PATH_MAX];
 
 	server_socket(m, is_writable(m) ? volume : NULL, socket);
-	snprintf(name, sizeof(name), "%s/%.31s", m->dir, volume);
+	snprintf(name, sizeof(name), "%s/%.31s", m->own, volume);
 	return nbddev_attach(socket, volume, name, path, why);
 }
 
@@ -426,7 +446,7 @@ static int fuse_file(const struct mapping *m, const char *volume, char *path, ch
 	argv[nr++] = uri;
 	snprintf(name, sizeof(name), "%.31s" FUSE_SUFFIX, volume);
 	snprintf(pid, sizeof(pid), "%s/%s.pid", m->dir, name);
-	snprintf(dir, sizeof(dir), "%s/%s", m->dir, name);
+	snprintf(dir, sizeof(dir), "%s/%s", m->own, name);
 	snprintf(path, MAPPING_PATH_BYTES, "%.460s/disk", dir);
 	mapping_uri(m, volume, uri);
 	if (mkdir(dir, 0700) < 0) {
@@ -470,7 +490,7 @@ static int cut_dead(const struct mapping *m, const char *name, char *why)
 
 	if (strcmp(dot ? dot + 1 : name, "nbdkit") != 0 || helper_pid(m->dir, name))
 		return 0;
-	snprintf(path, sizeof(path), "%s%s%.*s", m->dir, dot ? "/" : "",
+	snprintf(path, sizeof(path), "%s%s%.*s", m->own, dot ? "/" : "",
 		 (int)(dot ? dot - name : 0), name);
 	ret = nbddev_cut(path);
 	if (ret < 0)
@@ -483,7 +503,7 @@ static int stop_fuse(const struct mapping *m, const char *name, char *why)
 	char dir[PATH_MAX];
 	int ret;
 
-	snprintf(dir, sizeof(dir), "%s/%s", m->dir, name);
+	snprintf(dir, sizeof(dir), "%s/%s", m->own, name);
 	ret = unmount_dir(dir);
 	if (ret == 0)
 		ret = helper_stop(m->dir, name, STOP_MS);
@@ -503,18 +523,18 @@ static int stop_server(const struct mapping *m, const char *name, char *why)
 	return ret;
 }
 
-/* What ends in @suffix, one after the other, named without it if @cut. */
-static int stop_each(const struct mapping *m, const char *suffix, bool cut,
+/* What in @path ends in @suffix, one after the other, named without it if @cut. */
+static int stop_each(const struct mapping *m, const char *path, const char *suffix, bool cut,
 		     int (*stop)(const struct mapping *m, const char *name, char *why), char *why)
 {
 	size_t suffix_length = strlen(suffix);
-	DIR *dir = opendir(m->dir);
+	DIR *dir = opendir(path);
 	struct dirent *entry;
-	int ret = dir ? 0 : -errno;
+	int ret = dir || errno == ENOENT ? 0 : -errno;
 
 	if (ret < 0)
-		snprintf(why, MAPPING_TEXT_BYTES, "%.400s: %s", m->dir, strerror(-ret));
-	while (ret == 0 && (entry = readdir(dir))) {
+		snprintf(why, MAPPING_TEXT_BYTES, "%.400s: %s", path, strerror(-ret));
+	while (ret == 0 && dir && (entry = readdir(dir))) {
 		size_t length = strlen(entry->d_name);
 
 		if (length <= suffix_length ||
@@ -583,6 +603,11 @@ static int remove_dir(const struct mapping *m)
 
 	if (fd < 0)
 		return -errno;
+	if (*m->own && rmdir(m->own) < 0 && errno != ENOENT) {
+		ret = -errno;
+		close(fd);
+		return ret;
+	}
 	/* One outside, which nbdkit could not remove if it was killed. */
 	if (*m->socket && lstat(m->socket, &st) == 0 && S_ISSOCK(st.st_mode))
 		unlink(m->socket);
@@ -597,19 +622,27 @@ static int remove_dir(const struct mapping *m)
 	return ret;
 }
 
-int mapping_destroy(struct mapping *m, char *why)
+/* Devices, mounts and files of it: all that the kernel shows to others. */
+static int take_down(const struct mapping *m, char *why)
 {
 	const char *mounted_at = json_string_value(json_object_get(m->state, "mounted_at"));
-	int ret = stop_each(m, ".proc", true, cut_dead, why);
+	int ret = stop_each(m, m->dir, ".proc", true, cut_dead, why);
 
 	if (ret == 0)
-		ret = unmount_all(m->name, m->dir, keeps_writes(m) && helper_pid(m->dir, "nbdkit"), why);
+		ret = unmount_all(m->name, m->own, keeps_writes(m) && helper_pid(m->dir, "nbdkit"), why);
 	if (ret == 0 && mounted_at && json_is_true(json_object_get(m->state, "made_dir")))
 		rmdir(mounted_at);	/* stays if somebody else uses it */
 	if (ret == 0)
-		ret = stop_each(m, FUSE_SUFFIX, false, stop_fuse, why);
+		ret = stop_each(m, m->own, FUSE_SUFFIX, false, stop_fuse, why);
+	return ret;
+}
+
+int mapping_destroy(struct mapping *m, char *why)
+{
+	int ret = *m->own ? take_down(m, why) : 0;
+
 	if (ret == 0)
-		ret = stop_each(m, ".proc", true, stop_server, why);
+		ret = stop_each(m, m->dir, ".proc", true, stop_server, why);
 	if (ret == 0)
 		ret = drop_branch(m, why);
 	if (ret == 0) {

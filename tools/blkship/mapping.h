@@ -8,9 +8,11 @@
  *	state.json	what it is; written before anything is started
  *	nbdkit.*	the server (helper.h), nbd.sock its socket; or, where they can be
  *			written, one for each: VOLUME.nbdkit.*, VOLUME.sock
- *	VOLUME.fuse/	the volume as a file, where a device is wanted and the kernel's NBD
- *			client is not taken; VOLUME.fuse.* its nbdfuse
- * A device of the kernel's NBD client has the name DIR/VOLUME (nbddev.h).
+ *	VOLUME.fuse.*	nbdfuse, where a device is wanted and the kernel's NBD client is not taken
+ *	ID/VOLUME.fuse/	the volume as a file, by that
+ * A device of the kernel's NBD client has the name DIR/ID/VOLUME (nbddev.h). The kernel shows
+ * devices of all containers alike, and more than one may have a /run/blkship with the same names
+ * in it: ID is random.
  *
  * Promise: whatever was made is found again from the directory alone, so that
  * mapping_destroy() leaves nothing behind even if who made it, or nbdkit, was killed;
@@ -44,6 +46,7 @@ enum mapping_via {
 struct mapping {
 	char name[MAPPING_NAME_BYTES];	/* GROUP-N */
 	char dir[MAPPING_PATH_BYTES];
+	char own[MAPPING_PATH_BYTES];	/* DIR/ID; "": it has no state, so nothing was started */
 	char socket[MAPPING_PATH_BYTES];
 	json_t *state;
 	int lock;

@@ -3,7 +3,7 @@
  * nbddev - exports as /dev/nbdN, by the kernel's own NBD client.
  *
  * Each device has a name, which the kernel shows in sysfs as long as it is attached: by
- * that it is found again. A name is a path, such as DIR/VOLUME of a mapping; nothing has
+ * that it is found again. A name is a path, such as DIR/ID/VOLUME of a mapping; nothing has
  * to be there. Attaching is one message to the kernel: whoever sends it may be killed at
  * any moment, the device is there with its name, or is not.
  */

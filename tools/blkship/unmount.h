@@ -12,7 +12,7 @@
 /**
  * unmount_all - filesystems on a mapping's devices, its tree, the devices
  * @name: of the mapping
- * @dir: of the mapping: loop devices lie over files, NBD devices have names below it
+ * @dir: loop devices lie over files, NBD devices have names below it
  * @flush: NBD devices, before they are taken down
  * @why: MAPPING_TEXT_BYTES, filled on failure: what is in use
  * Return: 0; -EBUSY; -errno.
