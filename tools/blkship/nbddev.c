@@ -2,7 +2,6 @@
 /* See nbddev.h; libnl-genl does the protocol. */
 #include "nbddev.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -357,7 +356,7 @@ struct detaching {
 	bool flush;
 };
 
-static int flush(const char *device)
+static int flush(void *arg, const char *device)
 {
 	int fd = open(device, O_RDONLY | O_CLOEXEC), ret;
 
@@ -365,30 +364,6 @@ static int flush(const char *device)
 		return -errno;
 	ret = fsync(fd) < 0 ? -errno : 0;
 	close(fd);
-	return ret;
-}
-
-/* What was written to a partition the kernel keeps for the partition, not for the disk. */
-static int flush_partitions(const char *device)
-{
-	const char *disk = strrchr(device, '/') + 1;
-	char path[PATH_MAX], partition[SYSBLOCK_BYTES];
-	size_t length = strlen(disk);
-	struct dirent *entry;
-	int ret = 0;
-	DIR *dir;
-
-	snprintf(path, sizeof(path), "/sys/block/%s", disk);
-	dir = opendir(path);
-	if (!dir)
-		return -errno;
-	while (ret == 0 && (entry = readdir(dir))) {
-		if (strncmp(entry->d_name, disk, length) != 0 || entry->d_name[length] != 'p')
-			continue;
-		snprintf(partition, sizeof(partition), "/dev/%.20s", entry->d_name);
-		ret = flush(partition);
-	}
-	closedir(dir);
 	return ret;
 }
 
@@ -409,8 +384,9 @@ static int detach(void *arg, const char *device)
 		return ret > 0 ? disconnect(NULL, device) : ret;
 	if (ret > 0) {
 		ret = 0;
+		/* What was written to a partition the kernel keeps for that, not for the disk. */
 		if (detaching->flush)
-			ret = flush_partitions(device);
+			ret = sysblock_each_partition(device, flush, NULL);
 		if (ret == 0 && detaching->flush && fsync(fd) < 0)
 			ret = -errno;
 		if (ret == 0)

@@ -63,6 +63,30 @@ int sysblock_each(const struct sysblock_kind *kind, const char *path,
 	return ret;
 }
 
+int sysblock_each_partition(const char *device, int (*each)(void *arg, const char *partition),
+			    void *arg)
+{
+	const char *disk = strrchr(device, '/') + 1;
+	char path[PATH_MAX], partition[SYSBLOCK_BYTES];
+	size_t length = strlen(disk);
+	struct dirent *entry;
+	int ret = 0;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/sys/block/%s", disk);
+	dir = opendir(path);
+	if (!dir)
+		return is_none(errno) ? 0 : -errno;
+	while (ret == 0 && (entry = readdir(dir))) {
+		if (strncmp(entry->d_name, disk, length) != 0 || entry->d_name[length] != 'p')
+			continue;
+		snprintf(partition, sizeof(partition), "/dev/%.20s", entry->d_name);
+		ret = each(arg, partition);
+	}
+	closedir(dir);
+	return ret;
+}
+
 static int still_there(void *arg, const char *device)
 {
 	return -EBUSY;

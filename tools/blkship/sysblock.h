@@ -26,6 +26,15 @@ int sysblock_each(const struct sysblock_kind *kind, const char *path,
 		  int (*each)(void *arg, const char *device), void *arg);
 
 /**
+ * sysblock_each_partition - that a device has now
+ * @device: "/dev/nbd3"; without partitions if it has gone
+ * @each: called with "/dev/nbd3p1"; not 0: stop and return that
+ * Return: 0; as @each; -errno.
+ */
+int sysblock_each_partition(const char *device, int (*each)(void *arg, const char *partition),
+			    void *arg);
+
+/**
  * sysblock_wait_gone - until there are none
  * The kernel takes devices down behind our back, and tells nobody when it has.
  * Return: 0; -EBUSY, some are still there after 5 s; -errno.

@@ -76,6 +76,36 @@ static int unmount_nbd(void *arg, const char *device)
 	return ret ? ret : unmount_device(arg, device);
 }
 
+struct partition {
+	const char *device;
+	char *why;
+};
+
+static int refuse_loop(void *arg, const char *loop)
+{
+	const struct partition *p = arg;
+
+	snprintf(p->why, MAPPING_TEXT_BYTES, "%s, a partition of it, is in use: %s lies over it; all of it stays; end what uses that, `losetup -d %s`, then try again",
+		 p->device, loop, loop);
+	return -EBUSY;
+}
+
+static int check_partition(void *arg, const char *device)
+{
+	struct partition p = { device, arg };
+
+	return loopdev_each(device, refuse_loop, &p);
+}
+
+/*
+ * None of ours lies over a partition. Of an NBD device it would not be in the way, as a mount is,
+ * and find its disk gone.
+ */
+static int check_partitions(void *arg, const char *device)
+{
+	return sysblock_each_partition(device, check_partition, arg);
+}
+
 static int detach_loops(void *arg, const char *path)
 {
 	int ret = loopdev_detach_all(path);
@@ -102,8 +132,12 @@ static int detach_nbds(const char *dir, bool flush, char *why)
 int unmount_all(const char *name, const char *dir, bool flush, char *why)
 {
 	char source[MAPPING_NAME_BYTES + 16];
-	int ret = nbddev_each(dir, unmount_nbd, why);
+	int ret = nbddev_each(dir, check_partitions, why);
 
+	if (ret == 0)
+		ret = loopdev_each(dir, check_partitions, why);
+	if (ret == 0)
+		ret = nbddev_each(dir, unmount_nbd, why);
 	if (ret == 0)
 		ret = loopdev_each(dir, unmount_device, why);
 	if (ret == 0) {
