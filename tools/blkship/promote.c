@@ -54,8 +54,11 @@ static int promote_here(const struct branch_place *place, bool force, char *why)
 	struct timeline *tl;
 	int ret = timeline_open(home_env(place->home), place->dir, 0, NULL, &tl, why);
 
-	if (ret == -EBUSY)
-		snprintf(why, TIMELINE_TEXT_BYTES, "another process has it open for writing and does not answer at the store's run/control.sock");
+	/* Not the branch is: what serves that is not in the way. */
+	if (ret == -EBUSY) {
+		snprintf(why, TIMELINE_TEXT_BYTES, "another process has the group open for writing, and none that has it answers at the store's run/control.sock; end that, or try again");
+		return -EAGAIN;
+	}
 	if (ret)
 		return ret;
 	ret = branch_promote(tl, place->name, force, why);
