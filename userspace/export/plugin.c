@@ -77,7 +77,14 @@ static int blkship_config(const char *key, const char *value)
 	if (strcmp(key, "join") == 0) {
 		if (join_add(&join, value) == 0)
 			return 0;
-		nbdkit_error("join=%s: VOLUME:OFFSET:BYTES is wanted, in multiples of 512, at most %d times",
+		nbdkit_error("join=%s: VOLUME:OFFSET:BYTES is wanted, in multiples of 512, at most %d times; behind stripe= of one length, a multiple of the stripe's",
+			     value, JOIN_MAX_PIECES);
+		return -1;
+	}
+	if (strcmp(key, "stripe") == 0) {
+		if (join_stripe(&join, value) == 0)
+			return 0;
+		nbdkit_error("stripe=%s: NUMBER:BYTES is wanted, at least 2 and a multiple of 512, and so many join= behind it, of which there are %d at most",
 			     value, JOIN_MAX_PIECES);
 		return -1;
 	}
@@ -105,7 +112,7 @@ static int blkship_config(const char *key, const char *value)
 		nbdkit_error("readers=%s: from 1 to %d", value, EXPORT_MAX_READERS);
 		return -1;
 	}
-	nbdkit_error("unknown parameter %s=; there are store=, group=, point=, branch=, create=, volume=, join=, key-file=, key-command=, force= and readers=", key);
+	nbdkit_error("unknown parameter %s=; there are store=, group=, point=, branch=, create=, volume=, join=, stripe=, key-file=, key-command=, force= and readers=", key);
 	return -1;
 }
 
@@ -122,6 +129,10 @@ static int blkship_config_complete(void)
 	}
 	if (join.nr && (branch || !only)) {
 		nbdkit_error("join= is of a point, and wants a name: volume=NAME");
+		return -1;
+	}
+	if (join.nr_wanted) {
+		nbdkit_error("stripe= wants %u more join= behind it", join.nr_wanted);
 		return -1;
 	}
 	if (branch && point && !create) {
@@ -453,7 +464,7 @@ struct extents_request {
 	struct nbdkit_extents *extents;
 	bool one, failed;
 	bool told;		/* one was added */
-	/* Of a piece: where it ends in its volume, and how much more places are there than here. */
+	/* Of a piece: where what is asked of it ends, and how much more its places there are than here. */
 	uint64_t end_bytes, shift_bytes;
 };
 
@@ -482,7 +493,7 @@ static int extents_joined(struct extents_request *request, uint64_t offset, uint
 		const struct join_piece *p = join_at(&join, &at, &part);
 
 		request->shift_bytes = at - offset;	/* modulo 2^64 */
-		request->end_bytes = p->offset_bytes + p->length_bytes;
+		request->end_bytes = at + part;
 		ret = export_extents(export, p->volume, at, part, add_extent, request);
 		offset += part;
 		if (request->failed || (request->one && request->told))
@@ -586,6 +597,7 @@ static struct nbdkit_plugin plugin = {
 		"volume=NAME    only this one; needed with filters that keep data, such as cow\n"
 		"join=VOLUME:OFFSET:BYTES  again and again: these, end to end, are the only export,\n"
 		"               and volume= is its name\n"
+		"stripe=NUMBER:BYTES  the next so many of join= are laid in stripes of BYTES\n"
 		"key-file=FILE  keys of an encrypted store; or key-command=PROGRAM ..., which\n"
 		"               prints them (default: key_file of the store's targetd.conf)\n"
 		"force=BOOL     also a point that is known to be damaged\n"
