@@ -82,14 +82,26 @@ def partitioned_disk(t):
         f.write(g.read())
 
 
-LV_EXTENT = 4 << 20
-# Where the extents of each lie: physical volume, extent.
-LVS = {'two': [(0, 0), (0, 1), (0, 2), (0, 3), (0, 7)], 'one': [(0, 4), (0, 5)],
-       'far': [(0, 8), (1, 1), (1, 2)]}
+MIB = 1 << 20
+LV_EXTENT = 4 * MIB
+# Segments of each: bytes of a stripe or None, and of each stripe physical volume, first extent, extents.
+LVS = {'two': [(None, [(0, 0, 4)]), (None, [(0, 7, 1)])], 'one': [(None, [(0, 4, 2)])],
+       'far': [(None, [(0, 8, 1)]), (None, [(1, 1, 2)])],
+       'striped': [(65536, [(0, 6, 1), (1, 0, 1)]), (None, [(1, 3, 1)])]}
+
+
+def lv_places(segments):
+    """(disk, offset in it, bytes), in the order of the logical volume."""
+    for stripe_bytes, stripes in segments:
+        length = stripes[0][2] * LV_EXTENT
+        step = stripe_bytes or length
+        for at in range(0, length, step):
+            for disk, extent, _ in stripes:
+                yield disk, MIB + extent * LV_EXTENT + at, step
 
 
 def logical_volumes(t):
-    """A group of two disks as lvm2 lays it out: in one piece, in two, on both disks, striped.
+    """A group of two disks as lvm2 lays it out: in one piece, in two, on both disks, in stripes, neither.
 
     A third disk is as the first: nothing may mind that its group and its parts have the same names.
     """
@@ -114,18 +126,23 @@ def logical_volumes(t):
         make('two', '-L', '16M', 'vg-test', first)
         make('one', '-L', '8M', 'vg-test', first)
         make('striped', '-i2', '-L', '8M', 'vg-test', first, second)
+        make('other', '--type', 'error', '-L', '4M', 'vg-test')
         lvm('lvextend', '-L', '20M', 'vg-test/two', first)
         make('far', '-L', '4M', 'vg-test', first)
         lvm('lvextend', '-L', '12M', 'vg-test/far', second)
+        lvm('lvextend', '-i1', '-L', '12M', 'vg-test/striped', second)
     finally:
         checked('losetup', '-d', first, second)
-    for name, extents in LVS.items():
-        image, tree = t.path(f'{name}.image'), t.path(f'{name}.tree')
+    for name, segments in LVS.items():
+        image, tree, places = t.path(f'{name}.image'), t.path(f'{name}.tree'), list(lv_places(segments))
+        size = sum(length for _, _, length in places)
         os.makedirs(f'{tree}/srv')
         with open(f'{tree}/srv/file', 'wb') as f:
-            f.write(os.urandom(len(extents) * LV_EXTENT * 3 // 4))
-        checked('mke2fs', '-q', '-F', '-t', 'ext4', '-d', tree, image, f'{len(extents) * 4}M')
-        for n, (disk, extent) in enumerate(extents):
-            checked('dd', f'if={image}', f'of={disks[disk]}', 'bs=1M', 'conv=notrunc', 'count=4',
-                    f'skip={4 * n}', f'seek={1 + 4 * extent}')
+            f.write(os.urandom(size * 3 // 4))
+        checked('mke2fs', '-q', '-F', '-t', 'ext4', '-d', tree, image, f'{size // MIB}M')
+        with open(image, 'rb') as f:
+            for disk, at, length in places:
+                with open(disks[disk], 'r+b') as g:
+                    g.seek(at)
+                    g.write(f.read(length))
     checked('cp', '--sparse=always', disks[0], t.path('lvm3.disk'))

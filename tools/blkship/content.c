@@ -102,14 +102,30 @@ static int group_read(int fd, const struct content *pv, struct lvm_label *label,
 	return ret;
 }
 
+static const char *type_why_not(const char *type)
+{
+	static const struct { const char *type, *why; } known[] = {
+		{ "thin", "a thin logical volume, and only its pool's own metadata say where it lies" CONTENT_BY_LVM },
+		{ "raid1", "a mirrored logical volume" CONTENT_BY_LVM },
+		{ "mirror", "a mirrored logical volume" CONTENT_BY_LVM },
+		{ "snapshot", "a snapshot, or a logical volume into which one is being merged" CONTENT_BY_LVM },
+		{ "stacked", "a logical volume that lies in another one, as while it is being moved" CONTENT_BY_LVM },
+	};
+
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+		if (strcmp(type, known[i].type) == 0)
+			return known[i].why;
+	return "a logical volume that is neither linear nor striped" CONTENT_BY_LVM;
+}
+
 static const char *lv_why_not(const struct lvm_volume *lv, const struct content *pv)
 {
 	const struct lvm_piece *p = lv->pieces;
 
 	if (lv->type[0])
-		return "a logical volume that is not linear; map it with --device and use vgimportclone";
+		return type_why_not(lv->type);
 	if (lv->nr_pieces > 1)
-		return "a logical volume in several pieces, and there are too many of those; map it with --device and use vgimportclone";
+		return "a logical volume in several pieces, and there are too many of those" CONTENT_BY_LVM;
 	if (p->offset_bytes > pv->length_bytes ||
 	    p->length_bytes > pv->length_bytes - p->offset_bytes)
 		return "a logical volume that goes on behind the end of its disk";
@@ -151,9 +167,9 @@ static const char *pv_why_not(int error)
 	case 0:
 		return "a physical volume; its logical volumes are told of where they begin";
 	case -ENODATA:
-		return "a physical volume; what is on it is said on another one of its group; map it with --device and use vgimportclone";
+		return "a physical volume; what is on it is said on another one of its group" CONTENT_BY_LVM;
 	case -E2BIG:
-		return "a physical volume whose metadata have more in them than is looked at; map it with --device and use vgimportclone";
+		return "a physical volume whose metadata have more in them than is looked at" CONTENT_BY_LVM;
 	case -EIO:
 		return "a physical volume whose metadata cannot be read";
 	default:

@@ -10,6 +10,8 @@
 
 #define CONTENT_TYPE_BYTES 32
 #define CONTENT_LV_BYTES 264
+/* What to do about what is not opened here; behind what it is. */
+#define CONTENT_BY_LVM "; `blkship map --device --writable`, then vgimportclone and vgchange -ay"
 
 struct content {
 	unsigned int partition;		/* 0: the whole volume */

@@ -10,7 +10,7 @@
 #include "../../userspace/store/array.h"
 #include "mapping.h"
 
-#define PIECE_BYTES (NAME_BYTES + 48)
+#define PARAMETER_BYTES (NAME_BYTES + 48)
 
 void lv_join_fini(struct lv_join *join)
 {
@@ -71,37 +71,71 @@ static const struct lv_join_pv *pv_find(const struct lv_join *join, const struct
 	return nr == 1 ? found : NULL;
 }
 
-char **lv_join_pieces(const struct lv_join *join, const struct lv_join_lv *lv,
-		      const char **why_not)
+static const struct lv_join_pv *piece_find(const struct lv_join *join, const struct lv_join_lv *lv,
+					   const struct lvm_piece *p, const char **why_not)
 {
-	char **out, *text;
+	const struct lv_join_pv *pv = pv_find(join, lv, p->pv, why_not);
 
-	*why_not = "a logical volume in too many pieces; map it with --device and use vgimportclone";
-	if (lv->nr_pieces > MAPPING_MAX_PIECES)
+	if (!pv || (p->offset_bytes <= pv->length_bytes &&
+		    p->length_bytes <= pv->length_bytes - p->offset_bytes))
+		return pv;
+	*why_not = "a logical volume that goes on behind the end of its disk";
+	return NULL;
+}
+
+/* One for each piece, and one for each number of them that are laid in stripes. */
+static size_t nr_parameters(const struct lv_join_lv *lv)
+{
+	size_t nr = lv->nr_pieces;
+
+	for (size_t i = 0; i < lv->nr_pieces; i += lv->pieces[i].nr_stripes)
+		nr += lv->pieces[i].nr_stripes > 1;
+	return nr;
+}
+
+/* Into @out, PARAMETER_BYTES each; false: as @why_not says. */
+static bool parameters_tell(const struct lv_join *join, const struct lv_join_lv *lv, char **out,
+			    const char **why_not)
+{
+	const struct lvm_piece *p = lv->pieces, *end = p + lv->nr_pieces;
+
+	while (p < end) {
+		const struct lvm_piece *last = p + p->nr_stripes;
+
+		if (p->nr_stripes > 1)
+			snprintf(*out++, PARAMETER_BYTES, "stripe=%u:%llu", p->nr_stripes,
+				 (unsigned long long)p->stripe_bytes);
+		for (; p < last; p++) {
+			const struct lv_join_pv *pv = piece_find(join, lv, p, why_not);
+
+			if (!pv)
+				return false;
+			snprintf(*out++, PARAMETER_BYTES, "join=%s:%llu:%llu", pv->volume,
+				 (unsigned long long)(pv->offset_bytes + p->offset_bytes),
+				 (unsigned long long)p->length_bytes);
+		}
+	}
+	*why_not = NULL;
+	return true;
+}
+
+char **lv_join_parameters(const struct lv_join *join, const struct lv_join_lv *lv,
+			  const char **why_not)
+{
+	size_t nr = nr_parameters(lv);
+	char **out;
+
+	*why_not = "a logical volume in too many pieces" CONTENT_BY_LVM;
+	if (nr > MAPPING_MAX_PARAMETERS)
 		return NULL;
-	out = calloc(1, (lv->nr_pieces + 1) * sizeof(*out) + lv->nr_pieces * PIECE_BYTES);
+	out = calloc(1, (nr + 1) * sizeof(*out) + nr * PARAMETER_BYTES);
 	*why_not = "out of memory";
 	if (!out)
 		return NULL;
-	text = (char *)(out + lv->nr_pieces + 1);
-	for (size_t i = 0; i < lv->nr_pieces; i++, text += PIECE_BYTES) {
-		const struct lvm_piece *p = &lv->pieces[i];
-		const struct lv_join_pv *pv = pv_find(join, lv, p->pv, why_not);
-
-		if (pv && (p->offset_bytes > pv->length_bytes ||
-			   p->length_bytes > pv->length_bytes - p->offset_bytes)) {
-			*why_not = "a logical volume that goes on behind the end of its disk";
-			pv = NULL;
-		}
-		if (!pv) {
-			free(out);
-			return NULL;
-		}
-		out[i] = text;
-		snprintf(text, PIECE_BYTES, "join=%s:%llu:%llu", pv->volume,
-			 (unsigned long long)(pv->offset_bytes + p->offset_bytes),
-			 (unsigned long long)p->length_bytes);
-	}
-	*why_not = NULL;
-	return out;
+	for (size_t i = 0; i < nr; i++)
+		out[i] = (char *)(out + nr + 1) + i * PARAMETER_BYTES;
+	if (parameters_tell(join, lv, out, why_not))
+		return out;
+	free(out);
+	return NULL;
 }

@@ -44,11 +44,11 @@ void lv_join_fini(struct lv_join *join);
 int lv_join_note(struct lv_join *join, const char *volume, struct content *c, json_t *row);
 
 /**
- * lv_join_pieces - what mapping_file_joined() wants
+ * lv_join_parameters - what mapping_file_joined() wants
  * @why_not: out: why there are none; NULL: there are
  * Return: NULL-terminated, one allocation, free() it; NULL.
  */
-char **lv_join_pieces(const struct lv_join *join, const struct lv_join_lv *lv,
-		      const char **why_not);
+char **lv_join_parameters(const struct lv_join *join, const struct lv_join_lv *lv,
+			  const char **why_not);
 
 #endif

@@ -172,11 +172,11 @@ char *mapping_key_argument(const struct key_source *keys, char *text, size_t byt
 }
 
 /*
- * @volume: NULL for all, read-only or of a branch. @pieces: what it is of, or NULL.
+ * @volume: NULL for all, read-only or of a branch. @ranges: what it is of, or NULL.
  * A server of its own for each that can be written over an overlay: nbdkit's cow filter has
  * one, which all exports would share.
  */
-static int start_server(const struct mapping *m, const char *volume, char *const *pieces,
+static int start_server(const struct mapping *m, const char *volume, char *const *ranges,
 			char *why)
 {
 	char pid[PATH_MAX], plugin[PATH_MAX], store[PATH_MAX + 8], group[80], point[64], socket[PATH_MAX];
@@ -185,7 +185,7 @@ static int start_server(const struct mapping *m, const char *volume, char *const
 		json_string_value(json_object_get(m->state, "key_file")),
 		json_string_value(json_object_get(m->state, "key_command")),
 	};
-	char *argv[20 + MAPPING_MAX_PIECES] = { "nbdkit", "-f", "-P", pid, "-U", socket };
+	char *argv[20 + MAPPING_MAX_PARAMETERS] = { "nbdkit", "-f", "-P", pid, "-U", socket };
 	char branch[NAME_BYTES + 8];
 	size_t nr = 6;
 
@@ -207,8 +207,8 @@ static int start_server(const struct mapping *m, const char *volume, char *const
 	argv[nr++] = point;
 	if (volume)
 		argv[nr++] = only;
-	while (pieces && *pieces)
-		argv[nr++] = *pieces++;
+	while (ranges && *ranges)
+		argv[nr++] = *ranges++;
 	if (is_branch(m)) {
 		snprintf(branch, sizeof(branch), "branch=%.31s", state_text(m, "branch"));
 		argv[nr++] = branch;
@@ -466,10 +466,10 @@ int mapping_file(const struct mapping *m, const char *volume, char *path, char *
 	return mapping_file_joined(m, volume, NULL, path, why);
 }
 
-int mapping_file_joined(const struct mapping *m, const char *volume, char *const *pieces,
+int mapping_file_joined(const struct mapping *m, const char *volume, char *const *ranges,
 			char *path, char *why)
 {
-	int ret = is_writable(m) ? start_server(m, volume, pieces, why) : 0;
+	int ret = is_writable(m) ? start_server(m, volume, ranges, why) : 0;
 
 	if (ret < 0)
 		return ret;

@@ -104,14 +104,14 @@ bool mapping_is_nbd(const struct mapping *m);
  */
 int mapping_file(const struct mapping *m, const char *volume, char *path, char *why);
 
-#define MAPPING_MAX_PIECES 256
+#define MAPPING_MAX_PARAMETERS 256
 
 /**
- * mapping_file_joined - the same of something new: ranges of volumes, end to end
+ * mapping_file_joined - the same of something new: ranges of volumes, end to end or in stripes
  * @name: of it; not one that a volume can have
- * @pieces: "join=VOLUME:OFFSET:BYTES" for each, at most MAPPING_MAX_PIECES; then NULL
+ * @ranges: the plugin's join= and stripe=, at most MAPPING_MAX_PARAMETERS; then NULL
  */
-int mapping_file_joined(const struct mapping *m, const char *name, char *const *pieces,
+int mapping_file_joined(const struct mapping *m, const char *name, char *const *ranges,
 			char *path, char *why);
 
 /**

@@ -138,16 +138,16 @@ static int add_joined(struct mount *mt, const struct lv_join_lv *lv, unsigned in
 {
 	char name[NAME_BYTES], file[MAPPING_PATH_BYTES], why[MAPPING_TEXT_BYTES];
 	struct content c = { .partition = 0 };
-	char **pieces = lv_join_pieces(&mt->join, lv, &c.why_not);
+	char **ranges = lv_join_parameters(&mt->join, lv, &c.why_not);
 	int ret = 0;
 
-	if (pieces) {
+	if (ranges) {
 		snprintf(name, sizeof(name), "+lv%u", number);	/* no volume begins like that */
-		ret = mapping_file_joined(&mt->m, name, pieces, file, why);
+		ret = mapping_file_joined(&mt->m, name, ranges, file, why);
 		if (ret == 0 && (ret = content_whole(file, &c)) < 0)
 			snprintf(why, sizeof(why), "%s", strerror(-ret));
 	}
-	free(pieces);
+	free(ranges);
 	if (ret < 0)
 		return cli_fail(CLI_FAILED, "volume %s: logical volume %s: it cannot be had as a file: %s; nothing stays mounted",
 				lv->volume, lv->lv, why);

@@ -42,7 +42,7 @@ int join_stripe(struct join *join, const char *text)
 	return 0;
 }
 
-/* Of the stripes that were announced, and as long as the piece before it; or alone, as one stripe. */
+/* Of the stripes that were announced, as long as the piece before it; or alone, one stripe. */
 static bool stripe_take(const struct join *join, struct join_piece *p)
 {
 	p->nr_stripes = join->nr_wanted ? join->nr_stripes : 1;

@@ -12,6 +12,7 @@
 
 #define SECTOR_BYTES	512
 #define AREA_IGNORED	1u
+#define MAX_STRIPES	128	/* of LVM2, too */
 
 static uint64_t get64(const uint8_t *at)
 {
@@ -221,29 +222,24 @@ static int snapshots_get(struct vg *vg, size_t lvs)
 
 /* -- from the tree to pieces -- */
 
-/* The part of a linear segment that it is all of; -ENODEV: it lies in no physical volume. */
-static int piece_get(const struct vg *vg, size_t segment, struct lvm_piece *out)
+/* One of a segment's stripes, *@i in the list of them and the one behind it; goes on in the list.
+ * -ENODEV: it lies in no physical volume. */
+static int piece_get(const struct vg *vg, size_t *i, uint64_t nr_extents, struct lvm_piece *out)
 {
-	const struct lvm_tree *t = vg->tree;
-	size_t i = lvm_tree_child(t, segment, "stripes", LVM_LIST);
-	uint64_t nr, first, end;
+	const struct lvm_node *nodes = vg->tree->nodes, *name = &nodes[*i], *extent = &nodes[name->next];
+	const struct name key = { name->text, name->text_bytes };
+	uint64_t first, nr, end;
 	const struct pv *pv;
-	struct name name;
 
-	i = i ? t->nodes[i].first : 0;
-	if (!i || t->nodes[i].kind != LVM_TEXT)
+	if (!*i || name->kind != LVM_TEXT || !name->next || extent->kind != LVM_NUMBER)
 		return -EBADMSG;
-	name = (struct name){ t->nodes[i].text, t->nodes[i].text_bytes };
-	i = t->nodes[i].next;
-	if (!i || t->nodes[i].kind != LVM_NUMBER || t->nodes[i].next ||
-	    !lvm_tree_number(t, segment, "extent_count", &nr))
-		return -EBADMSG;
-	pv = vg->nr_pvs ? bsearch(&name, vg->pvs, vg->nr_pvs, sizeof(*pv), name_compare) : NULL;
+	*i = extent->next;
+	pv = vg->nr_pvs ? bsearch(&key, vg->pvs, vg->nr_pvs, sizeof(*pv), name_compare) : NULL;
 	if (!pv)
 		return -ENODEV;
-	if (__builtin_mul_overflow(t->nodes[i].number, vg->extent_sectors, &first) ||
+	if (__builtin_mul_overflow(extent->number, vg->extent_sectors, &first) ||
 	    __builtin_add_overflow(first, pv->start, &first) ||
-	    __builtin_mul_overflow(nr, vg->extent_sectors, &nr) || !nr ||
+	    __builtin_mul_overflow(nr_extents, vg->extent_sectors, &nr) || !nr ||
 	    __builtin_add_overflow(first, nr, &end) || end > INT64_MAX / SECTOR_BYTES)
 		return -EBADMSG;
 	memcpy(out->pv, pv->id, sizeof(out->pv));
@@ -252,12 +248,13 @@ static int piece_get(const struct vg *vg, size_t segment, struct lvm_piece *out)
 	return 0;
 }
 
-/* What goes on where the one before ends is the same piece. */
+/* What goes on where the one before ends is the same piece, if both are alone. */
 static int piece_add(struct lvm_volume *lv, const struct lvm_piece *piece)
 {
 	struct lvm_piece *last = lv->nr_pieces ? &lv->pieces[lv->nr_pieces - 1] : NULL;
 
-	if (last && !memcmp(last->pv, piece->pv, LVM_ID_BYTES) &&
+	if (last && last->nr_stripes == 1 && piece->nr_stripes == 1 &&
+	    !memcmp(last->pv, piece->pv, LVM_ID_BYTES) &&
 	    last->offset_bytes + last->length_bytes == piece->offset_bytes) {
 		last->length_bytes += piece->length_bytes;
 		return 0;
@@ -268,18 +265,53 @@ static int piece_add(struct lvm_volume *lv, const struct lvm_piece *piece)
 	return 0;
 }
 
-static bool is_linear(const struct lvm_tree *t, size_t segment, struct lvm_volume *lv)
+/* Linear is striped over one. */
+static bool is_striped(const struct lvm_tree *t, size_t segment, struct lvm_volume *lv)
 {
 	size_t type = lvm_tree_child(t, segment, "type", LVM_TEXT);
-	uint64_t nr_stripes = 0;
 
-	if (type && (lvm_tree_text_is(t, type, "striped") || lvm_tree_text_is(t, type, "linear")) &&
-	    lvm_tree_number(t, segment, "stripe_count", &nr_stripes) && nr_stripes == 1)
+	if (type && (lvm_tree_text_is(t, type, "striped") || lvm_tree_text_is(t, type, "linear")))
 		return true;
 	if (!type || !name_copy(lv->type, t->nodes[type].text, t->nodes[type].text_bytes) ||
 	    !lv->type[0])
 		strcpy(lv->type, "unknown");
 	return false;
+}
+
+/* In how many, and how wide. */
+static int stripes_shape(const struct lvm_tree *t, size_t segment, uint64_t nr_extents,
+			 uint64_t *nr, uint64_t *sectors)
+{
+	*sectors = 0;
+	if (!lvm_tree_number(t, segment, "stripe_count", nr) || !*nr || *nr > MAX_STRIPES ||
+	    nr_extents % *nr)
+		return -EBADMSG;
+	if (*nr > 1 && (!lvm_tree_number(t, segment, "stripe_size", sectors) || !*sectors))
+		return -EBADMSG;
+	return 0;
+}
+
+/* All that a segment of @nr_extents consists of; -ENODEV as above. */
+static int stripes_get(const struct vg *vg, size_t segment, uint64_t nr_extents,
+		       struct lvm_volume *lv)
+{
+	size_t list = lvm_tree_child(vg->tree, segment, "stripes", LVM_LIST);
+	size_t i = list ? vg->tree->nodes[list].first : 0;
+	uint64_t nr, sectors;
+	int ret = stripes_shape(vg->tree, segment, nr_extents, &nr, &sectors);
+
+	for (uint64_t k = 0; !ret && k < nr; k++) {
+		struct lvm_piece piece = { .nr_stripes = nr };
+
+		ret = piece_get(vg, &i, nr_extents / nr, &piece);
+		if (ret)
+			break;
+		if (sectors && piece.length_bytes / SECTOR_BYTES % sectors)
+			return -EBADMSG;
+		piece.stripe_bytes = sectors * SECTOR_BYTES;
+		ret = piece_add(lv, &piece);
+	}
+	return ret ? ret : i ? -EBADMSG : 0;
 }
 
 /* Its sections are its segments; each begins where the one before ends. */
@@ -290,8 +322,6 @@ static int pieces_get(const struct vg *vg, size_t node, struct lvm_volume *lv)
 	int ret = lvm_tree_number(t, node, "segment_count", &want) && want ? 0 : -EBADMSG;
 
 	for (size_t i = t->nodes[node].first; i && !ret; i = t->nodes[i].next) {
-		struct lvm_piece piece;
-
 		if (t->nodes[i].kind != LVM_SECTION)
 			continue;
 		if (!lvm_tree_number(t, i, "start_extent", &start) || start != begin ||
@@ -299,16 +329,14 @@ static int pieces_get(const struct vg *vg, size_t node, struct lvm_volume *lv)
 		    __builtin_add_overflow(begin, count, &begin))
 			return -EBADMSG;
 		nr++;
-		if (!is_linear(t, i, lv))
+		if (!is_striped(t, i, lv))
 			return 0;
-		ret = piece_get(vg, i, &piece);
+		ret = stripes_get(vg, i, count, lv);
 		if (ret == -ENODEV) {
 			/* In another logical volume: what is being moved, for example. */
 			strcpy(lv->type, "stacked");
 			return 0;
 		}
-		if (!ret)
-			ret = piece_add(lv, &piece);
 	}
 	return ret ? ret : nr == want ? 0 : -EBADMSG;
 }

@@ -38,12 +38,16 @@ struct lvm_piece {
 	char pv[LVM_ID_BYTES];
 	uint64_t offset_bytes;		/* in the physical volume */
 	uint64_t length_bytes;
+	/* It and those beside it: a stripe of each in turn, and again. 1: it is alone. */
+	uint32_t nr_stripes;
+	uint64_t stripe_bytes;		/* divides length_bytes; alone it may be anything */
 };
 
 struct lvm_volume {
 	char name[LVM_NAME_BYTES];
-	/* Of a segment that is not linear; "stacked": it lies in another volume; "snapshot": of one,
-	 * or one is being merged into it; "": what it shows is in its pieces, which are here: */
+	/* Of a segment that is neither linear nor striped; "stacked": it lies in another volume;
+	 * "snapshot": of one, or one is being merged into it; "": what it shows is in its pieces,
+	 * which are here: */
 	char type[LVM_NAME_BYTES];
 	struct lvm_piece *pieces;
 	size_t nr_pieces, max_pieces;
