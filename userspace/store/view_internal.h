@@ -111,6 +111,13 @@ struct view {
 	struct pack packs[VIEW_PACKS];	/* by number */
 	struct pack_cache *pack_cache;	/* NULL: none was needed yet */
 
+	/* view_file.c */
+	struct view_file files[VIEW_FILES];
+	uint8_t *window;	/* part of one of them */
+	uint64_t window_file;
+	uint64_t window_offset;
+	size_t window_bytes;
+
 	/* view_read.c */
 	struct view_unit units[VIEW_SETS][VIEW_WAYS];
 	uint64_t clock;
@@ -120,12 +127,7 @@ struct view {
 	uint64_t tables_file;	/* 0: none */
 	size_t tables_bytes;
 	uint64_t tables_offset;
-	struct view_file files[VIEW_FILES];
 	uint8_t *clear;		/* what a unit has encrypted */
-	uint8_t *window;	/* part of a segment file */
-	uint64_t window_file;
-	uint64_t window_offset;
-	size_t window_bytes;
 };
 
 const struct view_volume *view_volume(const struct view *v, uint16_t id);
@@ -207,6 +209,20 @@ int view_pack_get(struct view *v, const struct manifest_pack *named, const struc
 
 /* Where the data of a piece are; 0; -ENOENT the file is gone; -EBADMSG; -errno. */
 int view_pack_place(struct view *v, const struct view_piece *p, struct view_place *out);
+
+/* -- view_file.c -- */
+
+void view_file_fini(struct view *v);
+
+/* An open file, known to be what its name says, good until the next call; 0 or -errno. */
+int view_file_get(struct view *v, uint64_t number, struct view_file **out);
+
+/*
+ * All bytes in hand of a file from @offset on, @need at least if the file has them; *at is good
+ * until the next call. Return: how many, more than 0; -EBADMSG the file ends before; -errno.
+ */
+int64_t view_file_window(struct view *v, uint64_t number, uint64_t offset, size_t need,
+			 const uint8_t **at);
 
 /* -- view_read.c -- */
 
