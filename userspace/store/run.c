@@ -180,6 +180,17 @@ int run_entry_get(const void *block, unsigned int index, const struct run_header
 	return 0;
 }
 
+void run_key_get(const void *block, unsigned int index, struct run_key *key)
+{
+	struct run_entry raw;
+
+	memcpy(&raw, entry_at(block, index), sizeof(raw));
+	*key = (struct run_key){
+		.offset_bytes = le64toh(raw.offset_bytes), .label_seq = le64toh(raw.label_seq),
+		.volume = le16toh(raw.volume), .length_shift = raw.length_shift,
+	};
+}
+
 void run_fence_put(void *block, unsigned int index, const struct run_key *key, uint32_t child)
 {
 	struct run_fence raw = {

@@ -54,6 +54,9 @@ void run_entry_put(void *block, unsigned int index, const struct run_entry *e);
 int run_entry_get(const void *block, unsigned int index, const struct run_header *run,
 		  struct run_entry *e);
 
+/** run_key_get - its key alone, of which nothing was checked: to search by */
+void run_key_get(const void *block, unsigned int index, struct run_key *key);
+
 void run_fence_put(void *block, unsigned int index, const struct run_key *key, uint32_t child);
 void run_fence_get(const void *block, unsigned int index, struct run_key *key, uint32_t *child);
 

@@ -132,27 +132,22 @@ static uint32_t node_child(const struct run_cached *node, const struct run_key *
 }
 
 /* The first entry of a leaf, from @from on, that is not before @key: its index, or nr. */
-static int leaf_find(const struct run_cached *leaf, const struct run *run, unsigned int from,
-		     const struct run_key *key, unsigned int *out)
+static unsigned int leaf_find(const struct run_cached *leaf, unsigned int from,
+			      const struct run_key *key)
 {
 	unsigned int low = from, high = leaf->head.nr;
+	struct run_key at;
 
 	while (low < high) {
 		unsigned int mid = (low + high) / 2;
-		struct run_entry e;
-		struct run_key k;
-		int ret = run_entry_get(leaf->block, mid, &run->header, &e);
 
-		if (ret)
-			return ret;
-		k = run_entry_key(&e);
-		if (run_key_compare(&k, key) < 0)
+		run_key_get(leaf->block, mid, &at);
+		if (run_key_compare(&at, key) < 0)
 			low = mid + 1;
 		else
 			high = mid;
 	}
-	*out = low;
-	return 0;
+	return low;
 }
 
 /* Stand on entry @index of leaf @at; behind its last one: on the first of the next leaf. */
@@ -181,7 +176,6 @@ int run_seek(const struct run *run, struct run_cache *cache, const struct run_ke
 {
 	const struct run_cached *node;
 	uint32_t at = run->header.root;
-	unsigned int index;
 	int ret;
 
 	*out = (struct run_cursor){ .run = run, .cache = cache };
@@ -199,9 +193,7 @@ int run_seek(const struct run *run, struct run_cache *cache, const struct run_ke
 		if (!ret && node->head.depth != depth - 1)
 			ret = -EBADMSG;
 	}
-	if (!ret)
-		ret = leaf_find(node, run, 0, key, &index);
-	return ret ? ret : cursor_stand(out, at, index);
+	return ret ? ret : cursor_stand(out, at, leaf_find(node, 0, key));
 }
 
 int run_next(struct run_cursor *c)
@@ -216,10 +208,9 @@ int run_skip(struct run_cursor *c, const struct run_key *key)
 	unsigned int index;
 	int ret = block_get(c->cache, c->run, c->at, &leaf);
 
-	if (!ret)
-		ret = leaf_find(leaf, c->run, c->index + 1, key, &index);
 	if (ret)
 		return ret;
+	index = leaf_find(leaf, c->index + 1, key);
 	if (index < leaf->head.nr)
 		return cursor_stand(c, c->at, index);
 	ret = run_seek(c->run, c->cache, key, &to);
@@ -229,6 +220,15 @@ int run_skip(struct run_cursor *c, const struct run_key *key)
 	if (!ret)
 		*c = to;
 	return ret;
+}
+
+int run_advance(struct run_cursor *c, const struct run_key *key)
+{
+	const struct run_key at = run_entry_key(&c->entry);
+
+	if (c->at == 0)
+		return run_seek(c->run, c->cache, key, c);
+	return run_key_compare(&at, key) < 0 ? run_skip(c, key) : 0;
 }
 
 /* -- all of it -- */

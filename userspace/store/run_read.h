@@ -71,6 +71,12 @@ int run_next(struct run_cursor *c);
 /** run_skip - on to the first entry that is not before @key, which is ahead; as run_seek() */
 int run_skip(struct run_cursor *c, const struct run_key *key);
 
+/**
+ * run_advance - to the first entry that is not before @key, which may be where it stands
+ * @c: only run and cache set: then as run_seek(); else @key is not before the last one sought
+ */
+int run_advance(struct run_cursor *c, const struct run_key *key);
+
 /* -- all of it, in order -- */
 
 struct run_stream {

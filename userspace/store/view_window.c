@@ -47,11 +47,9 @@ static bool same_place(const struct run_entry *e, const struct run_key *key)
 	       e->length_shift == key->length_shift;
 }
 
-/* What begins before the range and reaches into it. */
-static int run_holders(struct range *r, const struct run *run)
+/* What begins before the range and reaches into it; places rise as lengths fall. */
+static int run_holders(struct range *r, const struct run *run, struct run_cursor *c)
 {
-	struct run_cursor c;
-
 	for (unsigned int shift = RUN_MAX_SHIFT; shift >= RUN_MIN_SHIFT; shift--) {
 		const struct run_key key = { r->start >> shift << shift, r->view->cut_seq,
 					     r->volume, shift };
@@ -59,10 +57,10 @@ static int run_holders(struct range *r, const struct run *run)
 
 		if (!(run->header.lengths >> shift & 1) || key.offset_bytes == r->start)
 			continue;
-		ret = run_seek(run, &r->view->cache, &key, &c);
-		if (!ret && same_place(&c.entry, &key))
-			ret = found_entry(r, &c.entry);
-		if (ret && ret != -ENOENT)
+		ret = run_advance(c, &key);
+		if (!ret && same_place(&c->entry, &key))
+			ret = found_entry(r, &c->entry);
+		if (ret)
 			return ret;
 	}
 	return 0;
@@ -84,32 +82,41 @@ static int next_place(struct run_cursor *c)
 	return run_skip(c, &key);
 }
 
-static int run_places(struct range *r, const struct run *run)
+static int run_places(struct range *r, struct run_cursor *c)
 {
 	const struct run_key first = { r->start, UINT64_MAX, r->volume, RUN_MAX_SHIFT };
-	struct run_cursor c;
 	size_t nr = 0;
-	int ret = run_seek(run, &r->view->cache, &first, &c);
+	int ret = run_advance(c, &first);
 
-	while (!ret && c.entry.volume == r->volume && c.entry.offset_bytes < r->end) {
-		if (nr >= r->share && c.entry.offset_bytes > r->start) {
-			r->end = c.entry.offset_bytes;
+	while (!ret && c->entry.volume == r->volume && c->entry.offset_bytes < r->end) {
+		if (nr >= r->share && c->entry.offset_bytes > r->start) {
+			r->end = c->entry.offset_bytes;
 			break;
 		}
-		if (c.entry.label_seq > r->view->cut_seq) {
-			const struct run_key key = { c.entry.offset_bytes, r->view->cut_seq,
-						     r->volume, c.entry.length_shift };
+		if (c->entry.label_seq > r->view->cut_seq) {
+			const struct run_key key = { c->entry.offset_bytes, r->view->cut_seq,
+						     r->volume, c->entry.length_shift };
 
 			/* It may lead to another place: then there is no version here. */
 			nr++;
-			ret = run_skip(&c, &key);
+			ret = run_skip(c, &key);
 			continue;
 		}
-		ret = found_entry(r, &c.entry);
+		ret = found_entry(r, &c->entry);
 		nr++;
 		if (!ret)
-			ret = next_place(&c);
+			ret = next_place(c);
 	}
+	return ret;
+}
+
+static int run_look(struct range *r, const struct run *run)
+{
+	struct run_cursor c = { .run = run, .cache = &r->view->cache };
+	int ret = run_holders(r, run, &c);
+
+	if (!ret)
+		ret = run_places(r, &c);
 	return ret == -ENOENT ? 0 : ret;
 }
 
@@ -214,9 +221,7 @@ static int range_collect(struct range *r)
 
 	v->found.nr = 0;
 	for (size_t i = 0; i < v->nr_runs; i++) {
-		ret = run_holders(r, &v->runs[i].run);
-		if (!ret)
-			ret = run_places(r, &v->runs[i].run);
+		ret = run_look(r, &v->runs[i].run);
 		if (ret == -ENOMEM)
 			return ret;
 		if (ret) {
