@@ -12,7 +12,8 @@
 #include "timeline_internal.h"
 #include "view_internal.h"
 
-#define PATH_BYTES 4096
+#define PATH_BYTES	4096
+#define ALIGN_BYTES	64	/* units lie on 8 */
 
 static void file_drop(struct view *v, struct view_file *f)
 {
@@ -110,41 +111,66 @@ int view_file_get(struct view *v, uint64_t number, struct view_file **out)
 	return ret;
 }
 
-int64_t view_file_window(struct view *v, uint64_t number, uint64_t offset, size_t need,
-			 const uint8_t **at)
+/*
+ * How much to read: what is needed; or, if it is no further behind what is in hand than as much as
+ * was wanted of that, twice as much. So it grows where a file is read in order, and hardly
+ * anything is read in vain where most was overwritten.
+ */
+static size_t window_size(const struct view *v, uint64_t offset, size_t need, bool same)
 {
 	uint64_t end = v->window_offset + v->window_bytes;
-	bool same = v->window_file == number && v->window_bytes;
+	size_t wanted = same && offset <= end + v->window_wanted_bytes ? v->window_wanted_bytes : 0;
+
+	if (wanted > VIEW_WINDOW_BYTES / 2)
+		wanted = VIEW_WINDOW_BYTES / 2;
+	return 2 * wanted > need ? 2 * wanted : need;
+}
+
+static int window_read(struct view *v, uint64_t number, uint64_t offset, size_t bytes)
+{
+	uint64_t start = offset / ALIGN_BYTES * ALIGN_BYTES;
 	struct view_file *file;
-	size_t want;
 	int64_t got;
 	int ret;
 
-	if (same && offset >= v->window_offset && offset + need <= end)
-		goto out;
-	/* Shortly after those in the window: more of them will follow. */
-	want = same && offset >= v->window_offset && offset <= end + VIEW_WINDOW_BYTES / 2 ?
-	       VIEW_WINDOW_BYTES : (offset % BLOCK_BYTES + need + BLOCK_BYTES - 1) / BLOCK_BYTES *
-	       BLOCK_BYTES;
-	if (!v->window) {
-		v->window = aligned_alloc(BLOCK_BYTES, VIEW_WINDOW_BYTES);
-		if (!v->window)
-			return -ENOMEM;
-	}
+	if (!v->window)
+		v->window = aligned_alloc(ALIGN_BYTES, VIEW_WINDOW_BYTES + ALIGN_BYTES);
+	if (!v->window)
+		return -ENOMEM;
 	v->window_bytes = 0;
 	ret = view_file_get(v, number, &file);
 	if (ret)
 		return ret;
-	v->window_offset = offset / BLOCK_BYTES * BLOCK_BYTES;
-	got = v->env->ops->read(v->env, file->file, v->window, want, v->window_offset);
+	got = v->env->ops->read(v->env, file->file, v->window, offset - start + bytes, start);
 	if (got < 0)
 		return got;
-	v->window_file = number;
-	v->window_bytes = got;
-	end = v->window_offset + got;
-	if (offset >= end)
+	if (start + got <= offset)
 		return -EBADMSG;
-out:
+	v->window_file = number;
+	v->window_offset = start;
+	v->window_bytes = got;
+	v->window_wanted_bytes = 0;
+	v->window_wanted_end = offset;
+	return 0;
+}
+
+int64_t view_file_window(struct view *v, uint64_t number, uint64_t offset, size_t need,
+			 const uint8_t **at)
+{
+	bool same = v->window_file == number && v->window_bytes && offset >= v->window_offset;
+	uint64_t end = v->window_offset + v->window_bytes;
+	int ret = 0;
+
+	if (!same || offset + need > end)
+		ret = window_read(v, number, offset, window_size(v, offset, need, same));
+	if (ret)
+		return ret;
+	if (offset + need > v->window_wanted_end) {
+		uint64_t from = offset > v->window_wanted_end ? offset : v->window_wanted_end;
+
+		v->window_wanted_bytes += offset + need - from;
+		v->window_wanted_end = offset + need;
+	}
 	*at = v->window + (offset - v->window_offset);
-	return end - offset;
+	return v->window_offset + v->window_bytes - offset;
 }

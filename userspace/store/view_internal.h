@@ -117,12 +117,15 @@ struct view {
 	uint64_t window_file;
 	uint64_t window_offset;
 	size_t window_bytes;
+	size_t window_wanted_bytes;	/* of it, by those who asked ... */
+	uint64_t window_wanted_end;	/* ... in the file */
 
 	/* view_read.c */
 	struct view_unit units[VIEW_SETS][VIEW_WAYS];
 	uint64_t clock;
 	uint64_t fault_file;	/* of the last piece that could not be had; 0: none */
 	bool units_stored;	/* the last one was not compressed */
+	size_t unit_bytes;	/* of the last one that was; 0: none */
 	uint8_t tables[512] __attribute__((aligned(8))); /* beginning of a unit */
 	uint64_t tables_file;	/* 0: none */
 	size_t tables_bytes;

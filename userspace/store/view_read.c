@@ -15,6 +15,9 @@
 #include "timeline_internal.h"
 #include "view_internal.h"
 
+#define UNIT_GUESS_BYTES 16384	/* of one that is not compressed and was written at random */
+#define UNIT_NEAR_BYTES	8192	/* a copy of these is as dear as a read */
+
 void view_read_fini(struct view *v)
 {
 	view_file_fini(v);
@@ -76,13 +79,36 @@ static bool unit_belongs(const struct unit_view *unit, const struct view_place *
 	       pack_unit_belongs(unit, place->file & ~VIEW_PACK_FILE, place->unit_offset);
 }
 
+/* As it lies in the file; good until the next call. */
+static int unit_fetch(struct view *v, const struct view_place *place, struct unit_view *out)
+{
+	/* As long as the last one, perhaps; what it lacks it says. */
+	size_t need = v->unit_bytes ? v->unit_bytes : UNIT_GUESS_BYTES;
+	const uint8_t *at = NULL;
+	int64_t seen;
+	int ret;
+
+	for (;;) {
+		seen = view_file_window(v, place->file, place->unit_offset, need, &at);
+		if (seen < 0)
+			return seen;
+		/* The blocks have CRCs of their own, which are checked once it is unpacked. */
+		ret = unit_decode(at, seen, 0, out);
+		if (ret != -EAGAIN || (size_t)seen < need)
+			break;
+		need = out->header.unit_bytes;
+	}
+	if (ret || !unit_belongs(out, place))
+		return -EBADMSG;
+	v->unit_bytes = out->header.unit_bytes;
+	return 0;
+}
+
 /* An unpacked and checked unit, good until the next call. */
 static int unit_get(struct view *v, const struct view_place *place, struct view_unit **out)
 {
 	struct view_unit *set = unit_set(v, place), *u;
 	struct unit_view unit;
-	const uint8_t *at = NULL;
-	int64_t seen;
 	bool plain;
 	int ret;
 
@@ -94,12 +120,9 @@ static int unit_get(struct view *v, const struct view_place *place, struct view_
 			return 0;
 		}
 	}
-	seen = view_file_window(v, place->file, place->unit_offset, UNIT_MAX_BYTES, &at);
-	if (seen < 0)
-		return seen;
-	/* The blocks have CRCs of their own, which are checked once it is unpacked. */
-	if (unit_decode(at, seen, 0, &unit) || !unit_belongs(&unit, place))
-		return -EBADMSG;
+	ret = unit_fetch(v, place, &unit);
+	if (ret)
+		return ret;
 	plain = unit_is_plain(&unit);
 	ret = unit_clear(v, place, &unit);
 	if (ret)
@@ -131,6 +154,11 @@ static const struct unit_extent *extent_with(const struct unit_view *unit, uint3
 	return NULL;
 }
 
+static bool tables_are_of(const struct view *v, const struct view_place *place)
+{
+	return v->tables_file == place->file && v->tables_offset == place->unit_offset;
+}
+
 /* Header and tables of a unit, unless they are longer than most. Good until the next call. */
 static int tables_get(struct view *v, const struct view_place *place, struct unit_view *out)
 {
@@ -139,7 +167,7 @@ static int tables_get(struct view *v, const struct view_place *place, struct uni
 	int64_t got = sizeof(v->tables);
 	int ret;
 
-	if (v->tables_file != place->file || v->tables_offset != offset) {
+	if (!tables_are_of(v, place)) {
 		v->tables_file = 0;
 		if (v->window_file == place->file && offset >= v->window_offset &&
 		    offset + sizeof(v->tables) <= window_end) {
@@ -175,8 +203,15 @@ static int stored_read(struct view *v, const struct view_place *place, uint64_t 
 	struct unit_view unit;
 	const uint8_t *at;
 	int64_t seen;
-	int ret = tables_get(v, place, &unit);
+	int ret = 0;
 
+	/* Where it is near the beginning of its unit both come with one read. */
+	if (data_offset <= UNIT_NEAR_BYTES && !tables_are_of(v, place))
+		ret = view_file_window(v, place->file, place->unit_offset,
+				       sizeof(v->tables) + data_offset + bytes, &at);
+	if (ret < 0)
+		return ret;
+	ret = tables_get(v, place, &unit);
 	if (ret)
 		return ret;
 	ret = view_file_get(v, place->file, &file);
