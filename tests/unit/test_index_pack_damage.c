@@ -21,22 +21,26 @@
 
 static char why[TIMELINE_TEXT_BYTES];
 
-/* A segment as it was. */
+/* A segment or pack as it was. */
 struct saved {
 	char path[40];
 	uint8_t *bytes;
 	uint64_t nr;
 };
 
-static void save(struct rig *r, struct saved *s, uint64_t segment)
+static void save_path(struct rig *r, struct saved *s)
 {
-	const uint8_t *content;
+	const uint8_t *content = sim_env_content(r->sim, s->path, &s->nr);
 
-	segment_path(s->path, sizeof(s->path), "/tl", segment);
-	content = sim_env_content(r->sim, s->path, &s->nr);
 	assert_non_null(content);
 	s->bytes = malloc(s->nr);
 	memcpy(s->bytes, content, s->nr);
+}
+
+static void save(struct rig *r, struct saved *s, uint64_t segment)
+{
+	segment_path(s->path, sizeof(s->path), "/tl", segment);
+	save_path(r, s);
 }
 
 static void put_back(struct rig *r, struct saved *s)
@@ -344,6 +348,111 @@ static void the_number_of_a_pack_that_goes_is_not_used_again(void **state_)
 	rig_fini(&r);
 }
 
+static int nobody(void *arg, uint64_t offset_bytes, const void *buf, size_t bytes)
+{
+	return 0;
+}
+
+/* Whether something of the point cannot be had; what can be had is right. */
+static bool point_is_bad(struct rig *r, struct timeline *reader, const struct timeline_commit *c)
+{
+	bool bad = false;
+	struct view *v;
+	uint64_t at;
+
+	if (view_open(reader, c->cut_seq, &v, why))
+		return true;
+	for (uint16_t volume = 0; volume < HISTORY_VOLUMES; volume++)
+		bad |= view_copy(v, volume, nobody, NULL, &at) == -EBADMSG;
+	if (!history_sample(&r->h, v, c->ordinal - 1, 400, -EBADMSG))
+		fail_msg("point %d: %s", (int)c->ordinal, r->h.why);
+	view_close(v);
+	return bad;
+}
+
+/* Points here and there are kept, and what they show is packed; more has come in since. */
+static void init_thinned(struct rig *r)
+{
+	rig_init_settled(r);
+	for (size_t i = 0; i < r->tl->points.nr_commits; i += 25) {
+		const struct timeline_commit *c = &r->tl->points.commits[i];
+		uint64_t id = 0;
+
+		if (c->listed)
+			assert_int_equal(timeline_pin(r->tl, c->cut_seq, TIMELINE_PIN_HOLD, "", 0,
+						      &id), 0);
+	}
+	rig_drop(r);
+	timeline_set_packing(r->tl, true);
+	rig_index(r);
+	assert_true(r->tl->manifest.nr_packs && rig_nr_unpacked(r) == 0);
+	rig_append(r, 400, S);
+	rig_index(r);
+}
+
+/* @runs: they say what was in it, so only who needs it is hit; else anybody may be. */
+static void pack_loss_check(struct rig *r, bool runs, size_t *nr_bad, size_t *nr_good)
+{
+	struct check check = { .first_segment = 0 };
+	struct timeline *reader = rig_reader(r);
+	const struct timeline_commit *c;
+	size_t nr = timeline_commits(reader, &c);
+
+	*nr_bad = *nr_good = 0;
+	assert_null(timeline_damage(reader));
+	if (check_run(reader, &check, why))
+		fail_msg("%s", why);
+	for (size_t i = 0; i < nr; i++) {
+		bool marked = false, bad;
+
+		if (!c[i].listed)
+			continue;
+		for (size_t k = 0; k < check.nr_damage; k++)
+			marked |= check.damage[k].from_seq <= c[i].cut_seq &&
+				  (!check.damage[k].to_seq ||
+				   c[i].cut_seq < check.damage[k].to_seq);
+		bad = point_is_bad(r, reader, &c[i]);
+		*nr_bad += bad;
+		*nr_good += !bad;
+		if (runs ? marked != bad : !marked)
+			fail_msg("point %d is %s, and a check says otherwise",
+				 (int)c[i].ordinal, bad ? "bad" : "good");
+	}
+	free(check.damage);
+	timeline_close(reader);
+}
+
+static void a_pack_that_is_missing_is_damage_of_who_needs_it(void **state_)
+{
+	for (int what = 0; what < 2; what++) {
+		size_t nr_bad, nr_good;
+		struct saved s;
+		char path[40];
+		struct rig r;
+
+		init_thinned(&r);
+		pack_path(s.path, sizeof(s.path), "/tl", r.tl->manifest.packs[0].number, 0);
+		save_path(&r, &s);
+		if (what == 0)
+			r.env->ops->unlink(r.env, s.path);
+		else
+			sim_env_flip(r.sim, s.path, 30, 1);
+		pack_loss_check(&r, true, &nr_bad, &nr_good);
+		assert_true(nr_bad > 2 && nr_good > 2);
+		/* Put back, all is as it was. */
+		put_back(&r, &s);
+		pack_loss_check(&r, true, &nr_bad, &nr_good);
+		assert_int_equal(nr_bad, 0);
+		r.env->ops->unlink(r.env, s.path);
+		for (size_t i = 0; i < r.tl->manifest.nr_runs; i++) {
+			run_path(path, sizeof(path), "/tl", r.tl->manifest.runs[i].number, 0);
+			r.env->ops->unlink(r.env, path);
+		}
+		pack_loss_check(&r, false, &nr_bad, &nr_good);
+		rig_fini(&r);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -355,6 +464,7 @@ int main(void)
 		cmocka_unit_test(a_segment_that_ends_too_early_shows_no_old_content),
 		cmocka_unit_test(a_bad_footer_before_a_pack_costs_nothing),
 		cmocka_unit_test(a_bad_footer_before_a_pack_stops_no_rebuild),
+		cmocka_unit_test(a_pack_that_is_missing_is_damage_of_who_needs_it),
 		cmocka_unit_test(the_number_of_a_pack_that_goes_is_not_used_again),
 	};
 

@@ -187,10 +187,8 @@ static int keep_found(struct scrub *s)
 		bool known = false;
 
 		for (size_t j = 0; j < state->nr_found; j++)
-			known |= state->found[j].damage.segment == s->check.damage[i].segment &&
-				 state->found[j].damage.pack == s->check.damage[i].pack &&
-				 state->found[j].damage.offset_bytes ==
-				 s->check.damage[i].offset_bytes;
+			known |= check_damage_is_same(&state->found[j].damage,
+						      &s->check.damage[i]);
 		if (!known)
 			new.damage[new.nr_damage++] = s->check.damage[i];
 	}
@@ -260,12 +258,11 @@ static void print_damage(const struct scrub *s, const struct check_damage *d)
 {
 	const struct point *first = NULL, *last = NULL;
 	size_t nr = points_hit(s, d, &first, &last);
-	char size[16], from[64], to[64];
+	char what[CHECK_TEXT_BYTES], size[16], from[64], to[64];
 
 	cli_bytes(d->lost_bytes, size, sizeof(size));
-	printf("%s: %s %016llx at byte %llu does not check: %s of data lost; ", s->group,
-	       d->pack ? "pack" : "segment", (unsigned long long)(d->pack ? d->pack : d->segment),
-	       (unsigned long long)d->offset_bytes, size);
+	check_damage_text(d, what, sizeof(what));
+	printf("%s: %s: %s of data lost; ", s->group, what, size);
 	if (!nr) {
 		printf("no point needs it\n");
 		return;

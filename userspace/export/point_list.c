@@ -220,14 +220,14 @@ static void say_damaged(const struct point_list *list, const char *group,
 			const struct point *point, char *why)
 {
 	const struct point *good = NULL;
+	char what[CHECK_TEXT_BYTES];
 	int used;
 
 	for (size_t i = 0; i < list->nr && list->points[i].seq < point->seq; i++)
 		if (!list->points[i].damage)
 			good = &list->points[i];
-	used = snprintf(why, POINT_TEXT_BYTES, "group %s: this point is damaged: segment %016llx at byte %llu does not check; ",
-			group, (unsigned long long)point->damage->segment,
-			(unsigned long long)point->damage->offset_bytes);
+	check_damage_text(point->damage, what, sizeof(what));
+	used = snprintf(why, POINT_TEXT_BYTES, "group %s: this point is damaged: %s; ", group, what);
 	if (good)
 		used += snprintf(why + used, POINT_TEXT_BYTES - used, "the last one before it without known damage is %s@seq:%u:%llu",
 				 group, seq_incarnation(good->seq),

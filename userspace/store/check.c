@@ -285,21 +285,33 @@ void check_replace(struct check_reader *r, const struct pack_extent *e)
 	}
 }
 
-static void damage_set_ends(struct check_reader *r)
+static int damage_set_ends(struct check_reader *r)
 {
 	struct check *check = r->check;
+	const size_t nr = check->nr_damage;
+	int ret = 0;
 
-	for (size_t i = 0; i < check->nr_damage; i++)
-		check->damage[i].to_seq = check->damage[i].from_seq;
+	for (size_t i = 0; i < nr; i++)
+		if (check->damage[i].to_seq != CHECK_ANY_POINT)
+			check->damage[i].to_seq = check->damage[i].from_seq;
 	for (size_t i = 0; i < r->nr_lost; i++) {
 		struct check_damage *d = &check->damage[r->lost[i].damage];
 		uint64_t until_seq = r->lost[i].replaced_seq;
 
+		if (d->to_seq == CHECK_ANY_POINT)
+			continue;
 		if (until_seq == UINT64_MAX)
 			d->to_seq = 0;
 		else if (d->to_seq && until_seq > d->to_seq)
 			d->to_seq = until_seq;
 	}
+	for (size_t i = 0; i < nr && !ret; i++) {
+		if (check->damage[i].to_seq == CHECK_ANY_POINT)
+			check->damage[i].to_seq = 0;
+		else if (!check->damage[i].offset_bytes)
+			ret = check_lost_narrow(r, i);
+	}
+	return ret;
 }
 
 static void segment_replace(struct check_reader *r, const struct segment_scan *scan)
@@ -320,8 +332,12 @@ static void segment_replace(struct check_reader *r, const struct segment_scan *s
 /* A file of the history. *@ordinal: of the last batch before it, then in it. */
 typedef int file_fn(struct check_reader *r, uint64_t *ordinal, char *why);
 
-/* One that a writer packed meanwhile: what has its place it has named before. */
-static int file_visit(struct check_reader *r, file_fn *fn, uint64_t *ordinal, char *why)
+/*
+ * One that is gone a writer has packed meanwhile: what has its place it has named before. If nothing
+ * has, it is @lost.
+ */
+static int file_visit(struct check_reader *r, file_fn *fn, file_fn *lost, uint64_t *ordinal,
+		      char *why)
 {
 	const uint64_t before = *ordinal;
 	int ret = fn(r, ordinal, why);
@@ -331,6 +347,10 @@ static int file_visit(struct check_reader *r, file_fn *fn, uint64_t *ordinal, ch
 		ret = timeline_runs_reload(r->tl);
 		if (!ret)
 			ret = fn(r, ordinal, why);
+	}
+	if (ret == -ENOENT) {
+		*ordinal = before;
+		ret = lost(r, ordinal, why);
 	}
 	return ret;
 }
@@ -357,20 +377,34 @@ static int file_replace(struct check_reader *r, uint64_t *ordinal, char *why)
 	return ret;
 }
 
+/* The same of one that is missing. */
+static int lost_replace(struct check_reader *r, uint64_t *ordinal, char *why)
+{
+	const struct manifest_pack *pack = manifest_pack(&r->tl->manifest, r->segment);
+	int ret;
+
+	if (!pack)
+		return -ENOENT;
+	ret = check_lost_pack_replace(r, pack);
+	*ordinal = pack->last_ordinal;
+	r->segment = pack->last_segment;
+	return ret;
+}
+
 /* For each lost sector, from which cut on something newer hides it. */
 static int damage_extend(struct check_reader *r, char *why)
 {
 	uint64_t ordinal = 0;
-	int ret = 0;
+	int ret = 0, extended;
 
 	if (!r->check->nr_damage)
 		return 0;
 	if (r->nr_lost)
 		qsort(r->lost, r->nr_lost, sizeof(*r->lost), lost_compare);
 	for (r->segment = 1; r->segment <= r->tl->nr_segments && !ret; r->segment++)
-		ret = file_visit(r, file_replace, &ordinal, why);
-	damage_set_ends(r);
-	return ret;
+		ret = file_visit(r, file_replace, lost_replace, &ordinal, why);
+	extended = damage_set_ends(r);
+	return ret ? ret : extended;
 }
 
 /* -- the index -- */
@@ -495,6 +529,21 @@ static int check_file(struct check_reader *r, uint64_t *ordinal, char *why)
 	return ret;
 }
 
+/* The same of one that is missing. */
+static int lose_file(struct check_reader *r, uint64_t *ordinal, char *why)
+{
+	const struct manifest_pack *pack = manifest_pack(&r->tl->manifest, r->segment);
+	int ret = 0;
+
+	if (!pack)
+		return -ENOENT;
+	if (pack->last_segment >= r->check->first_segment)
+		ret = check_lose_pack(r, pack);
+	*ordinal = pack->last_ordinal;
+	r->segment = pack->last_segment;
+	return ret;
+}
+
 /*
  * By number, of those that have the place of what runs before this one have read; and of those that
  * were named while this one was under way. NULL: no more.
@@ -525,15 +574,16 @@ static int check_late_packs(struct check_reader *r, uint64_t newest)
 		const struct manifest_pack named = *pack;
 
 		ret = check_pack(r, &named);
+		if (ret == -ENOENT) {
+			/* Gone for another one, which has a higher number? */
+			ret = timeline_runs_reload(r->tl);
+			pack = late_pack(r, newest);
+			if (ret || !pack || pack->number != named.number)
+				continue;
+			ret = check_lose_pack(r, &named);
+		}
 		if (!ret)
 			r->check->packs_read = named.number;
-		if (ret != -ENOENT)
-			continue;
-		/* Gone for another one, which has a higher number? */
-		ret = timeline_runs_reload(r->tl);
-		pack = late_pack(r, newest);
-		if (!ret && pack && pack->number == named.number)
-			ret = -ENOENT;
 	}
 	return ret;
 }
@@ -545,7 +595,7 @@ static int check_all(struct check_reader *r, char *why)
 	int ret = 0;
 
 	for (r->segment = 1; r->segment <= r->tl->nr_segments && !ret; r->segment++) {
-		ret = file_visit(r, check_file, &ordinal, why);
+		ret = file_visit(r, check_file, lose_file, &ordinal, why);
 		if (!ret)
 			r->check->next_segment = r->segment + 1;
 	}

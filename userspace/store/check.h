@@ -20,11 +20,11 @@
 
 #include "timeline.h"
 
-/* A unit that does not check: cuts in [from_seq, to_seq) need it. */
+/* A unit that does not check, or a whole file: cuts in [from_seq, to_seq) need it. */
 struct check_damage {
 	uint64_t segment;
 	uint64_t pack;		/* the file is that pack, which has the segment's place; 0: none has */
-	uint64_t offset_bytes;	/* in the file */
+	uint64_t offset_bytes;	/* in the file; 0: it is missing, or nothing of it can be read */
 	uint64_t lost_bytes;	/* of data */
 	uint64_t from_seq;
 	uint64_t to_seq;	/* 0: all up to the newest; from_seq: none does */

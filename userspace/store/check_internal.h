@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* check_internal - what check.c and check_pack.c share. */
+/* check_internal - what check*.c share. */
 #ifndef BLKSHIP_CHECK_INTERNAL_H
 #define BLKSHIP_CHECK_INTERNAL_H
 
@@ -8,6 +8,7 @@
 #include "pack_read.h"
 
 #define CHECK_WINDOW_BYTES	(2u << 20)
+#define CHECK_ANY_POINT		UINT64_MAX	/* to_seq, until all is known: any later one may need it */
 
 /* A sector whose newest version up to some cut is in a damaged unit. */
 struct lost_sector {
@@ -62,5 +63,26 @@ int check_pack(struct check_reader *r, const struct manifest_pack *named);
 
 /* Hold what is lost against all that it has; as check_pack(). */
 int check_pack_replace(struct check_reader *r, const struct manifest_pack *named);
+
+/* -- check_lost.c -- */
+
+/* A file of which nothing can be read, or nothing from some offset on. */
+struct check_file {
+	uint64_t first_segment, last_segment;
+	uint64_t pack;		/* that had their place; 0: it was a segment */
+	uint64_t from_offset;	/* in the segment */
+	uint64_t from_seq;	/* where nothing says what it had: lowest cut that may need it */
+};
+
+/* All that was in it is lost; whichever points may need it if the runs do not say what that was. */
+int check_lose_file(struct check_reader *r, const struct check_file *f);
+int check_lose_pack(struct check_reader *r, const struct manifest_pack *named);
+
+/* What it hid stays hidden: it was written over, whoever has that now. */
+int check_lost_replace(struct check_reader *r, const struct check_file *f);
+int check_lost_pack_replace(struct check_reader *r, const struct manifest_pack *named);
+
+/* All is known of what a lost file had: mark the points that need it and no others. 0 or -ENOMEM */
+int check_lost_narrow(struct check_reader *r, size_t index);
 
 #endif

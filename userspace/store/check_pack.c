@@ -58,13 +58,13 @@ static int part_check(struct check_reader *r, const struct manifest_pack *named,
 	return ret ? ret : check_lose_extent(r, e);
 }
 
-/* Nothing says what there was: as if every point needed it, from 0 up to the newest. */
+/* What else there was is not looked for: as if every point needed it, from 0 up to the newest. */
 static int directory_lost(struct check_reader *r, const struct manifest_pack *named,
 			  uint64_t offset)
 {
 	const struct check_damage damage = {
 		.segment = named->first_segment, .pack = named->number, .offset_bytes = offset,
-		.lost_bytes = named->live_bytes, .from_seq = 0 };
+		.lost_bytes = named->live_bytes, .from_seq = 0, .to_seq = CHECK_ANY_POINT };
 
 	return check_damage_add(r, &damage);
 }
@@ -100,7 +100,7 @@ int check_pack(struct check_reader *r, const struct manifest_pack *named)
 	int ret = pack_open(tl->env, tl->dir, tl->manifest.identity.timeline, named, &pack);
 
 	if (ret == -EBADMSG || ret == -EIO)
-		return directory_lost(r, named, 0);
+		return check_lose_pack(r, named);
 	if (ret)
 		return ret;
 	r->file = pack.file;
@@ -124,8 +124,10 @@ int check_pack_replace(struct check_reader *r, const struct manifest_pack *named
 	struct pack pack;
 	int ret = pack_open(tl->env, tl->dir, tl->manifest.identity.timeline, named, &pack);
 
+	if (ret == -EBADMSG || ret == -EIO)
+		return check_lost_pack_replace(r, named);
 	if (ret)
-		return ret == -EBADMSG || ret == -EIO ? 0 : ret;
+		return ret;
 	ret = pack_stream_begin(&stream, &pack);
 	while (!ret) {
 		ret = pack_stream_next(&stream, &e);

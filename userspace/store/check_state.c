@@ -323,14 +323,21 @@ int check_state_begin(struct check_state *state, struct timeline *tl)
 	return scope_set(&state->checking, tl);
 }
 
+/* A whole file may be needed by points here and there: then each stretch of them is one. */
+bool check_damage_is_same(const struct check_damage *a, const struct check_damage *b)
+{
+	return a->segment == b->segment && a->pack == b->pack &&
+	       a->offset_bytes == b->offset_bytes &&
+	       (a->offset_bytes || a->from_seq == b->from_seq);
+}
+
 /* Found again: where a run ended in the middle of a file, or by the pass before. */
 static struct check_found *found_at(struct check_state *state, const struct check_damage *d)
 {
 	for (size_t i = 0; i < state->nr_found; i++) {
 		const struct check_damage *known = &state->found[i].damage;
 
-		if (known->segment == d->segment && known->pack == d->pack &&
-		    known->offset_bytes == d->offset_bytes)
+		if (check_damage_is_same(known, d))
 			return &state->found[i];
 	}
 	return &state->found[state->nr_found++];
@@ -363,6 +370,18 @@ void check_state_end(struct check_state *state, uint64_t now_ns)
 	state->checking.nr_unlisted = 0;
 	state->next_segment = 0;
 	state->finished_ns = now_ns;
+}
+
+void check_damage_text(const struct check_damage *d, char *text, size_t bytes)
+{
+	const char *kind = d->pack ? "pack" : "segment";
+	unsigned long long number = d->pack ? d->pack : d->segment;
+
+	if (d->offset_bytes)
+		snprintf(text, bytes, "%s %016llx at byte %llu does not check", kind, number,
+			 (unsigned long long)d->offset_bytes);
+	else
+		snprintf(text, bytes, "%s %016llx is missing, or not readable", kind, number);
 }
 
 /* -- points -- */

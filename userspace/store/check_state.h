@@ -71,6 +71,14 @@ int check_state_begin(struct check_state *state, struct timeline *tl);
 /** check_state_add - what a run of the pass found, and how far it came; 0 or -ENOMEM */
 int check_state_add(struct check_state *state, const struct check *check);
 
+/** check_damage_is_same - whether it is the same that was found before, or by another run */
+bool check_damage_is_same(const struct check_damage *a, const struct check_damage *b);
+
+#define CHECK_TEXT_BYTES 80
+
+/** check_damage_text - which file, and what is wrong with it, for people */
+void check_damage_text(const struct check_damage *d, char *text, size_t bytes);
+
 /** check_state_end - the pass has read everything */
 void check_state_end(struct check_state *state, uint64_t now_ns);
 

@@ -65,6 +65,8 @@ int view_pack_place(struct view *v, const struct view_piece *p, struct view_plac
 		*out = (struct view_place){ p->segment, p->unit_offset, p->data_offset };
 		return 0;
 	}
+	/* Named also to who is told that it is not there. */
+	out->file = named->number | VIEW_PACK_FILE;
 	ret = view_pack_get(v, named, &pack);
 	if (!ret)
 		ret = part_find(v, pack, p, &e);
