@@ -233,6 +233,18 @@ class SmallDisk:
         self.resize(((fs.f_blocks - fs.f_bfree) * fs.f_frsize >> 20) + mib)
 
 
+def until(what, test, context=lambda: ''):
+    """Ask again and again: what is waited for happens in another process's own time.
+
+    The answer, once it is true; @what is not so as long as it is not, @context() says more."""
+    end = time.monotonic() + PATIENCE_S
+    while not (got := test()):
+        if time.monotonic() > end:
+            raise AssertionError(f'{what}: not in {PATIENCE_S} s\n{context()}')
+        time.sleep(0.01)
+    return got
+
+
 def flip(path, at):
     """One bit of a file; once more: as it was."""
     with open(path, 'r+b') as f:
