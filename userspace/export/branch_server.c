@@ -19,6 +19,7 @@
 #include "../lib/home.h"
 #include "../lib/log.h"
 #include "../lib/seq.h"
+#include "../lib/thread.h"
 #include "../store/array.h"
 #include "../store/branch.h"
 #include "../store/branches.h"
@@ -346,7 +347,6 @@ static struct branch_server *server_create(void)
 {
 	struct branch_server *s = calloc(1, sizeof(*s));
 	pthread_rwlockattr_t fair;
-	pthread_condattr_t clock;
 
 	if (!s)
 		return NULL;
@@ -358,10 +358,7 @@ static struct branch_server *server_create(void)
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_cond_init(&s->progress, NULL);
 	pthread_cond_init(&s->queued, NULL);
-	pthread_condattr_init(&clock);
-	pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
-	pthread_cond_init(&s->work, &clock);
-	pthread_condattr_destroy(&clock);
+	thread_cond_init(&s->work);
 	return s;
 }
 

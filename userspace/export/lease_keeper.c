@@ -8,7 +8,6 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +15,7 @@
 #include <unistd.h>
 
 #include "../lib/log.h"
+#include "../lib/thread.h"
 #include "../store/lease.h"
 
 struct lease_keeper {
@@ -60,36 +60,11 @@ static void *work(void *arg)
 	return NULL;
 }
 
-static void locks_fini(struct lease_keeper *k)
-{
-	pthread_cond_destroy(&k->wake);
-	pthread_mutex_destroy(&k->lock);
-}
-
-/* Signals are for who reads. */
-static int thread_start(struct lease_keeper *k)
-{
-	pthread_condattr_t attr;
-	sigset_t all, before;
-	int ret;
-
-	pthread_mutex_init(&k->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&k->wake, &attr);
-	pthread_condattr_destroy(&attr);
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	ret = -pthread_create(&k->thread, NULL, work, k);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (ret)
-		locks_fini(k);
-	return ret;
-}
-
 static void keeper_free(struct lease_keeper *k)
 {
 	home_close(k->home);
+	pthread_cond_destroy(&k->wake);
+	pthread_mutex_destroy(&k->lock);
 	free(k);
 }
 
@@ -111,17 +86,17 @@ static int keeper_create(const char *store, const char *group, uint64_t cut_seq,
 
 	if (!k)
 		return -ENOMEM;
+	pthread_mutex_init(&k->lock, NULL);
+	thread_cond_init(&k->wake);
 	snprintf(k->group, sizeof(k->group), "%s", group);
 	ret = home_open(store, NULL, &k->home, reason);
-	if (ret) {
-		free(k);
-		return ret;
-	}
+	if (ret)
+		goto err;
 	reason[0] = 0;
 	ret = take(k, cut_seq, what);
 	if (ret)
 		goto err;
-	ret = thread_start(k);
+	ret = thread_start(&k->thread, NULL, work, k);
 	if (ret)
 		goto err_lease;
 	*out = k;
@@ -168,6 +143,5 @@ void lease_keeper_stop(struct lease_keeper *k)
 	pthread_mutex_unlock(&k->lock);
 	pthread_join(k->thread, NULL);
 	lease_drop(&k->lease);
-	locks_fini(k);
 	keeper_free(k);
 }

@@ -5,7 +5,6 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +14,7 @@
 #include <unistd.h>
 
 #include "container_of.h"
+#include "thread.h"
 
 int tcp_parse(const char *text, uint16_t default_port, char host[TCP_HOST_BYTES], uint16_t *port)
 {
@@ -151,7 +151,6 @@ static void *lookup_thread(void *arg)
 static int lookup_start(const char *host, uint16_t port, struct tcp_lookup **out)
 {
 	struct tcp_lookup *lookup = calloc(1, sizeof(*lookup));
-	sigset_t all, old;
 	pthread_attr_t attr;
 	pthread_t thread;
 	int ret;
@@ -166,13 +165,10 @@ static int lookup_start(const char *host, uint16_t port, struct tcp_lookup **out
 		free(lookup);
 		return -EMFILE;
 	}
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);	/* signals are the loop's */
 	pthread_attr_init(&attr);
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	ret = pthread_create(&thread, &attr, lookup_thread, lookup);
+	ret = thread_start(&thread, &attr, lookup_thread, lookup);
 	pthread_attr_destroy(&attr);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (ret) {
 		close(lookup->event_fd);
 		free(lookup);

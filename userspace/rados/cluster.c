@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "../lib/env_host.h"
+#include "../lib/thread.h"
 #include "process.h"
 
 #define SECOND_NS	1000000000ull
@@ -141,12 +142,7 @@ static void watchdog_stop(struct cluster *c)
 
 static void locks_init(struct cluster *c)
 {
-	pthread_condattr_t attr;
-
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&c->wake, &attr);
-	pthread_condattr_destroy(&attr);
+	thread_cond_init(&c->wake);
 	pthread_mutex_init(&c->lock, NULL);
 }
 

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "../lib/thread.h"
+
 #define ADDRESS_BYTES	256
 /* Longer than anybody keeps a machine suspended; a lock is not taken away every day. */
 #define FENCED_S	(365u * 86400u)
@@ -79,16 +81,12 @@ static bool await(struct monitors *m, const bool *flag, uint64_t ns)
 
 int monitors_start(struct monitors *m, rados_t rados, uint64_t patience_ns)
 {
-	pthread_condattr_t attr;
 	int ret;
 
 	*m = (struct monitors){ .rados = rados, .patience_ns = patience_ns };
 	STAILQ_INIT(&m->errands);
 	pthread_mutex_init(&m->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&m->changed, &attr);
-	pthread_condattr_destroy(&attr);
+	thread_cond_init(&m->changed);
 	ret = pthread_create(&m->thread, NULL, work, m);
 	if (ret) {
 		pthread_cond_destroy(&m->changed);

@@ -3,7 +3,7 @@
 # that nothing else needs Ceph's libraries. Never with sanitizers, which those lack.
 
 RADOS := $(BUILD)/blkship-rados.so
-RADOS_SRC := $(wildcard userspace/rados/*.c) userspace/lib/env_host.c
+RADOS_SRC := $(wildcard userspace/rados/*.c) userspace/lib/env_host.c userspace/lib/thread.c
 
 $(RADOS): $(patsubst %.c,$(BUILD)/obj/pic/%.o,$(RADOS_SRC))
 	$(CC) -shared -Wl,-z,defs -Wl,-Bsymbolic -Wl,--as-needed -o $@ $^ -lrados -lpthread

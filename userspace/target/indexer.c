@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -13,6 +12,7 @@
 #include "../lib/container_of.h"
 #include "../lib/log.h"
 #include "../lib/home.h"
+#include "../lib/thread.h"
 #include "../store/index.h"
 #include "../store/pack_aside.h"
 
@@ -237,30 +237,6 @@ static void on_done(struct loop_poll *p, uint32_t events)
 
 /* -- life -- */
 
-/* No signal is for it: those of the daemon are read from a descriptor. */
-static int thread_start(struct indexer *ix)
-{
-	sigset_t all, before;
-	int ret;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	ret = -pthread_create(&ix->thread, NULL, work, ix);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return ret;
-}
-
-static void locks_init(struct indexer *ix)
-{
-	pthread_condattr_t attr;
-
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&ix->wake, &attr);
-	pthread_condattr_destroy(&attr);
-	pthread_mutex_init(&ix->lock, NULL);
-}
-
 int indexer_create(struct loop *loop, struct groups *groups, const char *store,
 		   struct indexer **out)
 {
@@ -272,7 +248,8 @@ int indexer_create(struct loop *loop, struct groups *groups, const char *store,
 		return -ENOMEM;
 	ix->loop = loop;
 	ix->groups = groups;
-	locks_init(ix);
+	pthread_mutex_init(&ix->lock, NULL);
+	thread_cond_init(&ix->wake);
 	ret = home_open(store, NULL, &ix->home, why);
 	if (ret)
 		goto err_free;
@@ -281,7 +258,7 @@ int indexer_create(struct loop *loop, struct groups *groups, const char *store,
 	if (ret)
 		goto err_home;
 	loop_poll_start(loop, &ix->done_poll, fd, POLLIN, on_done);
-	ret = thread_start(ix);
+	ret = thread_start(&ix->thread, NULL, work, ix);
 	if (ret)
 		goto err_poll;
 	loop_timer_start(loop, &ix->look, 0, LOOK_NS, on_look);
