@@ -72,6 +72,35 @@ static void without_room_a_pack_waits(void **state_)
 	rig_fini(&r);
 }
 
+/* An idle group adds commits of the cut before: as long as that is kept a pack has them all. */
+static void commits_of_kept_cuts_are_counted(void **state_)
+{
+	const uint64_t too_little = 64 << 10;
+	struct rig r;
+	uint64_t used, need, most;
+
+	rig_init(&r, 1, 2048, 4 << 20);
+	for (int i = 0; i < 20; i++)
+		rig_commit(&r, RIG_DATA);
+	for (int i = 0; i < 1200; i++) {
+		sim_env_advance(r.sim, S);
+		rig_commit(&r, RIG_IDLE);
+	}
+	rig_drop(&r);
+	timeline_set_packing(r.tl, true);
+	used = sim_env_used(r.sim);
+	/* Its data alone would fit. */
+	assert_int_equal(most_used(&r, used + 16 * too_little), used);
+	need = rig_pack_state(&r).need_bytes;
+	assert_in_range(need, 100 << 10, 300 << 10);
+	sim_env_advance(r.sim, HOUR);
+	most = most_used(&r, used + 16 * need);
+	assert_int_equal(r.tl->manifest.nr_packs, 1);
+	assert_in_range(most, used + need / 2, used + need);
+	assert_int_equal(rig_pack_state(&r).need_bytes, 0);
+	rig_fini(&r);
+}
+
 /* Where nobody can say how much there is, or somebody else was quicker. */
 static void full_disk_is_tried_again(int error)
 {
@@ -348,6 +377,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(packs_leave_room_for_what_comes_in),
 		cmocka_unit_test(without_room_a_pack_waits),
+		cmocka_unit_test(commits_of_kept_cuts_are_counted),
 		cmocka_unit_test(a_full_disk_is_tried_again),
 		cmocka_unit_test(nothing_is_packed_beside_one_copy_of_the_points),
 		cmocka_unit_test(with_both_copies_lost_the_worker_hears),

@@ -31,7 +31,7 @@
 
 /* What comes in while a pack is made and named: more than a second of it. */
 #define RESERVE_BYTES	(UINT64_C(256) << 20)
-#define SOURCE_BYTES	(16u << 10)	/* of a pack, for each source: header, padding, tables */
+#define SOURCE_BYTES	(16u << 10)	/* of a pack, for each source: header, padding, a segment */
 #define LAST_PART	16		/* of less than that, packs may take this part */
 
 /* -- planning -- */
@@ -245,7 +245,8 @@ static void files_fill(const struct index_pack *job, struct thin_file *files)
 		files[i] = (struct thin_file){
 			.first_segment = range.first, .last_segment = range.last,
 			.is_pack = s->pack.number, .aside = s->error,
-			.data_bytes = s->pack.live_bytes, .need_bytes = SOURCE_BYTES };
+			.data_bytes = s->pack.live_bytes,
+			.need_bytes = SOURCE_BYTES + (range.last - range.first) * sizeof(uint64_t) };
 	}
 }
 
@@ -278,9 +279,49 @@ static void see_rest(struct index_pack *job, const struct thin_file *files, uint
 	}
 }
 
+/*
+ * What the commit records take of those that were not looked at so far, as only what may become a
+ * pack is read for that. One that cannot be read is met again when it is packed.
+ * @counted: out, there were some
+ */
+static int commits_count(struct index_pack *job, const struct pack_index *index,
+			 const struct choice *c, struct thin_file *files, bool *counted)
+{
+	*counted = false;
+	for (size_t i = c->first; i < c->first + c->nr; i++) {
+		struct pack_source *s = &job->sources[i];
+		uint64_t bytes = 0;
+		int ret = s->counted ? 0 : pack_plan_commits(index, s, &bytes);
+
+		if (ret && !pack_aside_is_due(ret))
+			return ret;
+		*counted |= !s->counted;
+		s->counted = true;
+		files[i].need_bytes += bytes;
+	}
+	return 0;
+}
+
+/* The next that become one pack, and fit with all that is known then. */
+static int choose_one(struct index_pack *job, const struct pack_index *index,
+		      struct thin_file *files, const struct thin_limits *limits, size_t *from,
+		      struct choice *c)
+{
+	const size_t begin = *from;
+	bool counted;
+	int ret;
+
+	do {
+		*from = begin;
+		c->nr = thin_choose(files, job->nr_sources, limits, from, &c->first);
+		ret = commits_count(job, index, c, files, &counted);
+	} while (!ret && counted);
+	return ret;
+}
+
 /* @kept_bytes: of the kept cuts, which each pack has */
-static void choose(struct index_pack *job, struct thin_file *files, uint64_t room,
-		   uint64_t kept_bytes, struct choice *choices, size_t *nr)
+static int choose(struct index_pack *job, const struct pack_index *index, struct thin_file *files,
+		  uint64_t room, uint64_t kept_bytes, struct choice *choices, size_t *nr)
 {
 	struct thin_limits limits = { MAX_FILES, MAX_LIVE, room, kept_bytes };
 	size_t from = 0;
@@ -288,11 +329,13 @@ static void choose(struct index_pack *job, struct thin_file *files, uint64_t roo
 	set_large_aside(job, files);
 	for (*nr = 0; *nr < MAX_PACKS; ++*nr) {
 		struct choice *c = &choices[*nr];
+		int ret = choose_one(job, index, files, &limits, &from, c);
 
-		*c = (struct choice){ .need_bytes = kept_bytes };
-		c->nr = thin_choose(files, job->nr_sources, &limits, &from, &c->first);
+		if (ret)
+			return ret;
 		if (!c->nr)
 			break;
+		c->need_bytes = kept_bytes;
 		for (size_t i = c->first; i < c->first + c->nr; i++) {
 			c->need_bytes += files[i].need_bytes;
 			limits.nr_live -= files[i].nr_live;
@@ -301,6 +344,7 @@ static void choose(struct index_pack *job, struct thin_file *files, uint64_t roo
 		limits.need_bytes -= c->need_bytes;
 	}
 	see_rest(job, files, room, kept_bytes);
+	return 0;
 }
 
 static int kept_bytes_of(const struct thin_cuts *cuts, uint64_t *out)
@@ -352,10 +396,10 @@ static int find_work(struct index_pack *job, const struct pack_index *index,
 	}
 	files_fill(job, files);
 	ret = pack_plan_count(index, files, job->nr_sources, &job->bad_run);
-	if (!ret) {
-		choose(job, files, room, kept_bytes, choices, nr);
+	if (!ret)
+		ret = choose(job, index, files, room, kept_bytes, choices, nr);
+	if (!ret)
 		job->nr_gone = count_gone(job, files, choices, *nr);
-	}
 	job->looked = !ret;
 	free(files);
 	for (size_t i = 0; i < *nr; i++)

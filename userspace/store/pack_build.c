@@ -252,15 +252,17 @@ static int extent_put(struct build *b, const struct pack_extent *e)
 
 /* -- sources -- */
 
+bool pack_commit_stays(const struct thin_cuts *cuts, const struct commit_header *h)
+{
+	return thin_cut_is_kept(cuts, h->cut_seq) || h->nr_gaps || h->nr_holds || h->nr_repairs;
+}
+
 static int commit_put(void *arg, const struct commit_view *commit)
 {
 	struct build *b = arg;
-	const struct commit_header *h = &commit->header;
 
-	if (!thin_cut_is_kept(b->job->cuts, h->cut_seq) && !h->nr_gaps && !h->nr_holds &&
-	    !h->nr_repairs)
-		return 0;
-	return pack_writer_commit(&b->w, commit);
+	return pack_commit_stays(b->job->cuts, &commit->header) ?
+	       pack_writer_commit(&b->w, commit) : 0;
 }
 
 static int batch_put(void *arg, const struct commit_view *commit,

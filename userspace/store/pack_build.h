@@ -32,6 +32,12 @@ struct pack_live pack_live_of(const struct run_entry *e, bool leased);
 /** pack_live_sort - by origin, as pack_build() wants them */
 void pack_live_sort(struct pack_live *live, size_t nr);
 
+/**
+ * pack_commit_stays - whether a pack made for @cuts has this commit record
+ * Gaps, holds and repairs stay known, whatever became of the cut.
+ */
+bool pack_commit_stays(const struct thin_cuts *cuts, const struct commit_header *h);
+
 /* What a pack is made of: a segment, or a pack in the place of some. */
 struct pack_source {
 	uint64_t segment;		/* number; without a pack */
@@ -41,6 +47,7 @@ struct pack_source {
 	/* index_pack.c's: */
 	int error;			/* why it is not to be packed, -errno; 0: it can be */
 	bool failed;			/* that came out just now */
+	bool counted;			/* what its commit records take */
 };
 
 struct pack_job {

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* pack_plan - passes over the whole index: how much of each file is dead, and what lives. */
+/* pack_plan - how much of each file is dead, and what lives: passes over the whole index. */
 #include "pack_plan.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
 #include "array.h"
+#include "pack_read.h"
 #include "run_merge.h"
+#include "segment_scan.h"
 
 #define PACE_ENTRIES 8192	/* between two calls of the pace */
 
@@ -137,4 +139,75 @@ int pack_plan_live(const struct pack_index *index, const struct pack_range *rang
 	*live = c.live;
 	*nr = c.nr;
 	return 0;
+}
+
+struct commits {
+	const struct thin_cuts *cuts;
+	uint64_t bytes;
+};
+
+static int commit_count(void *arg, const struct commit_view *commit)
+{
+	struct commits *c = arg;
+
+	if (pack_commit_stays(c->cuts, &commit->header))
+		c->bytes += commit->header.record_bytes;
+	return 0;
+}
+
+static int batch_count(void *arg, const struct commit_view *commit,
+		       const struct footer_extent *extents, size_t nr_extents)
+{
+	return commit_count(arg, commit);
+}
+
+static int segment_commits(const struct pack_index *index, const struct pack_source *source,
+			   struct commits *c)
+{
+	struct segment_scan scan;
+	uint64_t first_ordinal;
+	int ret = segment_first_ordinal(index->env, index->dir, index->timeline, source->segment,
+					&first_ordinal);
+
+	if (ret)
+		return ret;
+	segment_scan_init(&scan, index->env, index->dir, index->timeline, source->segment,
+			  first_ordinal);
+	scan.end_limit = source->end_limit;
+	scan.pace = index->pace;
+	scan.commit = batch_count;
+	scan.arg = c;
+	ret = segment_scan(&scan);
+	segment_index_fini(&scan.index);
+	return ret;
+}
+
+static int pack_commits(const struct pack_index *index, const struct pack_source *source,
+			struct commits *c)
+{
+	struct pack_tables tables = { 0 };
+	struct pack pack;
+	int ret = pack_open(index->env, index->dir, index->timeline, &source->pack, &pack);
+
+	if (!ret)
+		ret = pack_tables_load(&pack, &tables);
+	if (!ret)
+		ret = pack_tables_commits(&tables, &pack.header, commit_count, c);
+	if (!ret && index->pace)
+		ret = index->pace->fn(index->pace->arg, tables.nr_bytes);
+	free(tables.bytes);
+	pack_close(&pack);
+	return ret;
+}
+
+int pack_plan_commits(const struct pack_index *index, const struct pack_source *source,
+		      uint64_t *bytes)
+{
+	struct commits c = { .cuts = index->cuts };
+	int ret = source->pack.number ? pack_commits(index, source, &c) :
+					segment_commits(index, source, &c);
+
+	if (!ret)
+		*bytes = c.bytes;
+	return ret;
 }

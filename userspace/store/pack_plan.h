@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * pack_plan - passes over the whole index: how much of each file is dead, and what lives.
+ * pack_plan - how much of each file is dead, and what lives: passes over the whole index.
  *
  * Fed with all runs of what is settled; feeds the choice of files (thin_choose()) and
- * pack_build.c. Two passes, so that only the live set of what was chosen is ever in memory.
+ * pack_build.c. Two passes, so that only the live set of what was chosen is ever in memory. The
+ * index does not know of commits: those of what was chosen are read where they are.
  * Nothing of the timeline is needed: any thread may do it.
  */
 #ifndef BLKSHIP_PACK_PLAN_H
@@ -45,5 +46,13 @@ struct pack_range {
 int pack_plan_live(const struct pack_index *index, const struct pack_range *ranges,
 		   size_t nr_ranges, size_t max, struct pack_live **live, size_t *nr,
 		   uint64_t *bad);
+
+/**
+ * pack_plan_commits - how much the commit records of a source take in a pack
+ * @source: it is read for that: where the commits are, and those
+ * Return: 0; -ENOENT; -EBADMSG; -errno; what the pace returned.
+ */
+int pack_plan_commits(const struct pack_index *index, const struct pack_source *source,
+		      uint64_t *bytes);
 
 #endif
