@@ -7,16 +7,12 @@
 #include <string.h>
 
 #include "pack_aside.h"
-#include "pack_kept.h"
-#include "pack_plan.h"
+#include "pack_choose.h"
 #include "points_file.h"
 #include "points_packed.h"
 #include "timeline_internal.h"
 
 #define PACK_NAME_BYTES	32
-#define MAX_PACKS	16		/* of one job */
-#define MAX_FILES	256		/* in one pack */
-#define MAX_LIVE	(4u << 20)	/* pieces in memory: 48 MiB, twice while they are found */
 
 /*
  * To look costs a pass over the index, a hundredth of the history or less. So it is done when
@@ -31,7 +27,6 @@
 
 /* What comes in while a pack is made and named: more than a second of it. */
 #define RESERVE_BYTES	(UINT64_C(256) << 20)
-#define SOURCE_BYTES	(16u << 10)	/* of a pack, for each source: header, padding, a segment */
 #define LAST_PART	16		/* of less than that, packs may take this part */
 
 /* -- planning -- */
@@ -177,7 +172,7 @@ bool index_pack_plan(struct timeline *tl, struct index_pack *job)
 	job->keys = tl->keys;
 	job->runs = malloc((m->nr_runs + 1) * sizeof(*job->runs));
 	job->sources = malloc(nr_files(tl) * sizeof(*job->sources));
-	job->made = malloc(MAX_PACKS * sizeof(*job->made));
+	job->made = malloc(PACK_CHOICES * sizeof(*job->made));
 	if (job->runs && job->sources && job->made && !timeline_kept_cuts(tl, &job->kept)) {
 		runs_fill(tl, job);
 		if (sources_fill(tl, job) && !leased_fill(tl, job)) {
@@ -222,157 +217,20 @@ static uint64_t room_now(struct env *env, const char *dir)
 
 /* -- doing -- */
 
-struct choice {
-	size_t first, nr;	/* sources */
-	uint64_t need_bytes;
-};
-
-static struct pack_range choice_range(const struct index_pack *job, const struct choice *c)
+/* Which sources, side by side, become one pack each; and what lives in them. */
+static int find_work(struct index_pack *job, const struct pack_index *index,
+		     struct pack_choice *choices, size_t *nr, struct pack_live **live,
+		     size_t *nr_live)
 {
-	const struct pack_source *first = &job->sources[c->first], *last = first + c->nr - 1;
+	struct pack_range ranges[PACK_CHOICES];
+	int ret = pack_choose(job, index, room_now(index->env, index->dir), choices, nr);
 
-	return (struct pack_range){ first->segment,
-				    last->pack.number ? last->pack.last_segment : last->segment };
-}
-
-static void files_fill(const struct index_pack *job, struct thin_file *files)
-{
-	for (size_t i = 0; i < job->nr_sources; i++) {
-		const struct choice one = { i, 1, 0 };
-		const struct pack_range range = choice_range(job, &one);
-		const struct pack_source *s = &job->sources[i];
-
-		files[i] = (struct thin_file){
-			.first_segment = range.first, .last_segment = range.last,
-			.is_pack = s->pack.number, .aside = s->error,
-			.data_bytes = s->pack.live_bytes,
-			.need_bytes = SOURCE_BYTES + (range.last - range.first) * sizeof(uint64_t) };
-	}
-}
-
-/* A single file of more pieces than there is memory for stays as it is. */
-static void set_large_aside(struct index_pack *job, struct thin_file *files)
-{
-	for (size_t i = 0; i < job->nr_sources; i++) {
-		if (files[i].aside || files[i].nr_live <= MAX_LIVE)
-			continue;
-		job->sources[i].error = -E2BIG;
-		job->sources[i].failed = true;
-		files[i].aside = true;
-	}
-}
-
-/* Of what is worth it and was not chosen: there is no room for it, or it comes the next time. */
-static void see_rest(struct index_pack *job, const struct thin_file *files, uint64_t room,
-		     uint64_t kept_bytes)
-{
-	for (size_t i = 0; i < job->nr_sources; i++) {
-		const struct thin_file *f = &files[i];
-		const uint64_t need_bytes = f->need_bytes + kept_bytes;
-
-		if (f->aside || !thin_file_is_worth_it(f))
-			continue;
-		if (need_bytes <= room)
-			job->more = true;
-		else if (!job->need_bytes || need_bytes < job->need_bytes)
-			job->need_bytes = need_bytes;
-	}
-}
-
-/*
- * What the commit records take of those that were not looked at so far, as only what may become a
- * pack is read for that. One that cannot be read is met again when it is packed.
- * @counted: out, there were some
- */
-static int commits_count(struct index_pack *job, const struct pack_index *index,
-			 const struct choice *c, struct thin_file *files, bool *counted)
-{
-	*counted = false;
-	for (size_t i = c->first; i < c->first + c->nr; i++) {
-		struct pack_source *s = &job->sources[i];
-		uint64_t bytes = 0;
-		int ret = s->counted ? 0 : pack_plan_commits(index, s, &bytes);
-
-		if (ret && !pack_aside_is_due(ret))
-			return ret;
-		*counted |= !s->counted;
-		s->counted = true;
-		files[i].need_bytes += bytes;
-	}
-	return 0;
-}
-
-/* The next that become one pack, and fit with all that is known then. */
-static int choose_one(struct index_pack *job, const struct pack_index *index,
-		      struct thin_file *files, const struct thin_limits *limits, size_t *from,
-		      struct choice *c)
-{
-	const size_t begin = *from;
-	bool counted;
-	int ret;
-
-	do {
-		*from = begin;
-		c->nr = thin_choose(files, job->nr_sources, limits, from, &c->first);
-		ret = commits_count(job, index, c, files, &counted);
-	} while (!ret && counted);
-	return ret;
-}
-
-/* @kept_bytes: of the kept cuts, which each pack has */
-static int choose(struct index_pack *job, const struct pack_index *index, struct thin_file *files,
-		  uint64_t room, uint64_t kept_bytes, struct choice *choices, size_t *nr)
-{
-	struct thin_limits limits = { MAX_FILES, MAX_LIVE, room, kept_bytes };
-	size_t from = 0;
-
-	set_large_aside(job, files);
-	for (*nr = 0; *nr < MAX_PACKS; ++*nr) {
-		struct choice *c = &choices[*nr];
-		int ret = choose_one(job, index, files, &limits, &from, c);
-
-		if (ret)
-			return ret;
-		if (!c->nr)
-			break;
-		c->need_bytes = kept_bytes;
-		for (size_t i = c->first; i < c->first + c->nr; i++) {
-			c->need_bytes += files[i].need_bytes;
-			limits.nr_live -= files[i].nr_live;
-			files[i].aside = true;
-		}
-		limits.need_bytes -= c->need_bytes;
-	}
-	see_rest(job, files, room, kept_bytes);
-	return 0;
-}
-
-static int kept_bytes_of(const struct thin_cuts *cuts, uint64_t *out)
-{
-	struct pack_kept kept;
-	int ret = pack_kept_encode(cuts, &kept);
-
-	if (ret)
+	job->looked = !ret;
+	if (ret || !*nr)
 		return ret;
-	*out = kept.nr_bytes;
-	free(kept.bytes);
-	return 0;
-}
-
-/* Runs have entries of them all; those of what is packed, and will be, need not stay. */
-static uint64_t count_gone(const struct index_pack *job, const struct thin_file *files,
-			   const struct choice *choices, size_t nr)
-{
-	uint64_t nr_gone = 0;
-
-	for (size_t i = 0; i < job->nr_sources; i++)
-		if (files[i].is_pack)
-			nr_gone += files[i].nr_dead;
-	for (size_t n = 0; n < nr; n++)
-		for (size_t i = choices[n].first; i < choices[n].first + choices[n].nr; i++)
-			if (!files[i].is_pack)
-				nr_gone += files[i].nr_dead;
-	return nr_gone;
+	for (size_t i = 0; i < *nr; i++)
+		ranges[i] = pack_choice_range(job, &choices[i]);
+	return pack_plan_live(index, ranges, *nr, PACK_MAX_LIVE, live, nr_live, &job->bad_run);
 }
 
 static bool is_want_of_room(int error)
@@ -380,40 +238,11 @@ static bool is_want_of_room(int error)
 	return error == -ENOSPC || error == -EDQUOT;
 }
 
-/* Which sources, side by side, become one pack each; and what lives in them. */
-static int find_work(struct index_pack *job, const struct pack_index *index,
-		     struct choice *choices, size_t *nr, struct pack_live **live, size_t *nr_live)
-{
-	const uint64_t room = room_now(index->env, index->dir);
-	struct thin_file *files = calloc(job->nr_sources + 1, sizeof(*files));
-	struct pack_range ranges[MAX_PACKS];
-	uint64_t kept_bytes;
-	int ret = files ? kept_bytes_of(index->cuts, &kept_bytes) : -ENOMEM;
-
-	if (ret) {
-		free(files);
-		return ret;
-	}
-	files_fill(job, files);
-	ret = pack_plan_count(index, files, job->nr_sources, &job->bad_run);
-	if (!ret)
-		ret = choose(job, index, files, room, kept_bytes, choices, nr);
-	if (!ret)
-		job->nr_gone = count_gone(job, files, choices, *nr);
-	job->looked = !ret;
-	free(files);
-	for (size_t i = 0; i < *nr; i++)
-		ranges[i] = choice_range(job, &choices[i]);
-	if (!ret && *nr)
-		ret = pack_plan_live(index, ranges, *nr, MAX_LIVE, live, nr_live, &job->bad_run);
-	return ret;
-}
-
 /*
  * What cannot be read stays as it is, and what is beside it comes the next time. That ends: one
  * more is set aside each time.
  */
-static int build_one(struct index_pack *job, struct pack_job *pack, const struct choice *choice)
+static int build_one(struct index_pack *job, struct pack_job *pack, const struct pack_choice *choice)
 {
 	struct pack_source *sources = &job->sources[choice->first];
 	size_t bad;
@@ -434,13 +263,13 @@ static int build_one(struct index_pack *job, struct pack_job *pack, const struct
 	return ret;
 }
 
-static int build(struct index_pack *job, struct pack_job *pack, const struct choice *choices,
+static int build(struct index_pack *job, struct pack_job *pack, const struct pack_choice *choices,
 		 size_t nr, const struct pack_live *live, size_t nr_live)
 {
 	int ret = 0;
 
 	for (size_t i = 0; i < nr && !ret; i++) {
-		const struct pack_range range = choice_range(job, &choices[i]);
+		const struct pack_range range = pack_choice_range(job, &choices[i]);
 
 		while (nr_live && live->segment < range.first)
 			live++, nr_live--;
@@ -487,7 +316,7 @@ int index_pack_run(struct index_pack *job, struct env *env, const char *dir,
 	struct pack_job pack = { .env = env, .dir = dir, .timeline = timeline,
 				 .points_no = job->points.number, .cuts = &cuts, .keys = job->keys,
 				 .pace = pace };
-	struct choice choices[MAX_PACKS];
+	struct pack_choice choices[PACK_CHOICES];
 	struct pack_live *live = NULL;
 	size_t nr = 0, nr_live = 0;
 	int ret;

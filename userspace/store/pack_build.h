@@ -44,7 +44,7 @@ struct pack_source {
 	uint64_t end_limit;		/* it was given up there; 0: sealed */
 	struct manifest_pack next;	/* of a segment: has the next one's place; number 0: none */
 	struct manifest_pack pack;	/* number 0: none */
-	/* index_pack.c's: */
+	/* Of who makes several: index_pack.c, pack_choose.c. */
 	int error;			/* why it is not to be packed, -errno; 0: it can be */
 	bool failed;			/* that came out just now */
 	bool counted;			/* what its commit records take */
