@@ -45,19 +45,10 @@ int manifest_rewrite(struct manifest *m)
 static int image_add(struct manifest *m, uint16_t type, const void *payload)
 {
 	uint32_t bytes = manifest_record_bytes(type);
-	struct manifest_header h = {
-		.magic = htole32(MANIFEST_MAGIC), .version = htole16(MANIFEST_VERSION),
-		.type = htole16(type), .record_bytes = htole32(bytes),
-	};
-	uint8_t *at;
 
 	if (!array_reserve(&m->image, &m->max_image_bytes, m->image_bytes + bytes))
 		return -ENOMEM;
-	at = m->image + m->image_bytes;
-	memcpy(at, &h, sizeof(h));
-	memcpy(at + sizeof(h), payload, bytes - sizeof(h));
-	h.crc = htole32(manifest_record_crc(at, bytes));
-	memcpy(at, &h, sizeof(h));
+	manifest_record_encode(m->image + m->image_bytes, type, payload);
 	m->image_bytes += bytes;
 	return 0;
 }

@@ -20,8 +20,11 @@ uint32_t manifest_record_crc(const uint8_t *at, uint32_t bytes);
  */
 uint32_t manifest_record_check(const uint8_t *at, size_t bytes, struct manifest_header *h);
 
-/** manifest_record_bytes - length of a whole record */
+/** manifest_record_bytes - length of a whole record; 0: the type is not known */
 uint32_t manifest_record_bytes(uint16_t type);
+
+/** manifest_record_encode - a whole record, manifest_record_bytes(), into @at */
+void manifest_record_encode(uint8_t *at, uint16_t type, const void *payload);
 
 /**
  * manifest_record_take - have @m know what a record says

@@ -352,7 +352,24 @@ static const struct record_type {
 
 uint32_t manifest_record_bytes(uint16_t type)
 {
+	if (type >= sizeof(record_types) / sizeof(*record_types) ||
+	    !record_types[type].payload_bytes)
+		return 0;
 	return sizeof(struct manifest_header) + record_types[type].payload_bytes;
+}
+
+void manifest_record_encode(uint8_t *at, uint16_t type, const void *payload)
+{
+	uint32_t bytes = manifest_record_bytes(type);
+	struct manifest_header h = {
+		.magic = htole32(MANIFEST_MAGIC), .version = htole16(MANIFEST_VERSION),
+		.type = htole16(type), .record_bytes = htole32(bytes),
+	};
+
+	memcpy(at, &h, sizeof(h));
+	memcpy(at + sizeof(h), payload, bytes - sizeof(h));
+	h.crc = htole32(manifest_record_crc(at, bytes));
+	memcpy(at, &h, sizeof(h));
 }
 
 int manifest_record_take(struct manifest *m, uint16_t type, const void *payload)
@@ -370,10 +387,7 @@ bool manifest_record_is_current(const struct manifest *m, uint16_t type, const v
 static int parse_record(struct manifest *m, const struct manifest_header *h, const uint8_t *at,
 			bool first)
 {
-	if (h->version != MANIFEST_VERSION ||
-	    h->type >= sizeof(record_types) / sizeof(*record_types) ||
-	    !record_types[h->type].payload_bytes ||
-	    h->record_bytes != manifest_record_bytes(h->type) ||
+	if (h->version != MANIFEST_VERSION || h->record_bytes != manifest_record_bytes(h->type) ||
 	    first != (h->type == MANIFEST_IDENTITY))
 		return -EBADMSG;
 	return manifest_record_take(m, h->type, at + sizeof(*h));

@@ -233,7 +233,6 @@ void segment_header_encode(const struct segment_header *header, void *block)
 	memcpy(h.timeline, header->timeline, sizeof(h.timeline));
 	memcpy(h.key_id, header->key_id, sizeof(h.key_id));
 	memcpy(h.key_salt, header->key_salt, sizeof(h.key_salt));
-	memset(block, 0, BLOCK_BYTES);
 	memcpy(block, &h, sizeof(h));
 	block_seal(block, offsetof(struct segment_header, crc));
 }

@@ -51,6 +51,7 @@ int segment_footer_decode(const void *buf, size_t bytes, uint64_t data_end,
 
 /* -- header and trailer: blocks of 4096 bytes -- */
 
+/** segment_header_encode - what the block has behind the header stays, and the CRC covers it */
 void segment_header_encode(const struct segment_header *header, void *block);
 /** segment_header_decode - 0 or -EBADMSG */
 int segment_header_decode(const void *block, struct segment_header *header);

@@ -164,7 +164,7 @@ static int stream_align(struct segment_writer *w)
 
 static int segment_begin(struct segment_writer *w)
 {
-	uint8_t block[SEGMENT_HEADER_BYTES];
+	uint8_t block[SEGMENT_HEADER_BYTES] = { 0 };
 	int ret;
 
 	w->header = (struct segment_header){
@@ -181,6 +181,8 @@ static int segment_begin(struct segment_writer *w)
 	}
 	unit_cipher_destroy(w->cipher);
 	w->cipher = NULL;
+	w->describe(w->arg, w->number, block + sizeof(w->header), sizeof(block) - sizeof(w->header));
+	w->described_anew = false;
 	segment_header_encode(&w->header, block);
 	ret = stream_put(w, block, sizeof(block));
 	if (!ret)
@@ -236,7 +238,8 @@ int segment_writer_ready(struct segment_writer *w)
 	int ret = 0;
 
 	/* One at a time, as in segment_writer_commit(): else at the next batch. */
-	if (between && !key_is_current(w) && w->index->nr_commits && w->sealing->nr_commits == 0)
+	if (between && (w->described_anew || !key_is_current(w)) && w->index->nr_commits &&
+	    w->sealing->nr_commits == 0)
 		ret = segment_seal(w);
 	if (!ret && w->file_offset == 0)
 		ret = segment_begin(w);

@@ -49,7 +49,10 @@ struct segment_writer {
 	/* Ordinals up to this are durable now; called before indexes go. */
 	void (*durable)(void *arg, uint64_t ordinal);
 	void (*progress)(void *arg);	/* a write or sync has ended, or failed */
+	/* Fill what the block of a new segment's header has room for; it is zero. */
+	void (*describe)(void *arg, uint64_t number, uint8_t *room, size_t bytes);
 	void *arg;
+	bool described_anew;	/* that has changed: the next batch begins a segment */
 	/* With what units are encrypted from the next batch on; NULL: in clear. Borrowed. */
 	const struct keyring *keys;
 
@@ -104,7 +107,8 @@ void segment_writer_resume(struct segment_writer *w, const struct segment_header
 
 /**
  * segment_writer_ready - there is a segment that what comes next may be appended to
- * One whose key is not the one to be used ends here, between two batches. Then
+ * One whose key is not the one to be used, or whose header does not tell what it has to by now,
+ * ends here, between two batches. Then
  * w->file_offset is where the next byte will lie, and w->cipher what encrypts it.
  * Return: 0; -ENOKEY it goes on with a key that is gone; -ENOMEM; -EIO (call _void then).
  */

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "../lib/seq.h"
+#include "manifest_copy.h"
 #include "segment_scan.h"
 #include "timeline_internal.h"
 
@@ -104,6 +105,13 @@ static void writer_progress(void *arg)
 		tl->progress(tl->progress_arg);
 }
 
+static void writer_describe(void *arg, uint64_t number, uint8_t *room, size_t bytes)
+{
+	const struct timeline *tl = arg;
+
+	manifest_copy_encode(&tl->manifest, number, room, bytes);
+}
+
 static int writer_prepare(struct timeline *tl)
 {
 	struct segment_writer *w = &tl->writer;
@@ -116,6 +124,7 @@ static int writer_prepare(struct timeline *tl)
 	w->buffer_bytes = SEGMENT_BUFFER_BYTES;
 	w->durable = timeline_durable;
 	w->progress = writer_progress;
+	w->describe = writer_describe;
 	w->arg = tl;
 	tl->writer_ready = true;
 	return segment_writer_init(w);
@@ -151,6 +160,8 @@ static int open_once(struct env *env, const char *dir, unsigned int flags, const
 		return explain(why, ret, "timeline", dir);
 	}
 	if (!tl->read_only) {
+		/* The segment that is gone on with may be older than these. */
+		tl->writer.described_anew = tl->manifest.nr_volumes > tl->points.nr_volumes;
 		timeline_strays_remove(tl);
 		timeline_runs_look(tl);
 		/* With no room for it, a later opening or a reader makes it. */
@@ -329,10 +340,12 @@ int timeline_volume(struct timeline *tl, const char *name, uint64_t size_bytes,
 		return -EROFS;
 	while (i < m->nr_volumes && strcmp(m->volumes[i].name, name))
 		i++;
-	if (i == m->nr_volumes)
+	if (i == m->nr_volumes) {
 		ret = manifest_add_volume(m, name, size_bytes, identity);
-	else if (m->volumes[i].size_bytes != size_bytes)
+		tl->writer.described_anew |= !ret;
+	} else if (m->volumes[i].size_bytes != size_bytes) {
 		ret = manifest_resize_volume(m, i, size_bytes);
+	}
 	if (!ret)
 		*out = &m->volumes[i];
 	return ret;
