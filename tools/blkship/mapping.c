@@ -639,17 +639,18 @@ static int take_down(const struct mapping *m, char *why)
 
 int mapping_destroy(struct mapping *m, char *why)
 {
-	int ret = *m->own ? take_down(m, why) : 0;
+	int ret;
 
+	why[0] = 0;
+	ret = *m->own ? take_down(m, why) : 0;
 	if (ret == 0)
 		ret = stop_each(m, m->dir, ".proc", true, stop_server, why);
 	if (ret == 0)
 		ret = drop_branch(m, why);
-	if (ret == 0) {
+	if (ret == 0)
 		ret = remove_dir(m);
-		if (ret < 0)
-			snprintf(why, MAPPING_TEXT_BYTES, "%.400s: %s", m->dir, strerror(-ret));
-	}
+	if (ret < 0 && !*why)
+		snprintf(why, MAPPING_TEXT_BYTES, "%.400s: %s", m->dir, strerror(-ret));
 	mapping_close(m);
 	return ret;
 }
