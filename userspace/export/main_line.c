@@ -40,16 +40,24 @@ static int line_open(const char *store, const char *group, const struct timeline
 	return ret;
 }
 
-int main_line_check(const char *store, const char *group, const struct timeline *tl,
-		    const struct timeline_line *line, char *why)
+/* @branch: out, as of line_open() */
+static int line_check(const char *store, const char *group, const struct timeline *tl,
+		      const struct timeline_line *line, char *branch, char *why)
 {
-	char branch[POINT_GROUP_BYTES];
 	struct point_list rest;
 	int ret = line_open(store, group, tl, line, branch, &rest, why);
 
 	if (ret == 0)
 		point_list_close(&rest);
 	return ret;
+}
+
+int main_line_check(const char *store, const char *group, const struct timeline *tl,
+		    const struct timeline_line *line, char *why)
+{
+	char branch[POINT_GROUP_BYTES];
+
+	return line_check(store, group, tl, line, branch, why);
 }
 
 /* -- GROUP/~EPOCH -- */
@@ -62,10 +70,8 @@ static int epoch_line(const char *store, const struct timeline *tl, const char *
 	size_t nr = timeline_lines(tl, &lines);
 	struct timeline_state state;
 	unsigned long long epoch;
-	struct point_list rest;
 	bool is_number;
 	char *end;
-	int ret;
 
 	errno = 0;
 	epoch = strtoull(text, &end, 10);
@@ -75,14 +81,9 @@ static int epoch_line(const char *store, const struct timeline *tl, const char *
 		strcpy(group, name);
 		return 0;
 	}
-	for (size_t i = 0; is_number && i < nr; i++) {
-		if (lines[i].epoch != epoch)
-			continue;
-		ret = line_open(store, name, tl, &lines[i], group, &rest, why);
-		if (ret == 0)
-			point_list_close(&rest);
-		return ret;
-	}
+	for (size_t i = 0; is_number && i < nr; i++)
+		if (lines[i].epoch == epoch)
+			return line_check(store, name, tl, &lines[i], group, why);
 	snprintf(why, POINT_TEXT_BYTES, "group %s never was in epoch '%.20s'; `blkship branch list %s` names the branches that became its main line",
 		 name, text, name);
 	return -ENOENT;
