@@ -4,12 +4,12 @@
 #include <endian.h>
 #include <errno.h>
 #include <poll.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
-#include <sys/un.h>
 #include <unistd.h>
+
+#include "../../userspace/lib/local_socket.h"
 
 #define MAGIC		"NBDMAGICIHAVEOPT"
 #define OPTION_MAGIC	"IHAVEOPT"
@@ -100,20 +100,12 @@ static int shake_hands(int fd, const char *name, struct nbd_export *out)
 
 int nbd_handshake(const char *socket_path, const char *name, int *fd, struct nbd_export *out)
 {
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	int s, ret;
+	int s = local_socket_connect(socket_path, SOCK_STREAM);
+	int ret = s < 0 ? s : shake_hands(s, name, out);
 
-	if (strlen(socket_path) >= sizeof(address.sun_path))
-		return -ENAMETOOLONG;
-	strcpy(address.sun_path, socket_path);
-	s = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (s < 0)
-		return -errno;
-	ret = connect(s, (struct sockaddr *)&address, sizeof(address)) < 0 ? -errno :
-	      shake_hands(s, name, out);
 	if (ret == 0)
 		*fd = s;
-	else
+	else if (s >= 0)
 		close(s);
 	return ret;
 }
