@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* A physical volume as pvcreate of LVM2 2.03.16 writes it, for tests. */
+/* A physical volume as pvcreate of LVM2 2.03.16 writes it, and a mirror of dm-raid, for tests. */
 #ifndef BLKSHIP_UNIT_LVM_DISK_H
 #define BLKSHIP_UNIT_LVM_DISK_H
 
@@ -55,6 +55,27 @@ static inline void lvm_disk_label(uint8_t *sector, uint64_t size_bytes, uint64_t
 	sector[140] = 1;
 	crc = htole32(lvm_disk_crc(sector + 20, LVM_DISK_SECTOR_BYTES - 20));
 	memcpy(sector + 16, &crc, sizeof(crc));
+}
+
+#define LVM_DISK_MIRROR_BYTES	(8u << 20)
+
+/* Of image @number of two, 8 MiB each, as Linux 6.12 has written it when they were the same. */
+static inline void lvm_disk_superblock(uint8_t *sector, uint8_t number)
+{
+	static const uint8_t written[] = {
+		'D', 'm', 'R', 'd', 1, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0,
+		0x14, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+		0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+		0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+		1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+		0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 0, 0, 0, 0, 0, 0, 0,
+		0, 0, 0, 0, 0, 0, 0, 0, 0, 0x40, 0, 0, 0, 0, 0, 0,
+		[113] = 0x40,
+	};
+
+	memset(sector, 0, LVM_DISK_SECTOR_BYTES);
+	memcpy(sector, written, sizeof(written));
+	sector[12] = number;
 }
 
 #endif

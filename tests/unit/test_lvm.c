@@ -167,6 +167,94 @@ static void stripes_are_beside_each_other(void **state)
 	lvm_group_fini(&g);
 }
 
+#define PART(name, status, segments) #name " {\nstatus = [" status "]\nflags = []\n" \
+	"segment_count = 1\n" segments "}\n"
+#define RW "\"READ\", \"WRITE\""
+#define META(n, pv, extent) PART(m_rmeta_##n, RW, SEGMENT(1, 0, 1, "\"" pv "\", " #extent))
+#define IMAGE(n, status, pv, extent) PART(m_rimage_##n, status, \
+					  SEGMENT(1, 0, 2, "\"" pv "\", " #extent))
+#define IMAGES META(0, "pv0", 3) IMAGE(0, RW, "pv0", 4) META(1, "pv1", 2) IMAGE(1, RW, "pv1", 3)
+#define RAIDS "\"m_rmeta_0\", \"m_rimage_0\",\n\"m_rmeta_1\", \"m_rimage_1\""
+#define MIRROR(status, extents, nr, raids) "m {\nstatus = [" status ", \"VISIBLE\"]\nflags = []\n" \
+	"segment_count = 1\nsegment1 {\nstart_extent = 0\nextent_count = " #extents "\n" \
+	"type = \"raid1\"\ndevice_count = " #nr "\nregion_size = 4096\nraids = [\n" raids "\n]\n}\n}\n"
+
+static void a_mirror_is_its_first_image(void **state)
+{
+	static const char text[] = GROUP(MIRROR(RW, 2, 2, RAIDS) IMAGES);
+	struct lvm_group g;
+
+	assert_int_equal(parse(text, sizeof(text), &g), 0);
+	assert_int_equal(g.nr_volumes, 1);
+	assert_string_equal(g.volumes[0].type, "");
+	assert_int_equal(g.volumes[0].nr_pieces, 1);
+	expect_piece(&g.volumes[0].pieces[0], PV0, 4, 2, 1, 0);
+	assert_int_equal(g.volumes[0].nr_metas, 2);
+	expect_piece(&g.volumes[0].metas[0], PV0, 3, 1, 1, 0);
+	expect_piece(&g.volumes[0].metas[1], PV1, 2, 1, 1, 0);
+	lvm_group_fini(&g);
+}
+
+/* It is named, as others are, and what is beside it is as it would be without. */
+static void a_mirror_that_is_not_simple_is_only_named(void **state)
+{
+	static const char *const odd[] = {
+		MIRROR(RW ", \"NOTSYNCED\"", 2, 2, RAIDS) IMAGES, MIRROR(RW, 3, 2, RAIDS) IMAGES,
+		MIRROR(RW, 1, 2, RAIDS) IMAGES, MIRROR(RW, 2, 1, RAIDS) IMAGES,
+		MIRROR(RW, 2, 3, RAIDS) IMAGES, MIRROR(RW, 2, 0, "") IMAGES, MIRROR(RW, 2, 11, RAIDS) IMAGES,
+		MIRROR(RW, 36028797018963968, 2, RAIDS) IMAGES,
+		MIRROR(RW, 2, 2, "\"m_rmeta_0\", \"m_rimage_0\",\n\"m_rmeta_1\"") IMAGES,
+		MIRROR(RW, 2, 2, "\"m\", \"m\", \"m\", \"m\"") IMAGES,
+		MIRROR(RW, 2, 2, "\"m_rmeta_0\", 1, \"m_rmeta_1\", 2") IMAGES,
+		MIRROR(RW, 2, 2, RAIDS) META(0, "pv0", 3) IMAGE(0, RW, "pv0", 4) META(1, "pv1", 2),
+		MIRROR(RW, 2, 2, RAIDS) META(0, "pv0", 3) IMAGE(0, RW, "pv0", 4) META(1, "pv1", 2)
+			IMAGE(1, RW ", \"WRITEMOSTLY\"", "pv1", 3),
+		MIRROR(RW, 2, 2, RAIDS) META(0, "pv0", 3) IMAGE(0, RW, "pv0", 4) META(1, "pv1", 2)
+			"m_rimage_1 {\nstatus = [" RW "]\nflags = [\"X\"]\nsegment_count = 1\n"
+			SEGMENT(1, 0, 2, "\"pv1\", 3") "}\n",
+		MIRROR(RW, 2, 2, RAIDS) META(0, "pv0", 3) IMAGE(0, RW, "pv0", 4) META(1, "pv1", 2)
+			"m_rimage_1 {\nsegment_count = 1\n" SEGMENT(1, 0, 2, "\"pv1\", 3") "}\n",
+		MIRROR(RW, 2, 2, RAIDS) META(0, "pv0", 3) IMAGE(0, RW, "pv0", 4) META(1, "pv1", 2)
+			IMAGE(1, RW, "pvmove0", 3),
+		MIRROR(RW, 2, 2, RAIDS) META(0, "pv0", 3) IMAGE(0, RW, "pv0", 4) META(1, "pv1", 2)
+			PART(m_rimage_1, RW, "segment1 {\nstart_extent = 0\nextent_count = 2\n"
+			     "type = \"integrity\"\n}\n"),
+	};
+	static const char *const types[] = { "raid1", "" };
+	char text[8192];
+
+	for (size_t i = 0; i < ARRAY_SIZE(odd); i++) {
+		struct lvm_group g;
+
+		snprintf(text, sizeof(text), GROUP("%s" "b {\n" SEEN "segment_count = 1\n"
+						   SEGMENT(1, 0, 2, "\"pv0\", 7") "}\n"), odd[i]);
+		if (parse(text, strlen(text), &g))
+			fail_msg("case %zu", i);
+		for (size_t k = 0; k < ARRAY_SIZE(types); k++)
+			if (strcmp(g.volumes[k].type, types[k]) != 0)
+				fail_msg("case %zu: %s", i, g.volumes[k].type);
+		assert_int_equal(g.volumes[0].nr_pieces, 0);
+		assert_int_equal(g.volumes[0].nr_metas, 0);
+		lvm_group_fini(&g);
+	}
+}
+
+/* An image that is split off for a while is a volume like others; the mirror goes on without it. */
+static void an_image_split_off_is_no_part_of_a_mirror(void **state)
+{
+	static const char text[] = GROUP(MIRROR(RW, 2, 2, RAIDS)
+		META(0, "pv0", 3) IMAGE(0, RW, "pv0", 4) META(1, "pv1", 2)
+		IMAGE(1, "\"READ\", \"VISIBLE\"", "pv1", 3));
+	struct lvm_group g;
+
+	assert_int_equal(parse(text, sizeof(text), &g), 0);
+	assert_int_equal(g.nr_volumes, 2);
+	assert_string_equal(g.volumes[0].type, "raid1");
+	assert_string_equal(g.volumes[1].name, "m_rimage_1");
+	assert_string_equal(g.volumes[1].type, "");
+	lvm_group_fini(&g);
+}
+
 /* What each volume is told to be; "" linear or striped. */
 static void expect_types(const char *text, const char *const *types, size_t nr)
 {
@@ -299,6 +387,9 @@ int main(void)
 		cmocka_unit_test(an_area_is_read_and_each_turned_bit),
 		cmocka_unit_test(volumes_have_their_pieces),
 		cmocka_unit_test(stripes_are_beside_each_other),
+		cmocka_unit_test(a_mirror_is_its_first_image),
+		cmocka_unit_test(a_mirror_that_is_not_simple_is_only_named),
+		cmocka_unit_test(an_image_split_off_is_no_part_of_a_mirror),
 		cmocka_unit_test(what_a_snapshot_changes_is_not_linear),
 		cmocka_unit_test(what_is_being_moved_is_not_linear),
 		cmocka_unit_test(very_many_volumes_are_no_matter),

@@ -106,8 +106,9 @@ static const char *type_why_not(const char *type)
 {
 	static const struct { const char *type, *why; } known[] = {
 		{ "thin", "a thin logical volume, and only its pool's own metadata say where it lies" CONTENT_BY_LVM },
-		{ "raid1", "a mirrored logical volume" CONTENT_BY_LVM },
-		{ "mirror", "a mirrored logical volume" CONTENT_BY_LVM },
+		{ "thin-pool", "a pool of thin logical volumes" CONTENT_BY_LVM },
+		{ "raid1", "a mirror of which a part is rebuilt, moved or split off" CONTENT_BY_LVM },
+		{ "mirror", "a mirror of the kind that notes nowhere which image is whole" CONTENT_BY_LVM },
 		{ "snapshot", "a snapshot, or a logical volume into which one is being merged" CONTENT_BY_LVM },
 		{ "stacked", "a logical volume that lies in another one, as while it is being moved" CONTENT_BY_LVM },
 	};
@@ -124,8 +125,8 @@ static const char *lv_why_not(const struct lvm_volume *lv, const struct content 
 
 	if (lv->type[0])
 		return type_why_not(lv->type);
-	if (lv->nr_pieces > 1)
-		return "a logical volume in several pieces, and there are too many of those" CONTENT_BY_LVM;
+	if (lv->nr_pieces > 1 || lv->nr_metas)
+		return "a logical volume in several pieces, or a mirror, and there are too many of those" CONTENT_BY_LVM;
 	if (p->offset_bytes > pv->length_bytes ||
 	    p->length_bytes > pv->length_bytes - p->offset_bytes)
 		return "a logical volume that goes on behind the end of its disk";
@@ -146,17 +147,21 @@ static int add_volumes(struct contents *all, int fd, const struct content *pv,
 			continue;
 		snprintf(c.lv, sizeof(c.lv), "%s/%s", group->name, lv->name);
 		c.why_not = lv_why_not(lv, pv);
-		if (!lv->type[0] && lv->nr_pieces > 1) {
+		if (!lv->type[0] && (lv->nr_pieces > 1 || lv->nr_metas)) {
 			c.pieces = lv->pieces;		/* taken over */
 			c.nr_pieces = lv->nr_pieces;
-			lv->pieces = NULL;
+			c.metas = lv->metas;
+			c.nr_metas = lv->nr_metas;
+			lv->pieces = lv->metas = NULL;
 		} else if (!c.why_not) {
 			c.offset_bytes = pv->offset_bytes + lv->pieces[0].offset_bytes;
 			c.length_bytes = lv->pieces[0].length_bytes;
 		}
 		ret = add(all, fd, &c);
-		if (all->nr == 0 || all->items[all->nr - 1].pieces != c.pieces)
+		if (all->nr == 0 || all->items[all->nr - 1].pieces != c.pieces) {
 			free(c.pieces);		/* there was no room */
+			free(c.metas);
+		}
 	}
 	return ret;
 }
@@ -286,8 +291,10 @@ int content_whole(const char *path, struct content *out)
 
 void content_free(struct content *found, size_t nr)
 {
-	for (size_t i = 0; i < nr; i++)
+	for (size_t i = 0; i < nr; i++) {
 		free(found[i].pieces);
+		free(found[i].metas);
+	}
 	free(found);
 }
 

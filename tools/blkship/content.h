@@ -22,6 +22,8 @@ struct content {
 	char pv[LVM_ID_BYTES];		/* of a physical volume with metadata; else zeroes */
 	struct lvm_piece *pieces;	/* of a logical volume in several; then it has no range */
 	size_t nr_pieces;
+	struct lvm_piece *metas;	/* of a mirror, as in lvm.h; then it has pieces, be it one */
+	size_t nr_metas;
 	const char *why_not;		/* that cannot be had by its range; NULL */
 };
 

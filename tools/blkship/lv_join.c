@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* lv_join - logical volumes in several pieces, which may lie on several volumes of a group. */
+/* lv_join - logical volumes in several pieces, which may lie on several volumes of a group; mirrors. */
 #include "lv_join.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "../../userspace/export/lvm_raid.h"
 #include "../../userspace/store/array.h"
 #include "mapping.h"
 
@@ -14,14 +17,19 @@
 
 void lv_join_fini(struct lv_join *join)
 {
-	for (size_t i = 0; i < join->nr_lvs; i++)
+	for (size_t i = 0; i < join->nr_lvs; i++) {
 		free(join->lvs[i].pieces);
+		free(join->lvs[i].metas);
+	}
+	for (size_t i = 0; i < join->nr_pvs; i++)
+		free(join->pvs[i].file);
 	free(join->lvs);
 	free(join->pvs);
 	memset(join, 0, sizeof(*join));
 }
 
-int lv_join_note(struct lv_join *join, const char *volume, struct content *c, json_t *row)
+int lv_join_note(struct lv_join *join, const char *volume, const char *file, struct content *c,
+		 json_t *row)
 {
 	if (c->pv[0]) {
 		struct lv_join_pv *pv;
@@ -30,7 +38,10 @@ int lv_join_note(struct lv_join *join, const char *volume, struct content *c, js
 			return -ENOMEM;
 		pv = &join->pvs[join->nr_pvs++];
 		*pv = (struct lv_join_pv){ .offset_bytes = c->offset_bytes,
-					   .length_bytes = c->length_bytes };
+					   .length_bytes = c->length_bytes,
+					   .file = strdup(file) };
+		if (!pv->file)
+			return -ENOMEM;
 		memcpy(pv->id, c->pv, sizeof(pv->id));
 		snprintf(pv->volume, sizeof(pv->volume), "%s", volume);
 	}
@@ -41,8 +52,9 @@ int lv_join_note(struct lv_join *join, const char *volume, struct content *c, js
 			return -ENOMEM;
 		lv = &join->lvs[join->nr_lvs++];
 		*lv = (struct lv_join_lv){ .row = row, .pieces = c->pieces,
-					   .nr_pieces = c->nr_pieces };
-		c->pieces = NULL;
+					   .nr_pieces = c->nr_pieces,
+					   .metas = c->metas, .nr_metas = c->nr_metas };
+		c->pieces = c->metas = NULL;
 		snprintf(lv->volume, sizeof(lv->volume), "%s", volume);
 		snprintf(lv->lv, sizeof(lv->lv), "%s", c->lv);
 	}
@@ -119,12 +131,54 @@ static bool parameters_tell(const struct lv_join *join, const struct lv_join_lv 
 	return true;
 }
 
+/* -- mirrors -- */
+
+static bool superblock_read(const struct lv_join_pv *pv, const struct lvm_piece *meta, uint8_t *out)
+{
+	int fd = open(pv->file, O_RDONLY | O_CLOEXEC);
+	ssize_t got = fd < 0 ? -1 : pread(fd, out, LVM_RAID_BYTES, pv->offset_bytes + meta->offset_bytes);
+
+	if (fd >= 0)
+		close(fd);
+	return got == LVM_RAID_BYTES;
+}
+
+/* NULL: its first image shows everything. */
+static const char *mirror_why_not(const struct lv_join *join, const struct lv_join_lv *lv)
+{
+	uint8_t superblocks[LVM_RAID_MAX_IMAGES][LVM_RAID_BYTES];
+	uint64_t image_bytes = 0;
+	const char *why_not;
+
+	for (size_t i = 0; i < lv->nr_metas; i++) {
+		const struct lv_join_pv *pv = piece_find(join, lv, &lv->metas[i], &why_not);
+
+		if (!pv)
+			return why_not;
+		if (!superblock_read(pv, &lv->metas[i], superblocks[i]))
+			return "a mirror, and what is noted of its images cannot be read" CONTENT_BY_LVM;
+	}
+	for (size_t i = 0; i < lv->nr_pieces; i++)
+		image_bytes += lv->pieces[i].length_bytes;
+	switch (lvm_raid_in_sync(superblocks, lv->nr_metas, image_bytes)) {
+	case 0:
+		return NULL;
+	case -EUCLEAN:
+		return "a mirror of which an image has failed, or is not the same as the others yet" CONTENT_BY_LVM;
+	default:
+		return "a mirror, and what is noted of its images is not understood" CONTENT_BY_LVM;
+	}
+}
+
 char **lv_join_parameters(const struct lv_join *join, const struct lv_join_lv *lv,
 			  const char **why_not)
 {
 	size_t nr = nr_parameters(lv);
 	char **out;
 
+	*why_not = lv->nr_metas ? mirror_why_not(join, lv) : NULL;
+	if (*why_not)
+		return NULL;
 	*why_not = "a logical volume in too many pieces" CONTENT_BY_LVM;
 	if (nr > MAPPING_MAX_PARAMETERS)
 		return NULL;

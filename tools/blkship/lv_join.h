@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * lv_join - logical volumes in several pieces, which may lie on several volumes of a group.
+ * lv_join - logical volumes in several pieces, which may lie on several volumes of a group; mirrors.
  *
  * What is found on each volume is noted; when all have been looked at it can be said where the
  * pieces lie.
@@ -18,6 +18,7 @@
 struct lv_join_pv {
 	char id[LVM_ID_BYTES];
 	char volume[NAME_BYTES];
+	char *file;
 	uint64_t offset_bytes, length_bytes;	/* in it */
 };
 
@@ -27,6 +28,8 @@ struct lv_join_lv {
 	json_t *row;			/* the caller's: what is told of it */
 	struct lvm_piece *pieces;
 	size_t nr_pieces;
+	struct lvm_piece *metas;	/* of a mirror */
+	size_t nr_metas;
 };
 
 struct lv_join {
@@ -39,12 +42,15 @@ struct lv_join {
 void lv_join_fini(struct lv_join *join);
 
 /** lv_join_note - a content of a volume: kept if it matters here; 0 or -ENOMEM
+ * @file: where the volume is to be read
  * @c: its pieces are taken over
  * @row: borrowed until lv_join_fini() */
-int lv_join_note(struct lv_join *join, const char *volume, struct content *c, json_t *row);
+int lv_join_note(struct lv_join *join, const char *volume, const char *file, struct content *c,
+		 json_t *row);
 
 /**
  * lv_join_parameters - what mapping_file_joined() wants
+ * A mirror has to be in sync; that is read from its disks.
  * @why_not: out: why there are none; NULL: there are
  * Return: NULL-terminated, one allocation, free() it; NULL.
  */

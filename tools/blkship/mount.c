@@ -129,10 +129,10 @@ static int add_content(struct mount *mt, json_t *parts, const char *volume, cons
 
 	json_array_append_new(parts, row);
 	try_content(mt, row, volume, file, c);
-	return lv_join_note(&mt->join, volume, c, row);
+	return lv_join_note(&mt->join, volume, file, c, row);
 }
 
-/* -- logical volumes in several pieces -- */
+/* -- logical volumes in several pieces, and mirrors -- */
 
 static int add_joined(struct mount *mt, const struct lv_join_lv *lv, unsigned int number)
 {

@@ -2,33 +2,17 @@
 /* lvm - where the logical volumes of a volume group lie, as its metadata say. */
 #include "lvm.h"
 
-#include <endian.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "../store/array.h"
+#include "lvm_bytes.h"
+#include "lvm_raid.h"
 #include "lvm_tree.h"
 
 #define SECTOR_BYTES	512
 #define AREA_IGNORED	1u
-#define MAX_STRIPES	128	/* of LVM2, too */
-
-static uint64_t get64(const uint8_t *at)
-{
-	uint64_t v;
-
-	memcpy(&v, at, sizeof(v));
-	return le64toh(v);
-}
-
-static uint32_t get32(const uint8_t *at)
-{
-	uint32_t v;
-
-	memcpy(&v, at, sizeof(v));
-	return le32toh(v);
-}
 
 /* CRC-32 of Ethernet, begun with a number of LVM's and not inverted. */
 static uint32_t lvm_crc(const void *data, size_t bytes)
@@ -49,26 +33,26 @@ static uint32_t lvm_crc(const void *data, size_t bytes)
 /* Label: "LABELONE", sector, CRC of what follows it, offset of the rest, "LVM2 001". */
 static bool label_valid(const uint8_t *sector, unsigned int number)
 {
-	return !memcmp(sector, "LABELONE", 8) && get64(sector + 8) == number &&
+	return !memcmp(sector, "LABELONE", 8) && lvm_get64(sector + 8) == number &&
 	       !memcmp(sector + 24, "LVM2 001", 8) &&
-	       get32(sector + 16) == lvm_crc(sector + 20, SECTOR_BYTES - 20) &&
-	       get32(sector + 20) >= 32 && get32(sector + 20) <= SECTOR_BYTES - 72;
+	       lvm_get32(sector + 16) == lvm_crc(sector + 20, SECTOR_BYTES - 20) &&
+	       lvm_get32(sector + 20) >= 32 && lvm_get32(sector + 20) <= SECTOR_BYTES - 72;
 }
 
 /* The rest: id, size, then two lists of offset and size, each ended by zeroes: data, areas. */
 static int label_decode(const uint8_t *sector, struct lvm_label *out)
 {
-	uint32_t at = get32(sector + 20);
+	uint32_t at = lvm_get32(sector + 20);
 
 	memcpy(out->id, sector + at, LVM_ID_BYTES);
 	at += LVM_ID_BYTES + 8;
-	while (at <= SECTOR_BYTES - 16 && get64(sector + at))
+	while (at <= SECTOR_BYTES - 16 && lvm_get64(sector + at))
 		at += 16;
 	at += 16;
 	if (at > SECTOR_BYTES - 16)
 		return -EBADMSG;
-	out->area_offset = get64(sector + at);
-	out->area_bytes = get64(sector + at + 8);
+	out->area_offset = lvm_get64(sector + at);
+	out->area_bytes = lvm_get64(sector + at + 8);
 	if (!out->area_offset)
 		return -ENODATA;
 	if (out->area_bytes <= LVM_AREA_BYTES || out->area_offset > INT64_MAX - out->area_bytes)
@@ -91,12 +75,12 @@ int lvm_text_find(const void *area, const struct lvm_label *label, struct lvm_te
 {
 	const uint8_t *at = area;
 
-	if (memcmp(at + 4, " LVM2 x[5A%r0N*>", 16) != 0 || get32(at + 20) != 1 ||
-	    get32(at) != lvm_crc(at + 4, LVM_AREA_BYTES - 4) ||
-	    get64(at + 24) != label->area_offset || get64(at + 32) != label->area_bytes)
+	if (memcmp(at + 4, " LVM2 x[5A%r0N*>", 16) != 0 || lvm_get32(at + 20) != 1 ||
+	    lvm_get32(at) != lvm_crc(at + 4, LVM_AREA_BYTES - 4) ||
+	    lvm_get64(at + 24) != label->area_offset || lvm_get64(at + 32) != label->area_bytes)
 		return -EBADMSG;
-	*out = (struct lvm_text){ get64(at + 40), get64(at + 48), get32(at + 56) };
-	if (!out->offset || get32(at + 60) & AREA_IGNORED)
+	*out = (struct lvm_text){ lvm_get64(at + 40), lvm_get64(at + 48), lvm_get32(at + 56) };
+	if (!out->offset || lvm_get32(at + 60) & AREA_IGNORED)
 		return -ENODATA;
 	if (out->offset < LVM_AREA_BYTES || out->offset >= label->area_bytes || !out->bytes ||
 	    out->bytes > label->area_bytes - LVM_AREA_BYTES || out->bytes > LVM_MAX_TEXT_BYTES)
@@ -135,12 +119,19 @@ struct pv {
 	uint64_t start;		/* of its first extent, in sectors */
 };
 
+struct lv {
+	struct name name;
+	size_t node;
+};
+
 /* What its logical volumes are made of. */
 struct vg {
 	const struct lvm_tree *tree;
 	uint64_t extent_sectors;
 	struct pv *pvs;
 	size_t nr_pvs, max_pvs;
+	struct lv *lvs;		/* by name */
+	size_t nr_lvs, max_lvs;
 	struct name *changing;	/* logical volumes whose content is not all in their pieces */
 	size_t nr_changing, max_changing;
 };
@@ -174,6 +165,22 @@ static int pvs_get(struct vg *vg, size_t pvs)
 	}
 	if (vg->nr_pvs)
 		qsort(vg->pvs, vg->nr_pvs, sizeof(*vg->pvs), name_compare);
+	return 0;
+}
+
+static int lvs_get(struct vg *vg, size_t lvs)
+{
+	const struct lvm_node *nodes = vg->tree->nodes;
+
+	for (size_t i = nodes[lvs].first; i; i = nodes[i].next) {
+		if (nodes[i].kind != LVM_SECTION)
+			continue;
+		if (!array_reserve(&vg->lvs, &vg->max_lvs, vg->nr_lvs + 1))
+			return -ENOMEM;
+		vg->lvs[vg->nr_lvs++] = (struct lv){ { nodes[i].name, nodes[i].name_bytes }, i };
+	}
+	if (vg->nr_lvs)
+		qsort(vg->lvs, vg->nr_lvs, sizeof(*vg->lvs), name_compare);
 	return 0;
 }
 
@@ -283,8 +290,7 @@ static int stripes_shape(const struct lvm_tree *t, size_t segment, uint64_t nr_e
 			 uint64_t *nr, uint64_t *sectors)
 {
 	*sectors = 0;
-	if (!lvm_tree_number(t, segment, "stripe_count", nr) || !*nr || *nr > MAX_STRIPES ||
-	    nr_extents % *nr)
+	if (!lvm_tree_number(t, segment, "stripe_count", nr) || !*nr || nr_extents % *nr)
 		return -EBADMSG;
 	if (*nr > 1 && (!lvm_tree_number(t, segment, "stripe_size", sectors) || !*sectors))
 		return -EBADMSG;
@@ -341,6 +347,8 @@ static int pieces_get(const struct vg *vg, size_t node, struct lvm_volume *lv)
 	return ret ? ret : nr == want ? 0 : -EBADMSG;
 }
 
+/* -- what people see, and mirrors of what they do not -- */
+
 static bool is_visible(const struct lvm_tree *t, size_t lv)
 {
 	size_t status = lvm_tree_child(t, lv, "status", LVM_LIST);
@@ -349,6 +357,123 @@ static bool is_visible(const struct lvm_tree *t, size_t lv)
 		if (lvm_tree_text_is(t, i, "VISIBLE"))
 			return true;
 	return false;
+}
+
+/* Nothing else is said of it than what one may do with it: not rebuilt, split off, lagging, ... */
+static bool is_plain(const struct lvm_tree *t, size_t lv)
+{
+	size_t status = lvm_tree_child(t, lv, "status", LVM_LIST);
+	size_t flags = lvm_tree_child(t, lv, "flags", LVM_LIST);
+
+	for (size_t i = status ? t->nodes[status].first : 0; i; i = t->nodes[i].next)
+		if (!lvm_tree_text_is(t, i, "READ") && !lvm_tree_text_is(t, i, "WRITE") &&
+		    !lvm_tree_text_is(t, i, "VISIBLE"))
+			return false;
+	return status && !(flags && t->nodes[flags].first);
+}
+
+/* A hidden volume that node @i of a list names. @out: its pieces are to be freed in any case. */
+static int part_get(const struct vg *vg, size_t i, struct lvm_volume *out)
+{
+	const struct lvm_node *node = &vg->tree->nodes[i];
+	const struct name key = { node->text, node->text_bytes };
+	const struct lv *lv;
+	int ret;
+
+	memset(out, 0, sizeof(*out));
+	lv = node->kind == LVM_TEXT ?
+		bsearch(&key, vg->lvs, vg->nr_lvs, sizeof(*lv), name_compare) : NULL;
+	if (!lv || !is_plain(vg->tree, lv->node) || is_visible(vg->tree, lv->node))
+		return -EBADMSG;
+	ret = pieces_get(vg, lv->node, out);
+	return !ret && out->type[0] ? -EBADMSG : ret;
+}
+
+static bool is_long(const struct lvm_volume *image, uint64_t bytes)
+{
+	for (size_t i = 0; i < image->nr_pieces; i++) {
+		if (image->pieces[i].length_bytes > bytes)
+			return false;
+		bytes -= image->pieces[i].length_bytes;
+	}
+	return !bytes;
+}
+
+/* The image whose metadata volume is named by node @i, and it by the one behind. */
+static int image_get(const struct vg *vg, size_t i, uint64_t bytes, struct lvm_volume *lv)
+{
+	struct lvm_volume meta, image = { .nr_pieces = 0 };
+	int ret = part_get(vg, i, &meta);
+
+	if (!ret)
+		ret = part_get(vg, vg->tree->nodes[i].next, &image);
+	if (!ret && !is_long(&image, bytes))
+		ret = -EBADMSG;
+	if (!ret && !array_reserve(&lv->metas, &lv->max_metas, lv->nr_metas + 1))
+		ret = -ENOMEM;
+	if (!ret) {
+		lv->metas[lv->nr_metas++] = meta.pieces[0];
+		if (!lv->pieces) {
+			lv->pieces = image.pieces;
+			lv->nr_pieces = image.nr_pieces;
+			image.pieces = NULL;
+		}
+	}
+	free(meta.pieces);
+	free(image.pieces);
+	return ret;
+}
+
+/* The only segment of a volume; 0: there are several. */
+static size_t segment_get(const struct lvm_tree *t, size_t lv)
+{
+	size_t found = 0;
+
+	for (size_t i = t->nodes[lv].first; i; i = t->nodes[i].next)
+		if (t->nodes[i].kind == LVM_SECTION) {
+			if (found)
+				return 0;
+			found = i;
+		}
+	return found;
+}
+
+static int images_get(const struct vg *vg, size_t node, struct lvm_volume *lv)
+{
+	const struct lvm_tree *t = vg->tree;
+	size_t segment = segment_get(t, node);
+	size_t list = segment ? lvm_tree_child(t, segment, "raids", LVM_LIST) : 0;
+	size_t i = list ? t->nodes[list].first : 0;
+	uint64_t nr, bytes;
+	int ret = 0;
+
+	if (!list || !lvm_tree_number(t, segment, "device_count", &nr) || !nr ||
+	    nr > LVM_RAID_MAX_IMAGES || !lvm_tree_number(t, segment, "extent_count", &bytes) ||
+	    __builtin_mul_overflow(bytes, vg->extent_sectors, &bytes) ||
+	    bytes > INT64_MAX / SECTOR_BYTES)
+		return -EBADMSG;
+	for (uint64_t k = 0; k < nr && !ret; k++) {
+		ret = image_get(vg, i, bytes * SECTOR_BYTES, lv);
+		if (!ret)
+			i = t->nodes[t->nodes[i].next].next;
+	}
+	return ret ? ret : i ? -EBADMSG : 0;
+}
+
+/* Where its images lie, if that is simple; else it stays what it is called, with no pieces. */
+static int mirror_get(const struct vg *vg, size_t node, struct lvm_volume *lv)
+{
+	int ret = lv->nr_pieces || !is_plain(vg->tree, node) ? -EBADMSG : images_get(vg, node, lv);
+
+	if (!ret) {
+		lv->type[0] = 0;
+	} else {
+		free(lv->pieces);
+		free(lv->metas);
+		lv->pieces = lv->metas = NULL;
+		lv->nr_pieces = lv->max_pieces = lv->nr_metas = lv->max_metas = 0;
+	}
+	return ret == -ENOMEM ? ret : 0;
 }
 
 static int volume_add(const struct vg *vg, size_t node, struct lvm_group *out)
@@ -367,6 +492,8 @@ static int volume_add(const struct vg *vg, size_t node, struct lvm_group *out)
 	if (!name_copy(lv->name, n->name, n->name_bytes))
 		return -EBADMSG;
 	ret = pieces_get(vg, node, lv);
+	if (!ret && strcmp(lv->type, "raid1") == 0)
+		ret = mirror_get(vg, node, lv);
 	if (vg->nr_changing && bsearch(&name, vg->changing, vg->nr_changing, sizeof(name),
 				       name_compare))
 		strcpy(lv->type, "snapshot");
@@ -376,8 +503,10 @@ static int volume_add(const struct vg *vg, size_t node, struct lvm_group *out)
 static int volumes_get(struct vg *vg, size_t lvs, struct lvm_group *out)
 {
 	const struct lvm_node *nodes = vg->tree->nodes;
-	int ret = snapshots_get(vg, lvs);
+	int ret = lvs_get(vg, lvs);
 
+	if (!ret)
+		ret = snapshots_get(vg, lvs);
 	for (size_t i = nodes[lvs].first; i && !ret; i = nodes[i].next)
 		ret = volume_add(vg, i, out);
 	return ret;
@@ -401,6 +530,7 @@ static int group_get(const struct lvm_tree *t, struct lvm_group *out)
 	if (!ret)
 		ret = volumes_get(&vg, lvs, out);
 	free(vg.pvs);
+	free(vg.lvs);
 	free(vg.changing);
 	return ret;
 }
@@ -425,8 +555,10 @@ int lvm_group_parse(const char *text, const struct lvm_text *where, struct lvm_g
 
 void lvm_group_fini(struct lvm_group *group)
 {
-	for (size_t i = 0; i < group->nr_volumes; i++)
+	for (size_t i = 0; i < group->nr_volumes; i++) {
 		free(group->volumes[i].pieces);
+		free(group->volumes[i].metas);
+	}
 	free(group->volumes);
 	memset(group, 0, sizeof(*group));
 }

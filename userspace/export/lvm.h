@@ -51,6 +51,10 @@ struct lvm_volume {
 	char type[LVM_NAME_BYTES];
 	struct lvm_piece *pieces;
 	size_t nr_pieces, max_pieces;
+	/* There are some: its pieces are the first image of a mirror, whose metadata volumes begin
+	 * with these. That it shows everything is for lvm_raid_in_sync() to say. */
+	struct lvm_piece *metas;
+	size_t nr_metas, max_metas;
 };
 
 struct lvm_group {
