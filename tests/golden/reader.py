@@ -114,6 +114,7 @@ class Manifest:
         self.volumes, self.ends, self.runs, self.incarnation = {}, {}, [], 0
         self.packs = []
         self.points = self.line = None
+        self.durable = 0
         at = 0
         while at + 16 <= len(data):
             magic, version, kind, size, _ = struct.unpack_from('<4sHHII', data, at)
@@ -166,6 +167,8 @@ class Manifest:
                  'manifest: epochs')
             need(cut and name[0] and b'\0' in name, 'manifest: a main line that is none')
             self.line = Line(epoch, cut, name.split(b'\0')[0].decode())
+        elif kind == 13:
+            self.durable = struct.unpack('<QQ', p)[0]
         else:
             raise Damaged(f'manifest: a record of type {kind}, which this reader does not know')
 
@@ -571,6 +574,7 @@ class Timeline:
                 self.segments[number] = file = Segment(self.manifest, path, number, ordinal)
                 ordinal, number = file.next, number + 1
             self.commits += file.commits
+        need(ordinal > self.manifest.durable, f'commit {self.manifest.durable} was durable and is missing')
 
     def pack_of(self, segment):
         return next((p for p in self.packs if p.named.first <= segment <= p.named.last), None)

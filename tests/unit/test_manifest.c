@@ -565,7 +565,7 @@ static void a_line_that_cannot_be_is_refused(void **state)
 	assert_int_equal(parse_line(&m, &good), -EBADMSG);
 	assert_int_equal(parse_with(&m, MANIFEST_PARENT, &parent, sizeof(parent)), -EBADMSG);
 	/* As a reader does that is older than a record. */
-	assert_int_equal(parse_with(&m, MANIFEST_LINE + 1, &good, sizeof(good)), -EBADMSG);
+	assert_int_equal(parse_with(&m, MANIFEST_DURABLE + 1, &good, sizeof(good)), -EBADMSG);
 	manifest_close(&m);
 	sim_env_destroy(sim);
 }

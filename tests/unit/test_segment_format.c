@@ -131,6 +131,8 @@ static const struct doc_field fields[] = {
 	DOC_FIELD(manifest_segment_end, number),
 	DOC_FIELD(manifest_segment_end, end_offset),
 	DOC_FIELD(manifest_segment_end, last_ordinal),
+	DOC_FIELD(manifest_durable, ordinal),
+	DOC_FIELD(manifest_durable, segment),
 };
 
 static void the_document_has_the_offsets_of_the_code(void **state)

@@ -65,6 +65,7 @@ struct manifest {
 	struct timeline_line *lines;	/* by epoch; the last is in force */
 	size_t nr_lines, max_lines;
 	bool line_unknown;	/* one may be in the file that was said not to be */
+	struct manifest_durable durable; /* the last that was told; ordinal 0: none was */
 };
 
 /**
@@ -159,6 +160,9 @@ int manifest_add_pin(struct manifest *m, const struct timeline_pin *pin, bool re
  * before the file was written anew.
  */
 int manifest_add_line(struct manifest *m, const struct timeline_line *line);
+
+/** manifest_add_durable - this commit is durable in this segment: less than it is a loss */
+int manifest_add_durable(struct manifest *m, uint64_t ordinal, uint64_t segment);
 
 /** manifest_epoch - in which the main line is now */
 uint32_t manifest_epoch(const struct manifest *m);

@@ -214,6 +214,13 @@ int manifest_add_line(struct manifest *m, const struct timeline_line *line)
 	return ret;
 }
 
+int manifest_add_durable(struct manifest *m, uint64_t ordinal, uint64_t segment)
+{
+	struct manifest_durable raw = { htole64(ordinal), htole64(segment) };
+
+	return manifest_record_add(m, MANIFEST_DURABLE, &raw);
+}
+
 const struct manifest_segment_end *manifest_end(const struct manifest *m, uint64_t number)
 {
 	for (size_t i = m->nr_ends; i-- > 0;)

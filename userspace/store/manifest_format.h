@@ -28,6 +28,7 @@ enum manifest_type {
 	MANIFEST_KEY = 10,	/* segments may be encrypted with it: docs/ENCRYPTION.md */
 	MANIFEST_PIN = 11,	/* a point that stays, or, with the same id, no longer does */
 	MANIFEST_LINE = 12,	/* a branch becomes the main line: docs/BRANCH.md */
+	MANIFEST_DURABLE = 13,	/* a commit is durable, and all before it */
 };
 
 struct manifest_header {
@@ -153,5 +154,11 @@ struct manifest_line {
 	char     name[32];	/* of the branch */
 };
 static_assert(sizeof(struct manifest_line) == 88, "on disk");
+
+struct manifest_durable {
+	uint64_t ordinal;	/* rising */
+	uint64_t segment;	/* it lies there, or in what has its place since */
+};
+static_assert(sizeof(struct manifest_durable) == 16, "on disk");
 
 #endif

@@ -286,6 +286,19 @@ static int parse_pin(struct manifest *m, const void *payload)
 	return 0;
 }
 
+static int parse_durable(struct manifest *m, const void *payload)
+{
+	const struct manifest_durable *raw = payload;
+	struct manifest_durable durable = { le64toh(raw->ordinal), le64toh(raw->segment) };
+
+	if (durable.ordinal <= m->durable.ordinal || durable.segment <= m->durable.segment ||
+	    durable.segment > UINT32_MAX)
+		return -EBADMSG;
+	m->nr_old_records += m->durable.ordinal != 0;
+	m->durable = durable;
+	return 0;
+}
+
 /* Whether a record still says something that no newer one does. */
 static bool grant_is_current(const struct manifest *m, const void *payload)
 {
@@ -329,6 +342,11 @@ static bool pin_is_current(const struct manifest *m, const void *payload)
 	return id == m->pin_id && le16toh(raw->flags) & MANIFEST_PIN_RELEASED;
 }
 
+static bool durable_is_current(const struct manifest *m, const void *payload)
+{
+	return le64toh(((const struct manifest_durable *)payload)->ordinal) == m->durable.ordinal;
+}
+
 /* What there can be. A type without a size is not known. */
 static const struct record_type {
 	uint32_t payload_bytes;
@@ -348,6 +366,7 @@ static const struct record_type {
 	[MANIFEST_PARENT] = { sizeof(struct manifest_parent), parse_parent, NULL },
 	[MANIFEST_KEY] = { sizeof(struct manifest_key), parse_key, NULL },
 	[MANIFEST_LINE] = { sizeof(struct manifest_line), parse_line, NULL },
+	[MANIFEST_DURABLE] = { sizeof(struct manifest_durable), parse_durable, durable_is_current },
 };
 
 uint32_t manifest_record_bytes(uint16_t type)

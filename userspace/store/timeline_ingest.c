@@ -17,6 +17,8 @@
 #include "array.h"
 #include "timeline_internal.h"
 
+#define DURABLE_TELL_NS UINT64_C(1000000000)	/* between two records, while more is to come */
+
 /* -- units -- */
 
 static int unit_check(const struct timeline *tl, const struct unit_view *unit)
@@ -328,6 +330,27 @@ int timeline_append_commit(struct timeline *tl, const void *record, size_t bytes
 
 /* -- what has become durable, what is gone -- */
 
+/*
+ * With its first durable commit a segment is told to the manifest: if it is lost that can be
+ * noticed. Where ever more comes in, that must not wait for the manifest with each segment.
+ */
+static void durable_tell(struct timeline *tl, uint64_t ordinal)
+{
+	const struct manifest_durable *told = &tl->manifest.durable;
+	const uint64_t segment = tl->writer.file_number;
+	uint64_t now_ns;
+
+	if (segment <= told->segment || ordinal <= told->ordinal)
+		return;
+	now_ns = tl->env->ops->monotonic_ns(tl->env);
+	if (tl->nr_pending && tl->told_durable && now_ns - tl->told_durable_ns < DURABLE_TELL_NS)
+		return;
+	/* Where that fails it is tried again; what is durable is so all the same. */
+	manifest_add_durable(&tl->manifest, ordinal, segment);
+	tl->told_durable = true;
+	tl->told_durable_ns = now_ns;
+}
+
 void timeline_durable(void *arg, uint64_t ordinal)
 {
 	struct timeline *tl = arg;
@@ -353,6 +376,7 @@ void timeline_durable(void *arg, uint64_t ordinal)
 		return;
 	tl->nr_pending -= nr;
 	memmove(tl->pending, tl->pending + nr, tl->nr_pending * sizeof(*tl->pending));
+	durable_tell(tl, tl->points.last_ordinal);
 }
 
 /* Back to what is durable. */

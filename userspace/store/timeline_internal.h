@@ -117,6 +117,8 @@ struct timeline {
 	struct timeline_batch batch;
 	struct timeline_pending *pending;
 	size_t nr_pending, max_pending;
+	uint64_t told_durable_ns; /* monotonic: when the manifest was last told of a segment ... */
+	bool told_durable;	/* ... since the timeline was opened */
 	int broken;		/* no memory for points: the timeline must be reopened */
 
 	void (*progress)(void *arg);

@@ -232,6 +232,18 @@ static int judge_runs(struct timeline *tl)
 	return ret;
 }
 
+/* The same of a commit that the manifest was told of. */
+static int judge_durable(struct timeline *tl)
+{
+	const struct manifest_durable *told = &tl->manifest.durable;
+
+	if (tl->damaged || tl->points.last_ordinal >= told->ordinal)
+		return 0;
+	return damage(tl, told->segment, "missing or cut short: commit %llu was durable in it, and what is there ends with %llu",
+		      (unsigned long long)told->ordinal,
+		      (unsigned long long)tl->points.last_ordinal);
+}
+
 /* -- the points file -- */
 
 static bool points_fit(const struct timeline *tl, const struct points *p)
@@ -412,9 +424,9 @@ int timeline_recover(struct timeline *tl, char *why)
 	free(n.items);
 	tl->points_no = tl->manifest.points.number;
 	if (!ret || ret == -EUCLEAN) {
-		int points = judge_points(tl), runs = judge_runs(tl);
+		int durable = judge_durable(tl), points = judge_points(tl), runs = judge_runs(tl);
 
-		ret = ret ? ret : points ? points : runs;
+		ret = ret ? ret : durable ? durable : points ? points : runs;
 	}
 	if (!tl->points.aged_ns)
 		timeline_age_set(tl, age_begin(tl));
