@@ -277,6 +277,30 @@ static void an_open_view_shows_what_it_showed_or_ends(void **state_)
 	rig_fini(&r);
 }
 
+/* It reads and writes all runs there are; what opening needs is not to wait for that. */
+static void a_points_file_goes_before_a_merge_of_all(void **state_)
+{
+	struct index_job *job;
+	struct rig r;
+
+	rig_init_dead(&r);
+	job = rig_index_until(&r, "packing");
+	assert_int_equal(index_job_run(job, r.env, NULL), 0);
+	assert_int_equal(timeline_index_take(r.tl, job), 0);
+	assert_int_not_equal(r.tl->packing.nr_gone, 0);
+	sim_env_advance(r.sim, HOUR);
+	rig_append(&r, 12, S);
+	job = rig_index_until(&r, "points");
+	assert_non_null(job);
+	assert_int_equal(r.tl->packing.nr_dropped, 0);
+	assert_int_equal(index_job_run(job, r.env, NULL), 0);
+	assert_int_equal(timeline_index_take(r.tl, job), 0);
+	rig_index(&r);
+	assert_int_not_equal(r.tl->packing.nr_dropped, 0);
+	rig_check(&r);
+	rig_fini(&r);
+}
+
 /* A merge that is only to make room needs some; it waits. */
 static void without_room_all_stays(void **state_)
 {
@@ -387,6 +411,7 @@ int main(void)
 		cmocka_unit_test(who_lists_a_dropped_point_is_refused),
 		cmocka_unit_test(who_looks_again_is_told_the_same),
 		cmocka_unit_test(an_open_view_shows_what_it_showed_or_ends),
+		cmocka_unit_test(a_points_file_goes_before_a_merge_of_all),
 		cmocka_unit_test(without_room_all_stays),
 		cmocka_unit_test(a_list_that_is_bad_keeps_all),
 		cmocka_unit_test(nothing_is_merged_for_packs_that_cannot_be_made),

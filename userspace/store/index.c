@@ -49,7 +49,8 @@ static bool plan_kind(struct timeline *tl, enum index_kind kind, struct index_jo
 			 job->remove.files.nr);
 		return true;
 	case INDEX_MERGE:
-		if (!index_merge_plan(tl, &job->merge))
+	case INDEX_MERGE_ALL:
+		if (!index_merge_plan(tl, kind == INDEX_MERGE_ALL, &job->merge))
 			return false;
 		snprintf(job->text, sizeof(job->text), "merge of segments %llu to %llu",
 			 (unsigned long long)merge->inputs[0].first_segment,
@@ -146,6 +147,7 @@ int index_job_run(struct index_job *job, struct env *env, const struct run_pace 
 		job->error = index_remove_run(&job->remove, env, job->dir, pace);
 		break;
 	case INDEX_MERGE:
+	case INDEX_MERGE_ALL:
 		job->error = index_merge_run(&job->merge, env, job->dir, job->timeline,
 					     job->number, pace);
 		break;
@@ -189,6 +191,7 @@ static int job_take(struct timeline *tl, const struct index_job *job, int error)
 		index_remove_take(tl, &job->remove);
 		return 0;
 	case INDEX_MERGE:
+	case INDEX_MERGE_ALL:
 		return index_merge_take(tl, &job->merge, error);
 	case INDEX_SEGMENT:
 		return index_segment_take(tl, &job->segment, error);

@@ -92,16 +92,12 @@ static void drop_fill(struct timeline *tl, struct index_merge *job)
 	job->newest = *points_packed_newest(m->packs, m->nr_packs);
 }
 
-bool index_merge_plan(struct timeline *tl, struct index_merge *job)
+bool index_merge_plan(struct timeline *tl, bool whole, struct index_merge *job)
 {
 	size_t nr = RUN_FAN_IN;
-	const struct manifest_run *inputs = choose_level(tl);
+	const struct manifest_run *inputs = whole ? choose_whole(tl, &nr) : choose_level(tl);
 
-	memset(job, 0, sizeof(*job));
-	if (!inputs) {
-		inputs = choose_whole(tl, &nr);
-		job->whole = true;
-	}
+	*job = (struct index_merge){ .whole = whole };
 	if (!inputs)
 		return false;
 	job->inputs = malloc(nr * sizeof(*job->inputs));

@@ -27,8 +27,11 @@ struct index_merge {
 	uint64_t bad_run;		/* number of the one that does not check; 0: none */
 };
 
-/** index_merge_plan - whether runs are to be merged; then @job is set */
-bool index_merge_plan(struct timeline *tl, struct index_merge *job);
+/**
+ * index_merge_plan - whether runs are to be merged; then @job is set
+ * @whole: all that lie side by side, for what is left out then; else some of a level
+ */
+bool index_merge_plan(struct timeline *tl, bool whole, struct index_merge *job);
 
 /**
  * index_merge_run - do it

@@ -52,8 +52,16 @@ struct points_settled {
 	uint64_t last_ordinal, last_cut_seq, last_segment;
 };
 
-/* What a job of the index makes. */
-enum index_kind { INDEX_REMOVE, INDEX_MERGE, INDEX_SEGMENT, INDEX_POINTS, INDEX_PACK, INDEX_NR_KINDS };
+/* What a job of the index makes; the first that has something to do is next. */
+enum index_kind {
+	INDEX_REMOVE,
+	INDEX_MERGE,
+	INDEX_SEGMENT,
+	INDEX_POINTS,
+	INDEX_MERGE_ALL,	/* only for what it leaves out; it may take long */
+	INDEX_PACK,
+	INDEX_NR_KINDS
+};
 
 /* How things stood when the index was last looked through for what is dead. */
 struct pack_looked {
