@@ -333,6 +333,24 @@ static void damage_behind_the_beginning_is_no_matter(void **state)
 	point_list_close(&list);
 }
 
+/* It is not opened for writing, so it takes no record. What its branch has is there. */
+static void of_a_damaged_group_nothing_is_promoted(void **state)
+{
+	struct test_group *g = *state;
+	char text[TIMELINE_TEXT_BYTES];
+	struct point_list list;
+	struct timeline *tl;
+
+	create(g);
+	write_branch(g);
+	test_group_close(g);
+	damage_commit(g->dir, CUT + 2);
+	assert_int_equal(point_list_open(g->store, "erp/dr", &list, why), 0);
+	assert_int_equal(timeline_open(list.env, g->dir, 0, NULL, &tl, text), -EUCLEAN);
+	point_list_close(&list);
+	expect_latest(g, "erp/dr", "erp/dr", 7500);
+}
+
 /* Its end, then its only segment, is gone: nothing in the branch itself says so. */
 static void a_branch_that_has_lost_points_is_refused(void **state)
 {
@@ -467,6 +485,8 @@ int main(void)
 						teardown),
 		cmocka_unit_test_setup_teardown(what_is_older_is_not_shown_for_the_beginning,
 						setup, teardown),
+		cmocka_unit_test_setup_teardown(of_a_damaged_group_nothing_is_promoted, setup,
+						teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
