@@ -181,7 +181,7 @@ static void log_session_error(struct peer *p, int ret, const char *text)
 	if (tl)
 		timeline_state(tl, &state);
 	if (state.failed)
-		log_error("group %s: store %s/%s: %s; the session with %s ended, what was acknowledged is safe, the source keeps what is not; %s; it comes back by itself",
+		log_error("ALARM: group %s: store %s/%s: %s; the session with %s ended, what was acknowledged is safe, the source keeps what is not; %s; it comes back by itself",
 			  group, home_groups(p->sv->home), group, strerror(-state.error), p->name,
 			  state.error == -ENOSPC || state.error == -EDQUOT ? "make room there" :
 			  home_is_remote(p->sv->home) ? "see `ceph -s`" : "check the disk");
