@@ -27,17 +27,23 @@ struct rig {
 	struct timeline *tl;	/* of group "erp", with the point 1:1 */
 };
 
+static void groups_init(struct rig *r)
+{
+	const struct groups_params params = { .env = sim_env_env(r->sim), .dir = "/g",
+					      .progress = on_progress };
+
+	assert_int_equal(groups_create(&params, &r->groups), 0);
+}
+
 static void rig_init(struct rig *r)
 {
-	struct groups_params params = { .dir = "/g", .progress = on_progress };
 	char why[GROUP_TEXT_BYTES];
 	struct test_batch b;
 	struct group *g;
 
 	r->sim = sim_env_create(1);
-	params.env = sim_env_env(r->sim);
-	params.env->ops->mkdir(params.env, "/g");
-	assert_int_equal(groups_create(&params, &r->groups), 0);
+	sim_env_env(r->sim)->ops->mkdir(sim_env_env(r->sim), "/g");
+	groups_init(r);
 	assert_int_equal(groups_get(r->groups, "erp", "web1", &g, why), 0);
 	r->tl = group_timeline(g);
 	assert_int_equal(test_greet(r->tl, "v", 1 << 20), 0);
@@ -91,6 +97,21 @@ static void a_point_is_pinned_and_released(void **state)
 	assert_int_equal(timeline_pins(r.tl, &pins, &nr), 0);
 	assert_int_equal(nr, 0);
 	free(pins);
+	rig_fini(&r);
+}
+
+/* Else a command would write to it while the daemon begins to. */
+static void a_group_without_a_source_is_opened(void **state)
+{
+	struct rig r;
+
+	rig_init(&r);
+	groups_destroy(r.groups);
+	groups_init(&r);
+	assert_null(groups_next(r.groups, NULL));
+	expect(&r, "{\"op\":\"pin\",\"group\":\"erp\",\"cut\":\"281474976710657\",\"kind\":1}",
+	       "{\"id\":1}");
+	assert_non_null(groups_next(r.groups, NULL));
 	rig_fini(&r);
 }
 
@@ -200,6 +221,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_point_is_pinned_and_released),
+		cmocka_unit_test(a_group_without_a_source_is_opened),
 		cmocka_unit_test(a_branch_is_promoted),
 		cmocka_unit_test(what_cannot_be_done_is_refused),
 		cmocka_unit_test(requests_are_answered_one_by_one),

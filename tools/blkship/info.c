@@ -355,6 +355,19 @@ static void print_target_group(const json_t *g)
 	}
 }
 
+/* Of a target: groups that nothing is done for, now or yet. */
+static void print_shut_groups(const json_t *document)
+{
+	const json_t *failed = json_object_get(document, "groups_failed"), *g;
+	size_t i;
+
+	json_array_foreach(failed, i, g)
+		printf("%s  CANNOT BE OPENED  %s\n", text_of(g, "group"), text_of(g, "error"));
+	if (int_of(document, "groups_waiting"))
+		printf("%lld more groups are being opened\n",
+		       (long long)int_of(document, "groups_waiting"));
+}
+
 static int status_print(json_t *document, const char *group, bool json)
 {
 	bool target = strcmp(text_of(document, "role"), "target") == 0;
@@ -389,6 +402,8 @@ static int status_print(json_t *document, const char *group, bool json)
 	}
 	if (!nr)
 		printf("no groups\n");
+	if (target && !group)
+		print_shut_groups(document);
 	json_decref(document);
 	return CLI_DONE;
 }

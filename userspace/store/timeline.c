@@ -81,7 +81,7 @@ static int manifest_get(struct timeline *tl, const char *owner, bool create, cha
 	bool segments = false;
 	uint8_t id[16];
 
-	if (ret != -ENOENT || !create)
+	if (ret != -ENOENT || tl->read_only)
 		return ret;
 	manifest_close(&tl->manifest);
 	ret = tl->env->ops->list(tl->env, tl->dir, see_segment, &segments);
@@ -93,6 +93,8 @@ static int manifest_get(struct timeline *tl, const char *owner, bool create, cha
 			 "back from a copy", tl->dir);
 		return -EUCLEAN;
 	}
+	if (!create)
+		return -ENOENT;
 	tl->env->ops->random(tl->env, id, sizeof(id));
 	return manifest_create(&tl->manifest, tl->env, tl->dir, id, owner ? owner : "", why);
 }

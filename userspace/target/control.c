@@ -14,16 +14,6 @@ static json_t *failed(int error, const char *text)
 	return json_pack("{s:s, s:i}", "error", text, "errno", -error);
 }
 
-static struct group *group_find(struct groups *groups, const char *name)
-{
-	struct group *g = NULL;
-
-	while ((g = groups_next(groups, g)))
-		if (strcmp(group_name(g), name) == 0)
-			break;
-	return g;
-}
-
 static json_t *answered(struct group *g, const char *what, int ret, uint64_t id)
 {
 	if (ret)
@@ -75,12 +65,12 @@ json_t *control_answer(struct groups *groups, const json_t *request)
 	const char *op = json_string_value(json_object_get(request, "op"));
 	const char *name = json_string_value(json_object_get(request, "group"));
 	uint64_t id = json_integer_value(json_object_get(request, "id"));
+	char why[GROUP_TEXT_BYTES];
 	struct group *g;
 
 	if (!op || !name)
 		return failed(-EINVAL, "the request is not understood");
-	g = group_find(groups, name);
-	if (!g)
+	if (groups_open(groups, name, &g, why))
 		return json_pack("{s:b}", "not_open", 1);
 	if (strcmp(op, "pin") == 0)
 		return pin(g, request);

@@ -6,8 +6,8 @@
  *	{"op": "unpin", "group": G, "id": I}
  *	{"op": "promote", "group": G, "branch": B, "force": F}
  *
- * Only of groups that the daemon has open: of the others it says "not_open", and who asks
- * may write to them himself. Answers: {"id": I}, or {"error": E, "errno": N}; of
+ * A group that it has not open yet is opened. If it cannot be, or is not there, it says
+ * "not_open", and who asks may try himself. Answers: {"id": I}, or {"error": E, "errno": N}; of
  * promote {}, that, or without F {"fed": true}: a source ships to it.
  */
 #ifndef BLKSHIP_CONTROL_H

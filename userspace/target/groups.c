@@ -126,6 +126,7 @@ static int group_set_keys(struct groups *gs, struct group *g, const char *name, 
 	return ret;
 }
 
+/* @identity: whose it is if it has to be made; NULL: it must be there. */
 static int group_open(struct groups *gs, const char *name, const char *identity,
 		      struct group **out, char *why)
 {
@@ -135,7 +136,7 @@ static int group_open(struct groups *gs, const char *name, const char *identity,
 
 	if (!g || asprintf(&dir, "%s/%s", gs->dir, name) < 0)
 		goto err;
-	ret = timeline_open(gs->env, dir, TIMELINE_CREATE, identity, &g->tl, why);
+	ret = timeline_open(gs->env, dir, identity ? TIMELINE_CREATE : 0, identity, &g->tl, why);
 	free(dir);
 	if (ret < 0)
 		goto err;
@@ -158,11 +159,11 @@ err:
 	return ret;
 }
 
-int groups_get(struct groups *gs, const char *name, const char *identity, struct group **out,
-	       char *why)
+/* The one that is open, or opened now. */
+static int group_get(struct groups *gs, const char *name, const char *identity,
+		     struct group **out, char *why)
 {
 	struct group *g;
-	int ret;
 
 	if (!name_valid(name)) {
 		snprintf(why, GROUP_TEXT_BYTES, "'%.32s' is not a name a group can have", name);
@@ -171,11 +172,20 @@ int groups_get(struct groups *gs, const char *name, const char *identity, struct
 	TAILQ_FOREACH(g, &gs->list, link)
 		if (strcmp(g->name, name) == 0)
 			break;
-	if (!g) {
-		ret = group_open(gs, name, identity, &g, why);
-		if (ret < 0)
-			return ret;
-	}
+	if (!g)
+		return group_open(gs, name, identity, out, why);
+	*out = g;
+	return 0;
+}
+
+int groups_get(struct groups *gs, const char *name, const char *identity, struct group **out,
+	       char *why)
+{
+	struct group *g;
+	int ret = group_get(gs, name, identity, &g, why);
+
+	if (ret < 0)
+		return ret;
 	if (strcmp(timeline_owner(g->tl), identity) != 0) {
 		snprintf(why, GROUP_TEXT_BYTES, "group %s belongs to %.64s, not to %.64s", name,
 			 timeline_owner(g->tl), identity);
@@ -183,6 +193,18 @@ int groups_get(struct groups *gs, const char *name, const char *identity, struct
 	}
 	*out = g;
 	return 0;
+}
+
+int groups_open(struct groups *gs, const char *name, struct group **out, char *why)
+{
+	return group_get(gs, name, NULL, out, why);
+}
+
+int groups_names(struct groups *gs, void (*each)(void *arg, const char *name), void *arg)
+{
+	int ret = gs->env->ops->list(gs->env, gs->dir, each, arg);
+
+	return ret == -ENOENT ? 0 : ret;
 }
 
 struct group *groups_find(struct groups *gs, const struct timeline *tl)

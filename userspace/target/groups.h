@@ -56,6 +56,19 @@ bool groups_idle(const struct groups *gs);
 int groups_get(struct groups *gs, const char *name, const char *identity, struct group **out,
 	       char *why);
 
+/**
+ * groups_open - the group of this name, whoever's it is; never made
+ * Return: 0; -EINVAL the name; -ENOENT there is none; as timeline_open(); with a sentence in
+ * @why, GROUP_TEXT_BYTES.
+ */
+int groups_open(struct groups *gs, const char *name, struct group **out, char *why);
+
+/**
+ * groups_names - call each(arg, name) for whatever lies where groups do, open or not
+ * Return: 0, also when there is no such place yet; -errno of listing.
+ */
+int groups_names(struct groups *gs, void (*each)(void *arg, const char *name), void *arg);
+
 /** groups_find - the group with this timeline */
 struct group *groups_find(struct groups *gs, const struct timeline *tl);
 

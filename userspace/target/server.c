@@ -23,6 +23,7 @@
 #include "groups.h"
 #include "control.h"
 #include "indexer.h"
+#include "opener.h"
 #include "session.h"
 
 #define SECOND_NS	1000000000ull
@@ -57,6 +58,7 @@ struct server {
 	struct tls_ctx *tls;
 	struct groups *groups;
 	struct indexer *indexer;
+	struct opener *opener;		/* NULL: stopping */
 	struct loop_poll listener;
 	struct loop_timer watch;
 	struct loop_timer accept_again;
@@ -553,11 +555,17 @@ int server_create(const struct server_params *params, struct server **out, uint1
 		snprintf(why, SERVER_TEXT_BYTES, "worker of the index: %s", strerror(-ret));
 		goto err_groups;
 	}
+	ret = opener_create(sv->loop, sv->groups, home_is_remote(sv->home), &sv->opener);
+	if (ret < 0) {
+		snprintf(why, SERVER_TEXT_BYTES, "%.200s: its groups cannot be listed: %s",
+			 home_groups(sv->home), strerror(-ret));
+		goto err_indexer;
+	}
 	fd = listen_patiently(sv, params->listen, reason);
 	if (fd < 0) {
 		snprintf(why, SERVER_TEXT_BYTES, "%s", reason);
 		ret = fd;
-		goto err_indexer;
+		goto err_opener;
 	}
 	loop_poll_start(sv->loop, &sv->listener, fd, POLLIN, listener_readable);
 	loop_timer_start(sv->loop, &sv->watch, WATCH_S * SECOND_NS, WATCH_S * SECOND_NS,
@@ -566,6 +574,8 @@ int server_create(const struct server_params *params, struct server **out, uint1
 	*out = sv;
 	return 0;
 
+err_opener:
+	opener_destroy(sv->opener);
 err_indexer:
 	indexer_destroy(sv->indexer);
 err_groups:
@@ -597,6 +607,8 @@ void server_stop(struct server *sv)
 	server_deafen(sv);
 	loop_timer_stop(&sv->watch);
 	loop_timer_stop(&sv->accept_again);
+	opener_destroy(sv->opener);
+	sv->opener = NULL;
 	while ((g = groups_next(sv->groups, g)))
 		group_flush(g);
 	for (p = TAILQ_FIRST(&sv->peers); p; p = next) {
@@ -619,6 +631,7 @@ void server_destroy(struct server *sv)
 	loop_timer_stop(&sv->accept_again);
 	if (!sv->stopping)
 		server_deafen(sv);
+	opener_destroy(sv->opener);
 	indexer_destroy(sv->indexer);
 	groups_destroy(sv->groups);
 	tls_ctx_destroy(sv->tls);
@@ -686,9 +699,11 @@ json_t *server_status(struct server *sv)
 
 	while ((g = groups_next(sv->groups, g)))
 		json_array_append_new(groups, group_status(sv, g));
-	return json_pack("{s:i, s:s, s:s, s:i, s:i, s:i, s:o}", "schema", 1, "role", "target",
-			 "store", sv->store, "port", sv->port, "pid", (int)getpid(), "connections",
-			 (int)sv->nr_peers, "groups", groups);
+	return json_pack("{s:i, s:s, s:s, s:i, s:i, s:i, s:i, s:o, s:o}", "schema", 1, "role",
+			 "target", "store", sv->store, "port", sv->port, "pid", (int)getpid(),
+			 "connections", (int)sv->nr_peers, "groups_waiting",
+			 (int)opener_waiting(sv->opener), "groups_failed",
+			 opener_failed(sv->opener), "groups", groups);
 }
 
 /* Who feeds a group that goes on in a branch now: the next HELLO has the reason. */
