@@ -73,6 +73,20 @@ int new_file_put(struct new_file *f, const void *data, size_t bytes)
 	return ret;
 }
 
+int new_file_read(struct new_file *f, uint64_t bytes)
+{
+	const uint64_t told = new_file_offset(f) + f->paced_bytes;
+	uint64_t more;
+
+	f->read_bytes += bytes;
+	if (!f->pace || f->error || f->read_bytes <= told)
+		return f->error;
+	more = f->read_bytes - told;
+	f->paced_bytes += more;
+	f->error = f->pace->fn(f->pace->arg, more);
+	return f->error;
+}
+
 static void file_free(struct new_file *f)
 {
 	if (f->file)

@@ -33,6 +33,8 @@ struct new_file {
 	size_t buffered_bytes;
 	uint64_t buffer_offset;	/* in the file */
 	uint64_t synced_offset;
+	uint64_t read_bytes;	/* of new_file_read() ... */
+	uint64_t paced_bytes;	/* ... and what of it the pace was told, beside what is written */
 	int error;		/* of what was written so far, or what the pace returned */
 };
 
@@ -47,6 +49,13 @@ int new_file_begin(struct new_file *f, struct env *env, const char *path,
 
 /** new_file_put - append; 0, -errno, or what the pace returned */
 int new_file_put(struct new_file *f, const void *data, size_t bytes);
+
+/**
+ * new_file_read - so many bytes were read to make it
+ * A file costs as much as is written, or read if that is more.
+ * Return: 0, or what the pace returned; then so will new_file_put().
+ */
+int new_file_read(struct new_file *f, uint64_t bytes);
 
 /** new_file_offset - where the next byte will lie */
 static inline uint64_t new_file_offset(const struct new_file *f)

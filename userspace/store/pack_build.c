@@ -29,8 +29,6 @@ struct build {
 	uint8_t *window;
 	uint64_t window_offset;
 	size_t window_bytes;
-	uint64_t read_bytes;			/* of all sources ... */
-	uint64_t paced_bytes;			/* ... and what of it was told beside what is written */
 	uint64_t unit_offset;			/* of the unit in hand; 0: none */
 	struct unit_view unit;
 	uint8_t *data;				/* of it */
@@ -99,24 +97,12 @@ static const struct pack_live *live_next(const struct build *b, const struct pac
 
 /* -- units of the source -- */
 
-/* Writing has its own: a pack costs as much as is written, or read if that is more. */
+/* An error is no fault of the source. */
 static int read_pace(void *arg, uint64_t bytes)
 {
 	struct build *b = arg;
-	const struct run_pace *pace = b->job->pace;
-	const uint64_t told = new_file_offset(&b->w.file) + b->paced_bytes;
-	uint64_t more;
-	int ret;
 
-	b->read_bytes += bytes;
-	if (!pace || b->read_bytes <= told)
-		return 0;
-	more = b->read_bytes - told;
-	b->paced_bytes += more;
-	ret = pace->fn(pace->arg, more);
-	if (ret)
-		b->w.file.error = ret;	/* no fault of the source */
-	return ret;
+	return new_file_read(&b->w.file, bytes);
 }
 
 static int window_at(struct build *b, uint64_t offset, const uint8_t **at, size_t *seen)

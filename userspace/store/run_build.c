@@ -12,8 +12,6 @@
 #include "run_merge.h"
 #include "segment_scan.h"
 
-#define PACE_ENTRIES	8192	/* that are left out, between two calls of the pace */
-
 /* -- from a segment -- */
 
 /* An extent of which pieces are still to come; a heap of them, the next piece on top. */
@@ -227,14 +225,6 @@ int run_build_pack(struct env *env, const char *dir, const uint8_t *timeline, ui
 
 /* -- from runs -- */
 
-/* What is left out has the pace it would have if it was written. */
-static int drop_pace(const struct run_writer *w, uint64_t nr_entries)
-{
-	const struct run_pace *pace = w->file.pace;
-
-	return pace && nr_entries ? pace->fn(pace->arg, nr_entries * sizeof(struct run_entry)) : 0;
-}
-
 /* What makes it dead is in this run, and stays: thin_take() has called it live. */
 static int entry_put(struct run_writer *w, struct thin *thin, struct run_drop *drop,
 		     const struct run_entry *e)
@@ -246,11 +236,13 @@ static int entry_put(struct run_writer *w, struct thin *thin, struct run_drop *d
 		return ret;
 	if (!dead || !thin_file_find(drop->packed, drop->nr_packed, e->segment))
 		return run_writer_add(w, e);
-	return ++drop->nr_dropped % PACE_ENTRIES ? 0 : drop_pace(w, PACE_ENTRIES);
+	drop->nr_dropped++;
+	return 0;
 }
 
 static int merge_write(struct run_merge *m, struct run_writer *w, struct run_drop *drop)
 {
+	uint64_t read_bytes = 0;
 	struct run_entry e;
 	struct thin thin;
 	int ret;
@@ -260,13 +252,14 @@ static int merge_write(struct run_merge *m, struct run_writer *w, struct run_dro
 		ret = entry_put(w, &thin, drop, &e);
 		if (ret == -EBADMSG)	/* out of order: its fault */
 			m->failed = m->current;
+		if (!ret && m->read_bytes > read_bytes)
+			ret = new_file_read(&w->file, m->read_bytes - read_bytes);
+		read_bytes = m->read_bytes;
 		if (ret)
 			break;
 	}
 	thin_end(&thin);
-	if (ret == -ENOENT)
-		ret = drop ? drop_pace(w, drop->nr_dropped % PACE_ENTRIES) : 0;
-	return ret;
+	return ret == -ENOENT ? 0 : ret;
 }
 
 /* The highest of theirs; of several that have the same, the next. */

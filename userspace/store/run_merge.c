@@ -10,8 +10,10 @@
 static int advance(struct run_merge *m, size_t i)
 {
 	struct run_merge_input *in = &m->inputs[i];
+	uint64_t read_bytes = in->stream.read_bytes;
 	int ret = run_stream_next(&in->stream, &in->head);
 
+	m->read_bytes += in->stream.read_bytes - read_bytes;
 	in->more = ret == 0;
 	if (ret && ret != -ENOENT)
 		m->failed = i;
@@ -33,6 +35,8 @@ int run_merge_begin(struct run_merge *m, struct env *env, const char *dir,
 		ret = run_open(env, dir, timeline, &inputs[i], &in->run);
 		if (ret)
 			m->failed = i;
+		else
+			m->read_bytes += RUN_BLOCK_BYTES;	/* its header */
 		if (!ret)
 			ret = run_stream_begin(&in->stream, &in->run);
 		if (!ret)

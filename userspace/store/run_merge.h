@@ -21,6 +21,7 @@ struct run_merge {
 	struct run_merge_input *inputs;
 	size_t nr;
 	size_t current;		/* whose entry was handed out last; nr: none yet */
+	uint64_t read_bytes;	/* so far, of all of them */
 	size_t failed;		/* on failure: the input whose fault it is; nr: nobody's */
 };
 

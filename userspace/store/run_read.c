@@ -261,6 +261,7 @@ static int stream_leaf(struct run_stream *s)
 						  (uint64_t)s->at * RUN_BLOCK_BYTES);
 			if (got < RUN_BLOCK_BYTES)
 				return got < 0 ? got : -EBADMSG;
+			s->read_bytes += got;
 			s->first = s->at;
 			s->nr = got / RUN_BLOCK_BYTES;
 		}

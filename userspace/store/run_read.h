@@ -87,6 +87,7 @@ struct run_stream {
 	struct run_block head;
 	unsigned int index;	/* of the next entry in it */
 	uint64_t nr_entries;	/* so far */
+	uint64_t read_bytes;	/* so far, from the file */
 };
 
 /** run_stream_begin - Return: 0 or -ENOMEM; run_stream_end() is due. */
