@@ -111,7 +111,7 @@ static void it_keeps_up_and_points_stay_what_they_are(void **state)
 	append(r, 40);
 	assert_true(waiting(r, &nr_runs) > 8);
 	assert_int_equal(nr_runs, 0);
-	assert_int_equal(indexer_create(r->loop, r->groups, r->dir, &ix), 0);
+	assert_int_equal(indexer_create(r->loop, r->groups, r->dir, 64 << 20, &ix), 0);
 	append(r, 20);
 	for (until = loop_now_ns() + PATIENCE_NS;
 	     (waiting(r, &nr_runs) || nr_runs > 9) && loop_now_ns() < until;)
@@ -134,7 +134,7 @@ static void it_ends_in_the_middle_of_anything(void **state)
 		uint64_t until = loop_now_ns() + i * 2000000;
 		struct indexer *ix;
 
-		assert_int_equal(indexer_create(r->loop, r->groups, r->dir, &ix), 0);
+		assert_int_equal(indexer_create(r->loop, r->groups, r->dir, 64 << 20, &ix), 0);
 		while (loop_now_ns() < until)
 			loop_turn(r->loop, 100000);
 		indexer_destroy(ix);

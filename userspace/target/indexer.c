@@ -15,12 +15,8 @@
 #include "../lib/thread.h"
 #include "../store/index.h"
 #include "../store/pack_aside.h"
+#include "pacer.h"
 
-/*
- * What is written, and as much again is read. Four times what the index of 4 KiB writes at
- * 200 MB/s needs: 50,000 entries a second of 40 bytes, 8 times (docs/STORE.md).
- */
-#define INDEX_BYTES_PER_S	(64u << 20)
 #define LOOK_NS			1000000000ull	/* whether a segment was sealed meanwhile */
 #define RETRY_NS		60000000000ull
 #define STOP_S			30
@@ -41,24 +37,21 @@ struct indexer {
 	bool stop;
 	/* Only the thread's. */
 	struct home *home;
+	struct pacer pacer;
 };
 
 /* -- the thread -- */
 
-/* Sleep as long as the bytes may take, or until it is to end. */
-static int pace(void *arg, uint64_t bytes)
+/* For the pacer; or until it is to end. The clock is the one that the condition waits by. */
+static int wait_until(void *arg, uint64_t monotonic_ns)
 {
+	const struct timespec until = { .tv_sec = monotonic_ns / 1000000000u,
+					.tv_nsec = monotonic_ns % 1000000000u };
 	struct indexer *ix = arg;
-	struct timespec until;
-	uint64_t ns = bytes * 1000000000u / INDEX_BYTES_PER_S;
 	bool stop;
 
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	ns += until.tv_nsec;
-	until.tv_sec += ns / 1000000000u;
-	until.tv_nsec = ns % 1000000000u;
 	pthread_mutex_lock(&ix->lock);
-	while (!ix->stop && bytes && pthread_cond_timedwait(&ix->wake, &ix->lock, &until) == 0)
+	while (!ix->stop && pthread_cond_timedwait(&ix->wake, &ix->lock, &until) == 0)
 		;
 	stop = ix->stop;
 	pthread_mutex_unlock(&ix->lock);
@@ -69,7 +62,7 @@ static int pace(void *arg, uint64_t bytes)
 static void *work(void *arg)
 {
 	struct indexer *ix = arg;
-	const struct run_pace pacing = { pace, ix };
+	const struct run_pace pacing = { pacer_take, &ix->pacer };
 	const uint64_t one = 1;
 
 	pthread_mutex_lock(&ix->lock);
@@ -238,7 +231,7 @@ static void on_done(struct loop_poll *p, uint32_t events)
 /* -- life -- */
 
 int indexer_create(struct loop *loop, struct groups *groups, const char *store,
-		   struct indexer **out)
+		   uint64_t bytes_per_s, struct indexer **out)
 {
 	struct indexer *ix = calloc(1, sizeof(*ix));
 	char why[HOME_TEXT_BYTES];
@@ -253,6 +246,7 @@ int indexer_create(struct loop *loop, struct groups *groups, const char *store,
 	ret = home_open(store, NULL, &ix->home, why);
 	if (ret)
 		goto err_free;
+	ix->pacer = (struct pacer){ home_env(ix->home), bytes_per_s, wait_until, ix };
 	fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	ret = fd < 0 ? -errno : 0;
 	if (ret)

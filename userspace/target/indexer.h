@@ -19,10 +19,11 @@ struct indexer;
  * indexer_create - begin
  * @groups: borrowed until indexer_destroy()
  * @store: whose groups they are: the thread reaches them by itself
+ * @bytes_per_s: what it reads, and what it writes, at most
  * Return: 0 or -errno.
  */
 int indexer_create(struct loop *loop, struct groups *groups, const char *store,
-		   struct indexer **out);
+		   uint64_t bytes_per_s, struct indexer **out);
 
 /** indexer_destroy - end; a job under way is given up after at most one write or sync */
 void indexer_destroy(struct indexer *ix);

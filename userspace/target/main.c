@@ -23,6 +23,7 @@
 #include "../lib/pki.h"
 #include "../lib/home.h"
 #include "../lib/status_socket.h"
+#include "limits_conf.h"
 #include "retention_conf.h"
 #include "server.h"
 
@@ -52,6 +53,7 @@ struct options {
 	struct keyring *keys;		/* NULL: what is kept is not encrypted */
 	bool takeover;
 	struct retention_conf retention;
+	struct limits_conf limits;
 	char why[RETENTION_TEXT_BYTES];	/* what is wrong with the configuration */
 };
 
@@ -81,6 +83,8 @@ static int conf_line(void *arg, const char *section, const char *name, const cha
 		return home_valid(value);
 	ret = retention_conf_line(&o->retention, section, name, value, o->why);
 	if (ret == -ENOENT)
+		ret = limits_conf_line(&o->limits, section, name, value, o->why);
+	if (ret == -ENOENT)
 		snprintf(o->why, sizeof(o->why), "not understood");
 	else if (ret == -ENOMEM)
 		snprintf(o->why, sizeof(o->why), "out of memory");
@@ -94,9 +98,10 @@ static int conf_read(struct options *o)
 
 	snprintf(path, sizeof(path), "%s/targetd.conf", o->store);
 	retention_conf_init(&o->retention);
+	limits_conf_init(&o->limits);
 	line = access(path, F_OK) < 0 ? 0 : ini_parse(path, conf_line, o);
 	if (line) {
-		log_error("%s:%d: %s; nothing was started; what may be there, each once: [target] with listen = ADDRESS:PORT, groups = rados:POOL/NAMESPACE, key_file = FILE or key_command = PROGRAM ..., retention = " RETENTION_DEFAULT ", immutable = " RETENTION_CONF_IMMUTABLE " and packing = " RETENTION_CONF_PACKING ", and [group NAME] with the last three",
+		log_error("%s:%d: %s; nothing was started; what may be there, each once: [target] with listen = ADDRESS:PORT, groups = rados:POOL/NAMESPACE, key_file = FILE or key_command = PROGRAM ..., reclaim_mib_per_s = 64, retention = " RETENTION_DEFAULT ", immutable = " RETENTION_CONF_IMMUTABLE " and packing = " RETENTION_CONF_PACKING ", and [group NAME] with the last three",
 			  path, line, *o->why ? o->why : "not understood");
 		return -EINVAL;
 	}
@@ -333,7 +338,7 @@ static int daemon_start(const struct options *o, int lock)
 {
 	struct daemon d = { .options = o };
 	struct server_params params = { .store = o->store, .listen = o->listen,
-					.keys = o->keys,
+					.keys = o->keys, .limits = &o->limits,
 					.retention = on_retention, .stopped = on_stopped,
 					.arg = &d };
 	char why[SERVER_TEXT_BYTES];

@@ -550,7 +550,8 @@ int server_create(const struct server_params *params, struct server **out, uint1
 	ret = open_groups(sv, params);
 	if (ret < 0)
 		goto err_tls;
-	ret = indexer_create(sv->loop, sv->groups, sv->store, &sv->indexer);
+	ret = indexer_create(sv->loop, sv->groups, sv->store,
+			     params->limits->reclaim_bytes_per_s, &sv->indexer);
 	if (ret < 0) {
 		snprintf(why, SERVER_TEXT_BYTES, "worker of the index: %s", strerror(-ret));
 		goto err_groups;

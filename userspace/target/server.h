@@ -14,6 +14,7 @@
 #include "../lib/loop.h"
 #include "../lib/home.h"
 #include "groups.h"
+#include "limits_conf.h"
 
 struct keyring;
 struct server;
@@ -25,6 +26,7 @@ struct server_params {
 	struct home *home;	/* where its groups are */
 	const char *store;	/* directory made by `blkship target init` */
 	const char *listen;	/* ADDRESS:PORT */
+	const struct limits_conf *limits; /* borrowed */
 	const struct keyring *keys; /* of what is kept; borrowed; NULL: in clear */
 	/* What is kept of a group: groups.h. NULL: what its manifest says. */
 	void (*retention)(void *arg, const char *group, struct groups_retention *out);
