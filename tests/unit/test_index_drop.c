@@ -125,6 +125,7 @@ static void merge_all(struct rig *r)
 
 		assert_non_null(job);
 		timeline_index_take(r->tl, job);
+		r->tl->packing.gone_segment = 1;
 		r->tl->packing.nr_gone = i ? 0 : nr_entries(r);
 		r->tl->packing.retry_ns = 0;
 	}
@@ -401,6 +402,48 @@ static void nothing_is_merged_for_packs_that_cannot_be_made(void **state_)
 	rig_fini(&r);
 }
 
+/* The run over a segment does not check; others are made, but not of that one, as it is lost. */
+static void run_lose(struct rig *r, uint64_t segment)
+{
+	const struct manifest *m = &r->tl->manifest;
+	char path[40];
+
+	for (size_t i = 0; i < m->nr_runs; i++) {
+		if (m->runs[i].first_segment > segment || segment > m->runs[i].last_segment)
+			continue;
+		run_path(path, sizeof(path), "/tl", m->runs[i].number, 0);
+		assert_int_equal(sim_env_flip(r->sim, path, 4096 + 100, 1), 0);
+	}
+	lose(r, segment);
+	assert_int_equal(rig_index_faulty(r), 2);
+}
+
+/*
+ * Two rows of runs. Some of what is hidden in the first is so by the second only, and stays; it is
+ * counted each time that a file which is lost is looked for again.
+ */
+static void what_a_gap_keeps_apart_is_merged_once(void **state_)
+{
+	uint64_t before;
+	struct rig r;
+
+	rig_init(&r, 1, 256, 16384);
+	rig_append(&r, 300, S);
+	rig_index(&r);
+	rig_drop(&r);
+	timeline_set_packing(r.tl, true);
+	run_lose(&r, r.tl->settled.last_segment / 2);
+	lose(&r, r.tl->settled.last_segment / 4);
+	before = nr_entries(&r);
+	for (unsigned int i = 0; i < 4; i++) {
+		assert_int_equal(merges_in_an_hour(&r, false), i < 2);
+		sim_env_advance(r.sim, PACK_ASIDE_NS);
+	}
+	assert_int_equal(r.tl->manifest.nr_runs, 2);
+	assert_true(nr_entries(&r) < before / 8);
+	rig_fini(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -415,6 +458,7 @@ int main(void)
 		cmocka_unit_test(without_room_all_stays),
 		cmocka_unit_test(a_list_that_is_bad_keeps_all),
 		cmocka_unit_test(nothing_is_merged_for_packs_that_cannot_be_made),
+		cmocka_unit_test(what_a_gap_keeps_apart_is_merged_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

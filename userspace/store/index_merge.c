@@ -55,23 +55,28 @@ static const struct manifest_run *choose_level(const struct timeline *tl)
 	return found;
 }
 
-/* Of those side by side the ones with most entries, which mostly are all; NULL: it does not pay. */
+bool index_merge_pays(const struct manifest_run *runs, size_t nr, uint64_t nr_gone)
+{
+	return nr_gone && nr_gone >= nr_entries(runs, nr) / GONE_PART;
+}
+
+/* Those side by side of which most would go, which mostly are all; NULL: it does not pay. */
 static const struct manifest_run *choose_whole(const struct timeline *tl, size_t *nr)
 {
+	const struct timeline_packing *p = &tl->packing;
 	const struct manifest *m = &tl->manifest;
-	const struct manifest_run *found = NULL;
-	const uint64_t nr_gone = tl->packing.nr_gone;
 
-	if (!nr_gone || nr_gone < nr_entries(m->runs, m->nr_runs) / GONE_PART)
-		return NULL;
 	for (size_t i = 0, beside; i < m->nr_runs; i += beside ? beside : 1) {
+		const struct manifest_run *first = &m->runs[i];
+
 		beside = nr_beside(tl, i);
-		if (beside && (!found || nr_entries(&m->runs[i], beside) > nr_entries(found, *nr))) {
-			found = &m->runs[i];
-			*nr = beside;
-		}
+		if (!beside || p->gone_segment < first->first_segment ||
+		    p->gone_segment > first[beside - 1].last_segment)
+			continue;
+		*nr = beside;
+		return index_merge_pays(first, beside, p->nr_gone) ? first : NULL;
 	}
-	return found;
+	return NULL;
 }
 
 /* What may go; else all stays. */

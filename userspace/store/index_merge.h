@@ -27,6 +27,9 @@ struct index_merge {
 	uint64_t bad_run;		/* number of the one that does not check; 0: none */
 };
 
+/** index_merge_pays - whether to write these runs anew to be rid of so many of their entries */
+bool index_merge_pays(const struct manifest_run *runs, size_t nr, uint64_t nr_gone);
+
 /**
  * index_merge_plan - whether runs are to be merged; then @job is set
  * @whole: all that lie side by side, for what is left out then; else some of a level

@@ -416,11 +416,12 @@ int index_pack_take(struct timeline *tl, const struct index_pack *job, int error
 		}
 		ret = pack_name(tl, job, &job->made[i]);
 	}
-	if (job->looked)
+	if (job->looked) {
 		p->looked = (struct pack_looked){ job->settled_segment, job->nr_dropped,
 						  job->more || error || ret };
-	if (job->looked)
+		p->gone_segment = job->gone_segment;
 		p->nr_gone = !error && !ret && !job->more && newest_agrees(tl, job) ? job->nr_gone : 0;
+	}
 	p->need_bytes = job->need_bytes;
 	/* Nothing was done; it is tried again when there are two. */
 	if (tl->points_mend)

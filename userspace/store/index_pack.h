@@ -31,7 +31,8 @@ struct index_pack {
 	struct manifest_pack *made;
 	size_t nr_made;
 	bool looked;			/* through the whole index */
-	uint64_t nr_gone;		/* entries that nothing needs, of what is packed then */
+	uint64_t gone_segment;		/* the first of runs side by side, for which it pays ... */
+	uint64_t nr_gone;		/* ... to leave out so many entries, of what is packed then */
 	bool more;			/* than could be done at once */
 	uint64_t need_bytes;		/* there was no room for so much; 0: there was enough */
 	unsigned int points_bad;	/* copies of it that do not check: nothing was packed */

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "index_merge.h"
 #include "pack_aside.h"
 #include "pack_kept.h"
 
@@ -144,8 +145,8 @@ static int kept_bytes_of(const struct thin_cuts *cuts, uint64_t *out)
 }
 
 /* Runs have entries of them all; those of what is packed, and will be, need not stay. */
-static uint64_t count_gone(const struct index_pack *job, const struct thin_file *files,
-			   const struct pack_choice *choices, size_t nr)
+static uint64_t sum_gone(const struct index_pack *job, const struct thin_file *files,
+			 const struct pack_choice *choices, size_t nr)
 {
 	uint64_t nr_gone = 0;
 
@@ -157,6 +158,49 @@ static uint64_t count_gone(const struct index_pack *job, const struct thin_file 
 			if (!files[i].is_pack)
 				nr_gone += files[i].nr_dead;
 	return nr_gone;
+}
+
+static size_t nr_beside(const struct manifest_run *runs, size_t nr)
+{
+	size_t i = 1;
+
+	while (i < nr && runs[i - 1].last_segment + 1 == runs[i].first_segment)
+		i++;
+	return i;
+}
+
+/* Of all files, by these runs only. */
+static int count_dead(struct index_pack *job, const struct pack_index *row, struct thin_file *files)
+{
+	for (size_t i = 0; i < job->nr_sources; i++)
+		files[i].nr_dead = 0;
+	return pack_plan_count(row, files, job->nr_sources, &job->bad_run);
+}
+
+/*
+ * Only runs side by side are merged: with a gap between them, as a segment was lost, it counts what
+ * is hidden by their own entries.
+ */
+static int count_gone(struct index_pack *job, const struct pack_index *index,
+		      struct thin_file *files, const struct pack_choice *choices, size_t nr)
+{
+	struct pack_index row = *index;
+	int ret = 0;
+
+	for (size_t i = 0; i < index->nr_runs && !ret; i += row.nr_runs) {
+		uint64_t nr_gone;
+
+		row.runs = &index->runs[i];
+		row.nr_runs = nr_beside(row.runs, index->nr_runs - i);
+		if (row.nr_runs < index->nr_runs)
+			ret = count_dead(job, &row, files);
+		nr_gone = sum_gone(job, files, choices, nr);
+		if (nr_gone > job->nr_gone && index_merge_pays(row.runs, row.nr_runs, nr_gone)) {
+			job->gone_segment = row.runs->first_segment;
+			job->nr_gone = nr_gone;
+		}
+	}
+	return ret;
 }
 
 int pack_choose(struct index_pack *job, const struct pack_index *index, uint64_t room,
@@ -173,7 +217,7 @@ int pack_choose(struct index_pack *job, const struct pack_index *index, uint64_t
 	if (!ret)
 		ret = choose(job, index, files, room, kept_bytes, choices, nr);
 	if (!ret)
-		job->nr_gone = count_gone(job, files, choices, *nr);
+		ret = count_gone(job, index, files, choices, *nr);
 	free(files);
 	return ret;
 }

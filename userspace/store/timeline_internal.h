@@ -78,7 +78,8 @@ struct timeline_packing {
 	uint64_t retry_ns;	/* monotonic: not before */
 	uint64_t removed_bytes;	/* of segments and packs, since the timeline was opened ... */
 	uint64_t packed_bytes;	/* ... and of the packs in their place */
-	uint64_t nr_gone;	/* entries of runs that merging would leave out ... */
+	uint64_t gone_segment;	/* of the runs side by side with most that would be left out ... */
+	uint64_t nr_gone;	/* ... of their entries, were they merged ... */
 	uint64_t nr_dropped;	/* ... and has, since the timeline was opened */
 };
 
