@@ -10,85 +10,9 @@
 #include "lvm_bytes.h"
 #include "lvm_raid.h"
 #include "lvm_tree.h"
+#include "lvm_vg.h"
 
 #define SECTOR_BYTES	512
-#define AREA_IGNORED	1u
-
-/* CRC-32 of Ethernet, begun with a number of LVM's and not inverted. */
-static uint32_t lvm_crc(const void *data, size_t bytes)
-{
-	const uint8_t *at = data;
-	uint32_t crc = 0xf597a6cf;
-
-	for (size_t i = 0; i < bytes; i++) {
-		crc ^= at[i];
-		for (int bit = 0; bit < 8; bit++)
-			crc = crc >> 1 ^ (crc & 1 ? 0xedb88320 : 0);
-	}
-	return crc;
-}
-
-/* -- label and metadata area -- */
-
-/* Label: "LABELONE", sector, CRC of what follows it, offset of the rest, "LVM2 001". */
-static bool label_valid(const uint8_t *sector, unsigned int number)
-{
-	return !memcmp(sector, "LABELONE", 8) && lvm_get64(sector + 8) == number &&
-	       !memcmp(sector + 24, "LVM2 001", 8) &&
-	       lvm_get32(sector + 16) == lvm_crc(sector + 20, SECTOR_BYTES - 20) &&
-	       lvm_get32(sector + 20) >= 32 && lvm_get32(sector + 20) <= SECTOR_BYTES - 72;
-}
-
-/* The rest: id, size, then two lists of offset and size, each ended by zeroes: data, areas. */
-static int label_decode(const uint8_t *sector, struct lvm_label *out)
-{
-	uint32_t at = lvm_get32(sector + 20);
-
-	memcpy(out->id, sector + at, LVM_ID_BYTES);
-	at += LVM_ID_BYTES + 8;
-	while (at <= SECTOR_BYTES - 16 && lvm_get64(sector + at))
-		at += 16;
-	at += 16;
-	if (at > SECTOR_BYTES - 16)
-		return -EBADMSG;
-	out->area_offset = lvm_get64(sector + at);
-	out->area_bytes = lvm_get64(sector + at + 8);
-	if (!out->area_offset)
-		return -ENODATA;
-	if (out->area_bytes <= LVM_AREA_BYTES || out->area_offset > INT64_MAX - out->area_bytes)
-		return -EBADMSG;
-	return 0;
-}
-
-int lvm_label_find(const void *head, struct lvm_label *out)
-{
-	const uint8_t *sector = head;
-
-	for (unsigned int i = 0; i < LVM_LABEL_BYTES / SECTOR_BYTES; i++, sector += SECTOR_BYTES)
-		if (label_valid(sector, i))
-			return label_decode(sector, out);
-	return -EBADMSG;
-}
-
-/* Area: CRC, magic, version, its own place and size; then offset, size, CRC, flags of texts. */
-int lvm_text_find(const void *area, const struct lvm_label *label, struct lvm_text *out)
-{
-	const uint8_t *at = area;
-
-	if (memcmp(at + 4, " LVM2 x[5A%r0N*>", 16) != 0 || lvm_get32(at + 20) != 1 ||
-	    lvm_get32(at) != lvm_crc(at + 4, LVM_AREA_BYTES - 4) ||
-	    lvm_get64(at + 24) != label->area_offset || lvm_get64(at + 32) != label->area_bytes)
-		return -EBADMSG;
-	*out = (struct lvm_text){ lvm_get64(at + 40), lvm_get64(at + 48), lvm_get32(at + 56) };
-	if (!out->offset || lvm_get32(at + 60) & AREA_IGNORED)
-		return -ENODATA;
-	if (out->offset < LVM_AREA_BYTES || out->offset >= label->area_bytes || !out->bytes ||
-	    out->bytes > label->area_bytes - LVM_AREA_BYTES || out->bytes > LVM_MAX_TEXT_BYTES)
-		return -EBADMSG;
-	return 0;
-}
-
-/* -- names: sorted, as anybody may have written very many -- */
 
 static bool name_copy(char *out, const char *name, size_t bytes)
 {
@@ -99,149 +23,19 @@ static bool name_copy(char *out, const char *name, size_t bytes)
 	return true;
 }
 
-struct name {
-	const char *at;
-	size_t bytes;
-};
-
-/* Of whatever begins with a name. */
-static int name_compare(const void *a, const void *b)
-{
-	const struct name *x = a, *y = b;
-	int ret = memcmp(x->at, y->at, x->bytes < y->bytes ? x->bytes : y->bytes);
-
-	return ret ? ret : (x->bytes > y->bytes) - (x->bytes < y->bytes);
-}
-
-struct pv {
-	struct name name;
-	char id[LVM_ID_BYTES];
-	uint64_t start;		/* of its first extent, in sectors */
-};
-
-struct lv {
-	struct name name;
-	size_t node;
-};
-
-/* What its logical volumes are made of. */
-struct vg {
-	const struct lvm_tree *tree;
-	uint64_t extent_sectors;
-	struct pv *pvs;
-	size_t nr_pvs, max_pvs;
-	struct lv *lvs;		/* by name */
-	size_t nr_lvs, max_lvs;
-	struct name *changing;	/* logical volumes whose content is not all in their pieces */
-	size_t nr_changing, max_changing;
-};
-
-/* As on the label: without the dashes. */
-static bool id_copy(const struct lvm_tree *t, size_t pv, char *out)
-{
-	size_t i = lvm_tree_child(t, pv, "id", LVM_TEXT), nr = 0;
-
-	for (size_t k = 0; i && k < t->nodes[i].text_bytes; k++)
-		if (t->nodes[i].text[k] != '-' && nr++ < LVM_ID_BYTES)
-			out[nr - 1] = t->nodes[i].text[k];
-	return nr == LVM_ID_BYTES;
-}
-
-static int pvs_get(struct vg *vg, size_t pvs)
-{
-	const struct lvm_tree *t = vg->tree;
-
-	for (size_t i = t->nodes[pvs].first; i; i = t->nodes[i].next) {
-		struct pv *pv;
-
-		if (t->nodes[i].kind != LVM_SECTION)
-			continue;
-		if (!array_reserve(&vg->pvs, &vg->max_pvs, vg->nr_pvs + 1))
-			return -ENOMEM;
-		pv = &vg->pvs[vg->nr_pvs++];
-		pv->name = (struct name){ t->nodes[i].name, t->nodes[i].name_bytes };
-		if (!id_copy(t, i, pv->id) || !lvm_tree_number(t, i, "pe_start", &pv->start))
-			return -EBADMSG;
-	}
-	if (vg->nr_pvs)
-		qsort(vg->pvs, vg->nr_pvs, sizeof(*vg->pvs), name_compare);
-	return 0;
-}
-
-static int lvs_get(struct vg *vg, size_t lvs)
-{
-	const struct lvm_node *nodes = vg->tree->nodes;
-
-	for (size_t i = nodes[lvs].first; i; i = nodes[i].next) {
-		if (nodes[i].kind != LVM_SECTION)
-			continue;
-		if (!array_reserve(&vg->lvs, &vg->max_lvs, vg->nr_lvs + 1))
-			return -ENOMEM;
-		vg->lvs[vg->nr_lvs++] = (struct lv){ { nodes[i].name, nodes[i].name_bytes }, i };
-	}
-	if (vg->nr_lvs)
-		qsort(vg->lvs, vg->nr_lvs, sizeof(*vg->lvs), name_compare);
-	return 0;
-}
-
-static int changing_add(struct vg *vg, size_t segment, const char *what)
-{
-	size_t i = lvm_tree_child(vg->tree, segment, what, LVM_TEXT);
-	const struct lvm_node *node = &vg->tree->nodes[i];
-
-	if (!i)
-		return 0;
-	if (!array_reserve(&vg->changing, &vg->max_changing, vg->nr_changing + 1))
-		return -ENOMEM;
-	vg->changing[vg->nr_changing++] = (struct name){ node->text, node->text_bytes };
-	return 0;
-}
-
-/*
- * A snapshot is a segment of a hidden volume that names two others: where what is old of its origin
- * is kept, which is no disk's content; and the origin, which is whole, unless the snapshot is being
- * merged into it: then a part of it still lies in the other.
- */
-static int snapshot_add(struct vg *vg, size_t segment)
-{
-	int ret = changing_add(vg, segment, "cow_store");
-
-	if (ret || !lvm_tree_child(vg->tree, segment, "merging_store", LVM_TEXT))
-		return ret;
-	ret = changing_add(vg, segment, "merging_store");
-	return ret ? ret : changing_add(vg, segment, "origin");
-}
-
-static int snapshots_get(struct vg *vg, size_t lvs)
-{
-	const struct lvm_node *nodes = vg->tree->nodes;
-	int ret = 0;
-
-	for (size_t i = nodes[lvs].first; i; i = nodes[i].next)
-		for (size_t k = nodes[i].kind == LVM_SECTION ? nodes[i].first : 0; k && !ret;
-		     k = nodes[k].next)
-			if (nodes[k].kind == LVM_SECTION)
-				ret = snapshot_add(vg, k);
-	if (vg->nr_changing)
-		qsort(vg->changing, vg->nr_changing, sizeof(*vg->changing), name_compare);
-	return ret;
-}
-
 /* -- from the tree to pieces -- */
 
 /* One of a segment's stripes, *@i in the list of them and the one behind it; goes on in the list.
  * -ENODEV: it lies in no physical volume. */
-static int piece_get(const struct vg *vg, size_t *i, uint64_t nr_extents, struct lvm_piece *out)
+static int piece_get(const struct lvm_vg *vg, size_t *i, uint64_t nr_extents, struct lvm_piece *out)
 {
 	const struct lvm_node *nodes = vg->tree->nodes, *name = &nodes[*i], *extent = &nodes[name->next];
-	const struct name key = { name->text, name->text_bytes };
+	const struct lvm_pv *pv = lvm_vg_pv(vg, *i);
 	uint64_t first, nr, end;
-	const struct pv *pv;
 
 	if (!*i || name->kind != LVM_TEXT || !name->next || extent->kind != LVM_NUMBER)
 		return -EBADMSG;
 	*i = extent->next;
-	pv = vg->nr_pvs ? bsearch(&key, vg->pvs, vg->nr_pvs, sizeof(*pv), name_compare) : NULL;
 	if (!pv)
 		return -ENODEV;
 	if (__builtin_mul_overflow(extent->number, vg->extent_sectors, &first) ||
@@ -298,7 +92,7 @@ static int stripes_shape(const struct lvm_tree *t, size_t segment, uint64_t nr_e
 }
 
 /* All that a segment of @nr_extents consists of; -ENODEV as above. */
-static int stripes_get(const struct vg *vg, size_t segment, uint64_t nr_extents,
+static int stripes_get(const struct lvm_vg *vg, size_t segment, uint64_t nr_extents,
 		       struct lvm_volume *lv)
 {
 	size_t list = lvm_tree_child(vg->tree, segment, "stripes", LVM_LIST);
@@ -321,7 +115,7 @@ static int stripes_get(const struct vg *vg, size_t segment, uint64_t nr_extents,
 }
 
 /* Its sections are its segments; each begins where the one before ends. */
-static int pieces_get(const struct vg *vg, size_t node, struct lvm_volume *lv)
+static int pieces_get(const struct lvm_vg *vg, size_t node, struct lvm_volume *lv)
 {
 	const struct lvm_tree *t = vg->tree;
 	uint64_t nr = 0, want = 0, begin = 0, start, count;
@@ -373,19 +167,15 @@ static bool is_plain(const struct lvm_tree *t, size_t lv)
 }
 
 /* A hidden volume that node @i of a list names. @out: its pieces are to be freed in any case. */
-static int part_get(const struct vg *vg, size_t i, struct lvm_volume *out)
+static int part_get(const struct lvm_vg *vg, size_t i, struct lvm_volume *out)
 {
-	const struct lvm_node *node = &vg->tree->nodes[i];
-	const struct name key = { node->text, node->text_bytes };
-	const struct lv *lv;
+	size_t lv = lvm_vg_lv(vg, i);
 	int ret;
 
 	memset(out, 0, sizeof(*out));
-	lv = node->kind == LVM_TEXT ?
-		bsearch(&key, vg->lvs, vg->nr_lvs, sizeof(*lv), name_compare) : NULL;
-	if (!lv || !is_plain(vg->tree, lv->node) || is_visible(vg->tree, lv->node))
+	if (!lv || !is_plain(vg->tree, lv) || is_visible(vg->tree, lv))
 		return -EBADMSG;
-	ret = pieces_get(vg, lv->node, out);
+	ret = pieces_get(vg, lv, out);
 	return !ret && out->type[0] ? -EBADMSG : ret;
 }
 
@@ -400,7 +190,7 @@ static bool is_long(const struct lvm_volume *image, uint64_t bytes)
 }
 
 /* The image whose metadata volume is named by node @i, and it by the one behind. */
-static int image_get(const struct vg *vg, size_t i, uint64_t bytes, struct lvm_volume *lv)
+static int image_get(const struct lvm_vg *vg, size_t i, uint64_t bytes, struct lvm_volume *lv)
 {
 	struct lvm_volume meta, image = { .nr_pieces = 0 };
 	int ret = part_get(vg, i, &meta);
@@ -438,7 +228,7 @@ static size_t segment_get(const struct lvm_tree *t, size_t lv)
 	return found;
 }
 
-static int images_get(const struct vg *vg, size_t node, struct lvm_volume *lv)
+static int images_get(const struct lvm_vg *vg, size_t node, struct lvm_volume *lv)
 {
 	const struct lvm_tree *t = vg->tree;
 	size_t segment = segment_get(t, node);
@@ -461,7 +251,7 @@ static int images_get(const struct vg *vg, size_t node, struct lvm_volume *lv)
 }
 
 /* Where its images lie, if that is simple; else it stays what it is called, with no pieces. */
-static int mirror_get(const struct vg *vg, size_t node, struct lvm_volume *lv)
+static int mirror_get(const struct lvm_vg *vg, size_t node, struct lvm_volume *lv)
 {
 	int ret = lv->nr_pieces || !is_plain(vg->tree, node) ? -EBADMSG : images_get(vg, node, lv);
 
@@ -476,10 +266,9 @@ static int mirror_get(const struct vg *vg, size_t node, struct lvm_volume *lv)
 	return ret == -ENOMEM ? ret : 0;
 }
 
-static int volume_add(const struct vg *vg, size_t node, struct lvm_group *out)
+static int volume_add(const struct lvm_vg *vg, size_t node, struct lvm_group *out)
 {
 	const struct lvm_node *n = &vg->tree->nodes[node];
-	const struct name name = { n->name, n->name_bytes };
 	struct lvm_volume *lv;
 	int ret;
 
@@ -494,19 +283,16 @@ static int volume_add(const struct vg *vg, size_t node, struct lvm_group *out)
 	ret = pieces_get(vg, node, lv);
 	if (!ret && strcmp(lv->type, "raid1") == 0)
 		ret = mirror_get(vg, node, lv);
-	if (vg->nr_changing && bsearch(&name, vg->changing, vg->nr_changing, sizeof(name),
-				       name_compare))
+	if (lvm_vg_changing(vg, node))
 		strcpy(lv->type, "snapshot");
 	return ret;
 }
 
-static int volumes_get(struct vg *vg, size_t lvs, struct lvm_group *out)
+static int volumes_get(const struct lvm_vg *vg, size_t lvs, struct lvm_group *out)
 {
 	const struct lvm_node *nodes = vg->tree->nodes;
-	int ret = lvs_get(vg, lvs);
+	int ret = 0;
 
-	if (!ret)
-		ret = snapshots_get(vg, lvs);
 	for (size_t i = nodes[lvs].first; i && !ret; i = nodes[i].next)
 		ret = volume_add(vg, i, out);
 	return ret;
@@ -514,8 +300,8 @@ static int volumes_get(struct vg *vg, size_t lvs, struct lvm_group *out)
 
 static int group_get(const struct lvm_tree *t, struct lvm_group *out)
 {
-	struct vg vg = { .tree = t };
 	size_t node = t->nodes[0].first, pvs = 0, lvs;
+	struct lvm_vg vg;
 	int ret;
 
 	while (node && (t->nodes[node].kind != LVM_SECTION ||
@@ -526,12 +312,10 @@ static int group_get(const struct lvm_tree *t, struct lvm_group *out)
 	lvs = lvm_tree_child(t, node, "logical_volumes", LVM_SECTION);
 	if (!lvs)
 		return 0;
-	ret = lvm_tree_number(t, node, "extent_size", &vg.extent_sectors) ? pvs_get(&vg, pvs) : -EBADMSG;
+	ret = lvm_vg_read(t, node, pvs, lvs, &vg);
 	if (!ret)
 		ret = volumes_get(&vg, lvs, out);
-	free(vg.pvs);
-	free(vg.lvs);
-	free(vg.changing);
+	lvm_vg_fini(&vg);
 	return ret;
 }
 
