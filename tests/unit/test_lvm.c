@@ -239,6 +239,36 @@ static void a_mirror_that_is_not_simple_is_only_named(void **state)
 	}
 }
 
+/* An image is of one mirror: else a text of the right shape would cost the square of its length. */
+static void no_two_mirrors_have_one_image(void **state)
+{
+	enum { NR = 8000, BYTES = 4 << 20 };
+	char *text = malloc(BYTES), *at = text;
+	struct lvm_group g;
+
+	at += sprintf(at, "vg {\nphysical_volumes {\n"
+		      "pv0 { id = \"" PV0 "\" pe_start = 0 }\n}\nextent_size = 8\nlogical_volumes {\n"
+		      "e {\nstatus = [" RW "]\nsegment_count = 1\n" SEGMENT(1, 0, 1, "\"pv0\", 0") "}\n"
+		      "i {\nstatus = [" RW "]\nsegment_count = %d\n", NR);
+	for (int i = 0; i < NR; i++)
+		at += sprintf(at, "s%d { start_extent = %d extent_count = 1 type = \"striped\" "
+			      "stripe_count = 1 stripes = [ \"pv0\", %d ] }\n", i, i, 2 * i);
+	at += sprintf(at, "}\n");
+	for (int i = 0; i < NR; i++)
+		at += sprintf(at, "m%d { status = [ \"VISIBLE\" ] segment_count = 1 s { start_extent = 0 "
+			      "extent_count = %d type = \"raid1\" device_count = 1 raids = [ \"e\", \"i\" ] } }\n",
+			      i, NR);
+	at += sprintf(at, "}\n}\n");
+	assert_in_range(at - text, 0, BYTES - 1);
+	assert_int_equal(parse(text, at - text, &g), 0);
+	assert_int_equal(g.nr_volumes, NR);
+	assert_int_equal(g.volumes[0].nr_pieces, NR);
+	for (size_t i = 1; i < NR; i++)
+		assert_string_equal(g.volumes[i].type, "raid1");
+	lvm_group_fini(&g);
+	free(text);
+}
+
 /* An image that is split off for a while is a volume like others; the mirror goes on without it. */
 static void an_image_split_off_is_no_part_of_a_mirror(void **state)
 {
@@ -389,6 +419,7 @@ int main(void)
 		cmocka_unit_test(stripes_are_beside_each_other),
 		cmocka_unit_test(a_mirror_is_its_first_image),
 		cmocka_unit_test(a_mirror_that_is_not_simple_is_only_named),
+		cmocka_unit_test(no_two_mirrors_have_one_image),
 		cmocka_unit_test(an_image_split_off_is_no_part_of_a_mirror),
 		cmocka_unit_test(what_a_snapshot_changes_is_not_linear),
 		cmocka_unit_test(what_is_being_moved_is_not_linear),

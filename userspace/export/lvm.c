@@ -166,10 +166,13 @@ static bool is_plain(const struct lvm_tree *t, size_t lv)
 	return status && !(flags && t->nodes[flags].first);
 }
 
-/* A hidden volume that node @i of a list names. @out: its pieces are to be freed in any case. */
-static int part_get(const struct lvm_vg *vg, size_t i, struct lvm_volume *out)
+/*
+ * A hidden volume that node @i of a list names; of one other only, or very many might name the one that
+ * has very many pieces. @out: its pieces are to be freed in any case.
+ */
+static int part_get(struct lvm_vg *vg, size_t i, struct lvm_volume *out)
 {
-	size_t lv = lvm_vg_lv(vg, i);
+	size_t lv = lvm_vg_take_lv(vg, i);
 	int ret;
 
 	memset(out, 0, sizeof(*out));
@@ -190,7 +193,7 @@ static bool is_long(const struct lvm_volume *image, uint64_t bytes)
 }
 
 /* The image whose metadata volume is named by node @i, and it by the one behind. */
-static int image_get(const struct lvm_vg *vg, size_t i, uint64_t bytes, struct lvm_volume *lv)
+static int image_get(struct lvm_vg *vg, size_t i, uint64_t bytes, struct lvm_volume *lv)
 {
 	struct lvm_volume meta, image = { .nr_pieces = 0 };
 	int ret = part_get(vg, i, &meta);
@@ -228,7 +231,7 @@ static size_t segment_get(const struct lvm_tree *t, size_t lv)
 	return found;
 }
 
-static int images_get(const struct lvm_vg *vg, size_t node, struct lvm_volume *lv)
+static int images_get(struct lvm_vg *vg, size_t node, struct lvm_volume *lv)
 {
 	const struct lvm_tree *t = vg->tree;
 	size_t segment = segment_get(t, node);
@@ -251,7 +254,7 @@ static int images_get(const struct lvm_vg *vg, size_t node, struct lvm_volume *l
 }
 
 /* Where its images lie, if that is simple; else it stays what it is called, with no pieces. */
-static int mirror_get(const struct lvm_vg *vg, size_t node, struct lvm_volume *lv)
+static int mirror_get(struct lvm_vg *vg, size_t node, struct lvm_volume *lv)
 {
 	int ret = lv->nr_pieces || !is_plain(vg->tree, node) ? -EBADMSG : images_get(vg, node, lv);
 
@@ -266,7 +269,7 @@ static int mirror_get(const struct lvm_vg *vg, size_t node, struct lvm_volume *l
 	return ret == -ENOMEM ? ret : 0;
 }
 
-static int volume_add(const struct lvm_vg *vg, size_t node, struct lvm_group *out)
+static int volume_add(struct lvm_vg *vg, size_t node, struct lvm_group *out)
 {
 	const struct lvm_node *n = &vg->tree->nodes[node];
 	struct lvm_volume *lv;
@@ -288,7 +291,7 @@ static int volume_add(const struct lvm_vg *vg, size_t node, struct lvm_group *ou
 	return ret;
 }
 
-static int volumes_get(const struct lvm_vg *vg, size_t lvs, struct lvm_group *out)
+static int volumes_get(struct lvm_vg *vg, size_t lvs, struct lvm_group *out)
 {
 	const struct lvm_node *nodes = vg->tree->nodes;
 	int ret = 0;

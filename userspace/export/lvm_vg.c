@@ -58,7 +58,7 @@ static int lvs_get(struct lvm_vg *vg, size_t lvs)
 			continue;
 		if (!array_reserve(&vg->lvs, &vg->max_lvs, vg->nr_lvs + 1))
 			return -ENOMEM;
-		vg->lvs[vg->nr_lvs++] = (struct lvm_lv){ { nodes[i].name, nodes[i].name_bytes }, i };
+		vg->lvs[vg->nr_lvs++] = (struct lvm_lv){ { nodes[i].name, nodes[i].name_bytes }, i, false };
 	}
 	if (vg->nr_lvs)
 		qsort(vg->lvs, vg->nr_lvs, sizeof(*vg->lvs), name_compare);
@@ -146,13 +146,16 @@ const struct lvm_pv *lvm_vg_pv(const struct lvm_vg *vg, size_t i)
 		find(vg->pvs, vg->nr_pvs, sizeof(*vg->pvs), node->text, node->text_bytes) : NULL;
 }
 
-size_t lvm_vg_lv(const struct lvm_vg *vg, size_t i)
+size_t lvm_vg_take_lv(struct lvm_vg *vg, size_t i)
 {
 	const struct lvm_node *node = &vg->tree->nodes[i];
-	const struct lvm_lv *lv = node->kind == LVM_TEXT ?
+	struct lvm_lv *lv = node->kind == LVM_TEXT ?
 		find(vg->lvs, vg->nr_lvs, sizeof(*vg->lvs), node->text, node->text_bytes) : NULL;
 
-	return lv ? lv->node : 0;
+	if (!lv || lv->taken)
+		return 0;
+	lv->taken = true;
+	return lv->node;
 }
 
 bool lvm_vg_changing(const struct lvm_vg *vg, size_t lv)

@@ -29,6 +29,7 @@ struct lvm_pv {
 struct lvm_lv {
 	struct lvm_name name;
 	size_t node;
+	bool taken;
 };
 
 struct lvm_vg {
@@ -55,8 +56,9 @@ void lvm_vg_fini(struct lvm_vg *vg);
 /** lvm_vg_pv - the physical volume whose name a text, node @i, is; NULL: there is none */
 const struct lvm_pv *lvm_vg_pv(const struct lvm_vg *vg, size_t i);
 
-/** lvm_vg_lv - the same of a logical volume: its node; 0 */
-size_t lvm_vg_lv(const struct lvm_vg *vg, size_t i);
+/** lvm_vg_take_lv - the node of a logical volume, named so; 0: there is none, or it was taken before,
+ * as a part of another one */
+size_t lvm_vg_take_lv(struct lvm_vg *vg, size_t i);
 
 /** lvm_vg_changing - what a logical volume shows, node @lv, is not all in its pieces */
 bool lvm_vg_changing(const struct lvm_vg *vg, size_t lv);
