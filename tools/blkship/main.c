@@ -124,7 +124,8 @@ static const struct command commands[] = {
 	  "  --force            also a point that is known to be damaged\n"
 	  RUN_DIR_OPTION
 	  "\n"
-	  "A logical volume that is linear is DIR/VOLUME/GROUP-NAME; others are named.\n"
+	  "Logical volumes that are linear, striped, or a mirror in sync, are DIR/VOLUME/GROUP-NAME;\n"
+	  "others are named, with why and what to do.\n"
 	  "Only root; nosuid, nodev, noexec. It is somebody else's disk: the kernel that mounts\n"
 	  "it has to trust it. Journals are replayed: what they, and you, write goes to a\n"
 	  "temporary file in TMPDIR (/var/tmp) and is dropped at umount; the store is only read.\n" },
