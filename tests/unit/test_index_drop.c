@@ -185,6 +185,20 @@ static bool is_refused(struct rig *r, struct timeline *reader, const struct time
 	return ret;
 }
 
+/* A reader of before. Then nearly all points are dropped, and what only they showed goes. */
+static struct timeline *init_outlived(struct rig *r)
+{
+	struct timeline *reader;
+
+	rig_init_settled(r);
+	reader = rig_reader(r);
+	rig_drop(r);
+	timeline_set_packing(r->tl, true);
+	rig_index(r);
+	assert_int_not_equal(r->tl->packing.nr_dropped, 0);
+	return reader;
+}
+
 /* He lists points that are gone, and the first time he finds files gone reads the manifest again. */
 static void who_lists_a_dropped_point_is_refused(void **state_)
 {
@@ -193,12 +207,7 @@ static void who_lists_a_dropped_point_is_refused(void **state_)
 	size_t nr, nr_refused = 0, nr_listed = 0;
 	struct rig r;
 
-	rig_init_settled(&r);
-	reader = rig_reader(&r);
-	rig_drop(&r);
-	timeline_set_packing(r.tl, true);
-	rig_index(&r);
-	assert_int_not_equal(r.tl->packing.nr_dropped, 0);
+	reader = init_outlived(&r);
 	nr = timeline_commits(reader, &commits);
 	for (size_t i = 0; i < nr; i++) {
 		const struct timeline_commit *c = &commits[i];
@@ -222,11 +231,7 @@ static void who_looks_again_is_told_the_same(void **state_)
 	uint64_t points;
 	struct rig r;
 
-	rig_init_settled(&r);
-	reader = rig_reader(&r);
-	rig_drop(&r);
-	timeline_set_packing(r.tl, true);
-	rig_index(&r);
+	reader = init_outlived(&r);
 	assert_true(timeline_commits(reader, &commits) > 20);
 	assert_true(is_refused(&r, reader, &commits[20]));
 	points = r.tl->manifest.points.number;

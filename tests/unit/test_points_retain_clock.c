@@ -129,14 +129,20 @@ static void what_came_before_the_first_file_is_not_thinned(void **state)
 
 /* -- the immutable window -- */
 
+/* 100 commits that nobody may drop for three days. */
+static void init_immutable(struct rig *r)
+{
+	rig_init_numbered(r, NULL, 0);
+	rig_retain(r, "all:48h", 72 * HOUR);
+	rig_commits(r, 100, S);
+	rig_index(r);
+}
+
 static void a_shorter_policy_waits_for_the_window_to_pass(void **state)
 {
 	struct rig r;
 
-	rig_init_numbered(&r, NULL, 0);
-	rig_retain(&r, "all:48h", 72 * HOUR);
-	rig_commits(&r, 100, S);
-	rig_index(&r);
+	init_immutable(&r);
 	sim_env_advance(r.sim, HOUR);
 	/* All at once: the policy, and the window itself. */
 	rig_retain(&r, "1m:2m", 0);
@@ -153,10 +159,7 @@ static void a_shorter_policy_after_a_restart_waits_as_well(void **state)
 {
 	struct rig r;
 
-	rig_init_numbered(&r, NULL, 0);
-	rig_retain(&r, "all:48h", 72 * HOUR);
-	rig_commits(&r, 100, S);
-	rig_index(&r);
+	init_immutable(&r);
 	rig_commits(&r, 40, 60 * S);
 	rig_restart(&r);
 	rig_retain(&r, "1m:2m", 0);
