@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* array - a growing array, of which the caller bounds how far; and where something lies in it. */
+/* array - a growing array, of which the caller bounds how far; where something lies in it; order. */
 #ifndef BLKSHIP_ARRAY_H
 #define BLKSHIP_ARRAY_H
 
@@ -52,5 +52,19 @@ static inline bool array_reserve_bytes(void **items, size_t *max, size_t nr, siz
 	}							\
 	low_;							\
 })
+
+static inline int array_compare_u64(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+/** array_sort_u64 - let them rise; @items may be NULL where there are none */
+static inline void array_sort_u64(uint64_t *items, size_t nr)
+{
+	if (nr)
+		qsort(items, nr, sizeof(*items), array_compare_u64);
+}
 
 #endif

@@ -528,13 +528,6 @@ int branch_list(struct env *env, const char *group_dir, struct branch_info **out
 
 /* -- what they need -- */
 
-static int cut_compare(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return x < y ? -1 : x > y;
-}
-
 int branches_cuts(struct env *env, const char *group_dir, uint64_t **out, size_t *nr)
 {
 	struct branch_info *infos = NULL;
@@ -556,8 +549,7 @@ int branches_cuts(struct env *env, const char *group_dir, uint64_t **out, size_t
 		free(cuts);
 		return ret;
 	}
-	if (found)
-		qsort(cuts, found, sizeof(*cuts), cut_compare);
+	array_sort_u64(cuts, found);
 	*out = cuts;
 	*nr = found;
 	return 0;

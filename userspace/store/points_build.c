@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "array.h"
 #include "branches.h"
 #include "points_packed.h"
 #include "segment_scan.h"
@@ -28,13 +29,6 @@ static int before_read(struct points_build *b, unsigned int *nr_bad)
 	if (!ret && b->pace)
 		ret = b->pace->fn(b->pace->arg, b->before.file_bytes / 2);	/* one copy */
 	return ret;
-}
-
-static int cut_compare(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return x < y ? -1 : x > y;
 }
 
 static int take_commit(void *arg, const struct commit_view *commit,
@@ -158,11 +152,11 @@ static int retain(struct points_build *b)
 	if (!ret && nr)
 		memcpy(pinned + r.nr_pinned, cuts, nr * sizeof(*pinned));
 	r.nr_pinned += nr;
-	if (!ret && r.nr_pinned)
-		qsort(pinned, r.nr_pinned, sizeof(*pinned), cut_compare);
 	r.pinned = pinned;
-	if (!ret)
+	if (!ret) {
+		array_sort_u64(pinned, r.nr_pinned);
 		ret = points_retain(&b->points, &r, &b->nr_left_out);
+	}
 	free(pinned);
 	free(cuts);
 	return ret;

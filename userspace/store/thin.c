@@ -39,13 +39,6 @@ bool thin_cut_is_kept(const struct thin_cuts *cuts, uint64_t cut_seq)
 	return cut_seq >= cuts->settled_cut || (at < cuts->nr && cuts->cuts[at] == cut_seq);
 }
 
-static int cut_compare(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return x < y ? -1 : x > y;
-}
-
 int thin_cuts_add(const struct thin_cuts *cuts, const uint64_t *more, size_t nr_more,
 		  uint64_t **out, size_t *nr)
 {
@@ -59,7 +52,7 @@ int thin_cuts_add(const struct thin_cuts *cuts, const uint64_t *more, size_t nr_
 	for (size_t i = 0; i < nr_more; i++)
 		if (!thin_cut_is_kept(cuts, more[i]))
 			all[(*nr)++] = more[i];
-	qsort(all, *nr, sizeof(*all), cut_compare);
+	array_sort_u64(all, *nr);
 	*out = all;
 	return 0;
 }

@@ -44,21 +44,13 @@ static void number_take(void *arg, const char *name)
 		n->items[n->nr++] = number;
 }
 
-static int number_compare(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return x < y ? -1 : x > y;
-}
-
 static int numbers_list(struct timeline *tl, struct numbers *n)
 {
 	int ret = tl->env->ops->list(tl->env, tl->dir, number_take, n);
 
 	if (!ret && n->no_memory)
 		ret = -ENOMEM;
-	if (n->nr)
-		qsort(n->items, n->nr, sizeof(*n->items), number_compare);
+	array_sort_u64(n->items, n->nr);
 	return ret;
 }
 

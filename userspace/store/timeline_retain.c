@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "array.h"
 #include "timeline_internal.h"
 
 #define CATCH_UP 2
@@ -193,13 +194,6 @@ int timeline_leases(const struct timeline *tl, struct lease_info **out, size_t *
 
 /* -- for a job -- */
 
-static int cut_compare(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return x < y ? -1 : x > y;
-}
-
 uint64_t timeline_old_line(const struct timeline *tl)
 {
 	const struct manifest *m = &tl->manifest;
@@ -234,8 +228,7 @@ int timeline_retain_get(const struct timeline *tl, struct points_retain *out,
 		(*pinned)[nr++] = m->lines[i].cut_seq;
 	for (size_t i = 0; i < tl->leases.nr; i++)
 		(*pinned)[nr++] = tl->leases.items[i].cut_seq;
-	if (nr)
-		qsort(*pinned, nr, sizeof(**pinned), cut_compare);
+	array_sort_u64(*pinned, nr);
 	out->old_line_from = timeline_old_line(tl);
 	out->pinned = *pinned;
 	out->nr_pinned = nr;
