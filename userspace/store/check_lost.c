@@ -28,16 +28,6 @@ static struct pack_extent extent_of(const struct run_entry *e)
 	};
 }
 
-static const struct manifest_run *run_of(const struct timeline *tl, uint64_t segment)
-{
-	const struct manifest *m = &tl->manifest;
-
-	for (size_t i = 0; i < m->nr_runs; i++)
-		if (m->runs[i].first_segment <= segment && segment <= m->runs[i].last_segment)
-			return &m->runs[i];
-	return NULL;
-}
-
 static int run_each(struct check_reader *r, const struct manifest_run *named,
 		    const struct check_file *f, entry_fn *fn)
 {
@@ -69,7 +59,7 @@ static int file_each(struct check_reader *r, const struct check_file *f, entry_f
 	int ret = 0;
 
 	while (segment <= f->last_segment && !ret) {
-		const struct manifest_run *named = run_of(r->tl, segment);
+		const struct manifest_run *named = timeline_run_of(r->tl, segment);
 
 		if (!named)
 			return -ENOENT;

@@ -15,7 +15,7 @@
 
 #define PATH_BYTES 4096
 
-/* -- of no use -- */
+/* -- which are of use -- */
 
 bool timeline_run_is_bad(const struct timeline *tl, uint64_t number)
 {
@@ -31,6 +31,17 @@ void timeline_run_bad(struct timeline *tl, uint64_t number)
 	    !array_reserve(&tl->bad_runs, &tl->max_bad_runs, tl->nr_bad_runs + 1))
 		return;		/* who meets it next will say so again */
 	tl->bad_runs[tl->nr_bad_runs++] = number;
+}
+
+const struct manifest_run *timeline_run_of(const struct timeline *tl, uint64_t segment)
+{
+	const struct manifest *m = &tl->manifest;
+
+	for (size_t i = 0; i < m->nr_runs; i++)
+		if (m->runs[i].first_segment <= segment && segment <= m->runs[i].last_segment &&
+		    !timeline_run_is_bad(tl, m->runs[i].number))
+			return &m->runs[i];
+	return NULL;
 }
 
 /* Forget those that the manifest does not name any more. */
@@ -99,18 +110,6 @@ void timeline_index_forget(struct timeline *tl)
 
 /* -- making one of a segment -- */
 
-/* A run that is of use and has a segment, or NULL. */
-static const struct manifest_run *run_of(const struct timeline *tl, uint64_t segment)
-{
-	const struct manifest *m = &tl->manifest;
-
-	for (size_t i = 0; i < m->nr_runs; i++)
-		if (m->runs[i].first_segment <= segment && segment <= m->runs[i].last_segment &&
-		    !timeline_run_is_bad(tl, m->runs[i].number))
-			return &m->runs[i];
-	return NULL;
-}
-
 /* The lowest segment that is finished and has no run, and can have one as far as is known. */
 bool index_segment_plan(const struct timeline *tl, struct index_segment *job)
 {
@@ -120,7 +119,7 @@ bool index_segment_plan(const struct timeline *tl, struct index_segment *job)
 	uint64_t segment = 1, ordinal = 1;	/* 0: its header says it */
 
 	while (segment <= finished) {
-		const struct manifest_run *run = run_of(tl, segment);
+		const struct manifest_run *run = timeline_run_of(tl, segment);
 		const struct manifest_pack *pack = manifest_pack(m, segment);
 		const struct manifest_segment_end *end = manifest_end(m, segment);
 

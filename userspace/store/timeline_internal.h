@@ -158,10 +158,11 @@ void timeline_volumes_renew(struct timeline *tl);
 void timeline_points_settled(struct timeline *tl, const struct points *stored,
 			     uint64_t last_segment);
 
-/* index_runs.c: a run does not check; a reader's runs as the manifest has them now; a writer's
- * are looked at. */
+/* index_runs.c: a run does not check; the one of use that has a segment, or NULL; a reader's runs
+ * as the manifest has them now; a writer's are looked at. */
 void timeline_run_bad(struct timeline *tl, uint64_t number);
 bool timeline_run_is_bad(const struct timeline *tl, uint64_t number);
+const struct manifest_run *timeline_run_of(const struct timeline *tl, uint64_t segment);
 int timeline_runs_reload(struct timeline *tl);
 void timeline_runs_look(struct timeline *tl);
 
