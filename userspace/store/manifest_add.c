@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <string.h>
 
-#include "../lib/name.h"
 #include "array.h"
 
 int manifest_add_volume(struct manifest *m, const char *name, uint64_t size_bytes,
@@ -198,9 +197,7 @@ int manifest_add_line(struct manifest *m, const struct timeline_line *line)
 		.branch_cut_seq = htole64(line->branch_cut_seq) };
 	int ret;
 
-	if (m->has_parent || line->epoch != manifest_epoch(m) + 1 || !line->epoch ||
-	    !line->cut_seq || line->cut_seq == UINT64_MAX || !name_valid(line->name) ||
-	    !memcmp(line->timeline, m->identity.timeline, sizeof(line->timeline)))
+	if (!manifest_line_fits(m, line))
 		return -EINVAL;
 	memcpy(raw.timeline, line->timeline, sizeof(raw.timeline));
 	strcpy(raw.name, line->name);

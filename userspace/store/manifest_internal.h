@@ -47,6 +47,9 @@ int manifest_record_add(struct manifest *m, uint16_t type, const void *payload);
 /** manifest_rewrite - replace the file by the image: a crash leaves the old or the new one */
 int manifest_rewrite(struct manifest *m);
 
+/** manifest_line_fits - whether it can be the next that becomes the main line */
+bool manifest_line_fits(const struct manifest *m, const struct timeline_line *line);
+
 /** manifest_volume_raw - as it is in a record */
 struct manifest_volume manifest_volume_raw(const struct timeline_volume *v);
 

@@ -176,6 +176,13 @@ static int parse_parent(struct manifest *m, const void *payload)
 }
 
 /* Of a group only: a branch has no branches. */
+bool manifest_line_fits(const struct manifest *m, const struct timeline_line *line)
+{
+	return !m->has_parent && line->epoch && line->epoch == manifest_epoch(m) + 1 &&
+	       line->cut_seq && line->cut_seq != UINT64_MAX && name_valid(line->name) &&
+	       memcmp(line->timeline, m->identity.timeline, sizeof(line->timeline)) != 0;
+}
+
 static int parse_line(struct manifest *m, const void *payload)
 {
 	const struct manifest_line *raw = payload;
@@ -184,12 +191,10 @@ static int parse_line(struct manifest *m, const void *payload)
 		.time_ns = le64toh(raw->time_ns), .made_ns = le64toh(raw->made_ns),
 		.branch_cut_seq = le64toh(raw->branch_cut_seq) };
 
-	if (m->has_parent || raw->reserved || !line.cut_seq || line.cut_seq == UINT64_MAX ||
-	    line.epoch != manifest_epoch(m) + 1 || line.epoch == 0 || !name_valid(raw->name) ||
-	    !memcmp(raw->timeline, m->identity.timeline, sizeof(raw->timeline)))
-		return -EBADMSG;
 	memcpy(line.timeline, raw->timeline, sizeof(line.timeline));
 	memcpy(line.name, raw->name, sizeof(line.name));
+	if (raw->reserved || !manifest_line_fits(m, &line))
+		return -EBADMSG;
 	if (!array_reserve(&m->lines, &m->max_lines, m->nr_lines + 1))
 		return -ENOMEM;
 	m->lines[m->nr_lines++] = line;
