@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * index - keeps the runs of a timeline: which to make next, and what counts.
+ * index - the jobs of a timeline's index: which is next, doing it, taking what it made.
  *
- * Beside stage [7 timeline store]. Fed by segments that are finished; feeds views. The work
- * itself is a job that needs nothing of the timeline and may be done in any thread; planning
- * it and taking its result belong to the timeline's. docs/STORE.md has the order of
- * what is written and why a crash does no harm.
+ * Beside stage [7 timeline store]. Fed by segments that are finished; makes runs, points files and
+ * packs of them, which feed views. A job needs nothing of the timeline and may be done in any
+ * thread; planning it and taking its result belong to the timeline's. Each kind has a file:
+ * index_*.c. docs/STORE.md has the order of what is written and why a crash does no harm.
  *
  * Promise: whatever a job does or fails to do, views show the same.
  */
