@@ -230,7 +230,7 @@ static void a_branch_of_the_same_name_is_not_the_main_line(void **state)
 	branch_path(away, sizeof(away), g->dir, "away");
 	test_group_close(g);
 	assert_int_equal(rename(dr, away), 0);
-	assert_int_equal(main_line_open(g->store, &name, &list, why), -ENOENT);
+	assert_int_equal(main_line_open(g->store, &name, &list, why), -EUCLEAN);
 	/* What is before it is not its matter. */
 	expect_time(g, 4999, "erp", 4000);
 	assert_int_equal(rename(other, dr), 0);

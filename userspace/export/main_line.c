@@ -37,7 +37,8 @@ static int line_open(const char *store, const char *group, const struct timeline
 		snprintf(why, POINT_TEXT_BYTES, "group %s: branch %s %s its main line and cannot be read: %.600s; put its directory back from a copy; what the group had before is %s" EPOCH_MARK "%u",
 			 group, line->name, line == timeline_main_line(tl) ? "is" : "was", reason,
 			 group, line->epoch - 1);
-	return ret;
+	/* It is missed: who asks for it named a group that is there. */
+	return ret == -ENOENT ? -EUCLEAN : ret;
 }
 
 /* @branch: out, as of line_open() */

@@ -24,8 +24,8 @@ int main_line_name(const char *store, const char *text, char *group, char *why);
  * @group: its name; @tl: it, open for reading
  * @line: one of its timeline_lines()
  * @why: out on failure, POINT_TEXT_BYTES
- * Return: 0, also if the branch knows itself of damage; -ENOENT it is away; -EUCLEAN it is another one,
- * or has lost points that it had then; other -errno.
+ * Return: 0, also if the branch knows itself of damage; -EUCLEAN it is away, is another one, or has
+ * lost points that it had then; other -errno.
  */
 int main_line_check(const char *store, const char *group, const struct timeline *tl,
 		    const struct timeline_line *line, char *why);
@@ -37,8 +37,7 @@ int main_line_check(const char *store, const char *group, const struct timeline 
  * @branch: out, POINT_GROUP_BYTES: GROUP/BRANCH; "" if the group itself is its main line
  * @rest: out, only with @branch and without failure: the points that follow; the caller's to close
  * @why: out on failure, POINT_TEXT_BYTES
- * Return: 0; -EUCLEAN the branch is not the one that became the main line, or has lost points that
- * it had then; other -errno.
+ * Return: as main_line_check().
  */
 int main_line_split(const char *store, const char *group, struct point_list *list, char *branch,
 		    struct point_list *rest, char *why);
