@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "../../userspace/export/branch_server.h"
@@ -351,7 +352,18 @@ static void of_a_damaged_group_nothing_is_promoted(void **state)
 	expect_latest(g, "erp/dr", "erp/dr", 7500);
 }
 
-/* Its end, then its only segment, is gone: nothing in the branch itself says so. */
+/* Its last record: as older versions, which told it nothing durable, left it. */
+static void untell_durable(const char *dir)
+{
+	struct stat st;
+	char path[256];
+
+	snprintf(path, sizeof(path), "%s/manifest", dir);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(truncate(path, st.st_size - 1), 0);
+}
+
+/* Its end, then its only segment, is gone: nothing in the branch itself has to say so. */
 static void a_branch_that_has_lost_points_is_refused(void **state)
 {
 	struct test_group *g = *state;
@@ -369,6 +381,8 @@ static void a_branch_that_has_lost_points_is_refused(void **state)
 	expect_refused(g, 7000, "points up to seq:1:30");
 	expect_latest(g, "erp/dr", "erp/dr", 6500);
 	assert_int_equal(unlink(path), 0);
+	expect_refused(g, 0, "is damaged: ");
+	untell_durable(dir);
 	expect_refused(g, 0, "has none now");
 	expect_refused(g, CUT * 1000, "has none now");
 	expect_latest(g, "erp/~0", "erp", 10000);

@@ -49,7 +49,7 @@ int branch_create(struct env *env, const char *group_dir, const char *name,
  * @why: out on failure, TIMELINE_TEXT_BYTES
  *
  * Damage that @branch knows of is no matter here: that is said, and points before it are listed,
- * as with any timeline. Without its segments it looks like one to which nothing was written.
+ * as with any timeline. Without the end of its newest segment it looks like one that never had that.
  * Return: 0; -EUCLEAN.
  */
 int branch_check_line(const struct timeline *group, const struct timeline_line *line,
