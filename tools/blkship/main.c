@@ -83,7 +83,7 @@ static const struct command commands[] = {
 	  "write the volumes as they were at a point",
 	  STORE_OPTION KEY_OPTIONS
 	  "  --output DIR       write DIR/VOLUME.img, raw and sparse\n"
-	  "  --format qcow2     write DIR/VOLUME.qcow2 instead, with nbdkit and qemu-img\n"
+	  "  --format qcow2     write DIR/VOLUME.qcow2 instead, by qemu-nbd\n"
 	  "  --to-device V=DEV  write volume V over a block device; may be repeated\n"
 	  "  --volume V         only this one\n"
 	  "  --force            overwrite files, and devices that hold something\n"
@@ -92,7 +92,8 @@ static const struct command commands[] = {
 	  "  --state FILE       what --resume needs to know; default OUTPUT/.blkship-restore, with\n"
 	  "                     devices alone nothing is kept\n"
 	  "  --jobs N           threads; default one for each processor, at most 4\n"
-	  "  --part-mib N       in parts of N MiB, after each of which it can be resumed; 4096\n"
+	  "  --part-mib N       in parts of N MiB, after each of which it can be resumed; 4096,\n"
+	  "                     of qcow2 256\n"
 	  "\n"
 	  "WHEN is latest, -5m, 14:03:07 (today), 2026-11-22T14:03:07+01:00 or seq:1:4711;\n"
 	  "a time means the last point at or before it.\n" },

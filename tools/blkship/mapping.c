@@ -109,7 +109,7 @@ int mapping_save(const struct mapping *m)
 }
 
 /* In a build directory the plugin lies beside us; installed, nbdkit knows where. */
-void mapping_plugin(char *path)
+static void plugin_path(char *path)
 {
 	ssize_t n = readlink("/proc/self/exe", path, PATH_MAX - 40);
 	char *slash;
@@ -162,7 +162,8 @@ static void server_socket(const struct mapping *m, const char *volume, char *pat
 		snprintf(path, PATH_MAX, "%s", m->socket);
 }
 
-char *mapping_key_argument(const struct key_source *keys, char *text, size_t bytes)
+/* What gives the plugin its keys, in @text; NULL: nothing does. */
+static char *key_argument(const struct key_source *keys, char *text, size_t bytes)
 {
 	if (!keys->file && !keys->command)
 		return NULL;
@@ -192,7 +193,7 @@ static int start_server(const struct mapping *m, const char *volume, char *const
 	snprintf(name, sizeof(name), "%.31s%snbdkit", volume ? volume : "", volume ? "." : "");
 	snprintf(pid, sizeof(pid), "%s/%s.pid", m->dir, name);
 	server_socket(m, volume, socket);
-	mapping_plugin(plugin);
+	plugin_path(plugin);
 	snprintf(store, sizeof(store), "store=%s", state_text(m, "store"));
 	snprintf(group, sizeof(group), "group=%s", state_text(m, "group"));
 	/* By its cut: "latest" may be another one by now. */
@@ -216,7 +217,7 @@ static int start_server(const struct mapping *m, const char *volume, char *const
 	}
 	if (json_is_true(json_object_get(m->state, "force")))
 		argv[nr++] = "force=true";
-	argv[nr] = mapping_key_argument(&keys, key, sizeof(key));
+	argv[nr] = key_argument(&keys, key, sizeof(key));
 	return helper_start(m->dir, name, argv, volume || is_branch(m), why);
 }
 

@@ -73,14 +73,8 @@ struct mapping_request {
  */
 int mapping_create(const struct mapping_request *request, struct mapping *m, char *why);
 
-/** mapping_key_argument - what gives the plugin its keys, in @text; NULL: nothing does */
-char *mapping_key_argument(const struct key_source *keys, char *text, size_t bytes);
-
 /** mapping_open - one that is there, locked; -ENOENT; -EBUSY somebody works on it; -errno */
 int mapping_open(const char *run_dir, const char *name, struct mapping *m);
-
-/** mapping_plugin - what nbdkit is to load; @path: out, PATH_MAX */
-void mapping_plugin(char *path);
 
 /** mapping_close - let go of it; it stays */
 void mapping_close(struct mapping *m);

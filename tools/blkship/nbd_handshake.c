@@ -78,7 +78,7 @@ static int ask(int fd, const char *name)
 	return (size_t)n == sizeof(option) + strlen(name) ? 0 : -EPROTO;
 }
 
-static int shake_hands(int fd, const char *name, struct nbd_export *out)
+int nbd_shake_hands(int fd, const char *name, struct nbd_export *out)
 {
 	struct greeting greeting;
 	struct answer answer;
@@ -101,7 +101,7 @@ static int shake_hands(int fd, const char *name, struct nbd_export *out)
 int nbd_handshake(const char *socket_path, const char *name, int *fd, struct nbd_export *out)
 {
 	int s = local_socket_connect(socket_path, SOCK_STREAM);
-	int ret = s < 0 ? s : shake_hands(s, name, out);
+	int ret = s < 0 ? s : nbd_shake_hands(s, name, out);
 
 	if (ret == 0)
 		*fd = s;

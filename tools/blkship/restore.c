@@ -64,7 +64,7 @@ static int parse(const struct command *cmd, int argc, char **argv, struct restor
 		{ "part-mib", required_argument, NULL, 'p' },
 		CLI_COMMON_OPTIONS
 	};
-	unsigned long long part_mib = RESTORE_PART_BYTES >> 20;
+	unsigned long long part_mib = 0;
 	int c;
 
 	while ((c = cli_getopt(cmd, argc, argv, longs, &r->json)) != -1) {
@@ -108,11 +108,10 @@ static int parse(const struct command *cmd, int argc, char **argv, struct restor
 	r->point_text = argv[optind];
 	if (!r->dir && !r->nr_devices)
 		return cli_usage(cmd, "where to? --output DIR or --to-device VOLUME=DEVICE");
-	if (r->resume && r->qcow2)
-		return cli_usage(cmd, "--resume: a qcow2 image is made anew");
 	if (r->resume && !r->dir && !r->state)
 		return cli_usage(cmd, "--resume: which one? --state FILE as then");
-	restore_parts_init(&r->parts, part_mib << 20);
+	restore_parts_init(&r->parts, part_mib ? part_mib << 20 : r->qcow2 ?
+			   RESTORE_IMAGE_PART_BYTES : RESTORE_PART_BYTES);
 	return CLI_DONE;
 }
 
@@ -139,10 +138,6 @@ static int restore_run(struct restore *r)
 		return ret;
 	if (r->named.point->degraded && !r->force && !r->dry_run)
 		return cli_fail(CLI_REFUSED, "group %s: this point is degraded: some sectors could not be read at the source; nothing was written; --force leaves zeroes there, or choose another point",
-				r->named.name.group);
-	/* qemu-img would leave zeroes as well where a checksum is wrong. */
-	if (r->named.point->degraded && r->qcow2 && !r->dry_run)
-		return cli_fail(CLI_REFUSED, "group %s: this point is degraded: some sectors could not be read at the source, which no qcow2 image can tell; nothing was written; restore it raw, or choose another point",
 				r->named.name.group);
 	ret = view_open(r->named.list.tl, r->named.point->seq, &r->view, why);
 	if (ret < 0)

@@ -50,7 +50,7 @@ struct restore {
 /** choose_outputs - from the command line and what was a member at the point */
 int choose_outputs(struct restore *r);
 
-/** cut_parts - of the outputs that are not made by others */
+/** cut_parts - of all outputs */
 int cut_parts(struct restore *r);
 
 /** check_outputs - whether they may be overwritten; opens devices */
@@ -58,9 +58,6 @@ int check_outputs(struct restore *r);
 
 /** print_plan - for --dry-run */
 int print_plan(const struct restore *r);
-
-/** is_raw - written by us, not by qemu-img */
-bool is_raw(const struct restore *r, const struct output *o);
 
 /* -- restore_state.c -- */
 

@@ -10,12 +10,14 @@
 #include <linux/fs.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "../../userspace/export/reader.h"
 #include "cli.h"
+#include "qcow2.h"
 
 #define CHUNK_BYTES	(1u << 20)
 
@@ -35,10 +37,17 @@ struct work {
 	bool sync_failed;
 };
 
+struct worker {
+	struct work *work;
+	unsigned int number;	/* its connection to an image */
+	struct view *view;
+};
+
 /* -- a part -- */
 
 struct part_copy {
 	struct work *work;
+	unsigned int worker;
 	const struct restore_output *output;
 	struct restore_part *part;
 	uint64_t untold_bytes;	/* done, and not in the progress yet */
@@ -102,7 +111,9 @@ static int copy_data(void *arg, uint64_t offset_bytes, const void *buf, size_t b
 {
 	struct part_copy *c = arg;
 
-	c->write_error = write_all(c->output->fd, buf, bytes, offset_bytes);
+	c->write_error = c->output->image ?
+		qcow2_write(c->output->image, c->worker, buf, bytes, offset_bytes) :
+		write_all(c->output->fd, buf, bytes, offset_bytes);
 	if (c->write_error)
 		return c->write_error;
 	c->part->data_bytes += bytes;
@@ -134,6 +145,54 @@ static int copy_zeroes(struct part_copy *c, struct view *view, uint64_t *offset)
 		*offset += e.length_bytes;
 	}
 	return 0;
+}
+
+/* Data from @offset on, at most a chunk, or what lies before the next data. Of one kind: @data. */
+static int stretch(const struct part_copy *c, struct view *view, uint64_t offset, uint64_t *bytes,
+		   bool *data)
+{
+	uint64_t max = c->part->end_bytes - offset;
+
+	if (max > CHUNK_BYTES)
+		max = CHUNK_BYTES;
+	for (*bytes = 0; *bytes < max;) {
+		struct view_extent e;
+		int ret = view_next(view, c->output->volume, offset + *bytes, &e);
+
+		if (ret)
+			return ret;
+		if (*bytes && *data != (e.kind == EXTENT_DATA))
+			break;
+		*data = e.kind == EXTENT_DATA;
+		*bytes += e.length_bytes < max - *bytes ? e.length_bytes : max - *bytes;
+	}
+	return 0;
+}
+
+/*
+ * Data in the order of the volume. An image is better off that way: QEMU takes its time for each
+ * write, and by the order of the store they are as small as what was written at the source.
+ */
+static int copy_in_order(struct part_copy *c, struct view *view, uint64_t *offset)
+{
+	uint8_t *buf = malloc(CHUNK_BYTES);
+	int ret = buf ? 0 : -ENOMEM;
+
+	*offset = c->part->start_bytes;
+	while (!ret && *offset < c->part->end_bytes) {
+		uint64_t bytes;
+		bool data;
+
+		ret = stretch(c, view, *offset, &bytes, &data);
+		if (!ret && data)
+			ret = view_read(view, c->output->volume, *offset, buf, bytes);
+		if (!ret && data)
+			ret = copy_data(c, *offset, buf, bytes);
+		if (!ret)
+			*offset += bytes;
+	}
+	free(buf);
+	return ret;
 }
 
 static int read_failed(const struct restore_output *o, uint64_t offset, int ret)
@@ -168,6 +227,13 @@ static void fail(struct work *w, const struct part_copy *c, uint64_t offset, int
 				     read_failed(c->output, offset, ret);
 }
 
+static int sync_output(const struct part_copy *c)
+{
+	if (c->output->image)
+		return qcow2_flush(c->output->image, c->worker);
+	return fsync(c->output->fd) < 0 ? -errno : 0;
+}
+
 /* On the disk, and noted there. */
 static int part_end(struct work *w, struct part_copy *c)
 {
@@ -176,9 +242,9 @@ static int part_end(struct work *w, struct part_copy *c)
 	pthread_mutex_lock(&w->sync_lock);
 	if (w->sync_failed) {
 		ret = -ECANCELED;
-	} else if (fsync(c->output->fd) < 0) {
-		ret = c->write_error = -errno;
-		w->sync_failed = true;
+	} else {
+		ret = c->write_error = sync_output(c);
+		w->sync_failed = ret;
 	}
 	if (!ret) {
 		ret = restore_parts_done(w->copy->parts, c->part);
@@ -188,16 +254,20 @@ static int part_end(struct work *w, struct part_copy *c)
 	return ret;
 }
 
-static void part_do(struct work *w, struct restore_part *part, struct view *view)
+static void part_do(const struct worker *worker, struct restore_part *part)
 {
+	struct work *w = worker->work;
+	struct view *view = worker->view;
 	const struct restore_output *o = &w->copy->outputs[part->output];
-	struct part_copy c = { .work = w, .output = o, .part = part };
+	struct part_copy c = { .work = w, .worker = worker->number, .output = o, .part = part };
 	uint64_t offset;
 	int ret;
 
 	part->data_bytes = 0;
 	ret = copy_zeroes(&c, view, &offset);
-	if (!ret)
+	if (!ret && o->image)
+		ret = copy_in_order(&c, view, &offset);
+	else if (!ret)
 		ret = view_copy_range(view, o->volume, part->start_bytes, part->end_bytes,
 				      copy_data, &c, &offset);
 	if (!ret)
@@ -211,13 +281,18 @@ static void part_do(struct work *w, struct restore_part *part, struct view *view
 
 /* -- threads -- */
 
+static bool is_to_do(const struct restore_copy *c, const struct restore_part *part)
+{
+	return !part->taken && (c->only == RESTORE_ALL || c->only == part->output);
+}
+
 static struct restore_part *part_take(struct work *w)
 {
 	struct restore_parts *parts = w->copy->parts;
 	struct restore_part *part = NULL;
 
 	pthread_mutex_lock(&w->lock);
-	while (w->next < parts->nr && parts->items[w->next].taken)
+	while (w->next < parts->nr && !is_to_do(w->copy, &parts->items[w->next]))
 		w->next++;
 	if (w->next < parts->nr && w->result == CLI_DONE) {
 		part = &parts->items[w->next++];
@@ -227,53 +302,60 @@ static struct restore_part *part_take(struct work *w)
 	return part;
 }
 
-static void parts_do(struct work *w, struct view *view)
+static void parts_do(const struct worker *worker)
 {
 	struct restore_part *part;
 
-	while ((part = part_take(w)))
-		part_do(w, part, view);
+	while ((part = part_take(worker->work)))
+		part_do(worker, part);
 }
 
 /* One that cannot open the point leaves the work to the others. */
 static void *helper(void *arg)
 {
-	struct work *w = arg;
+	struct worker *worker = arg;
+	const struct restore_copy *c = worker->work->copy;
 	char why[POINT_TEXT_BYTES];
 	const struct point *point;
 	struct reader *r = NULL;
 
 	/* The keys suffice: the thread that reads already has asked. */
-	if (reader_open(w->copy->store, w->copy->name, w->copy->seq, w->copy->keys, "",
-			w->copy->force, &r, &point, why) == 0)
-		parts_do(w, r->view);
+	if (reader_open(c->store, c->name, c->seq, c->keys, "", c->force, &r, &point, why) == 0) {
+		worker->view = r->view;
+		parts_do(worker);
+	}
 	reader_close(r);
 	return NULL;
 }
 
-static size_t nr_to_do(const struct restore_parts *parts)
+static size_t nr_to_do(const struct restore_copy *c)
 {
 	size_t nr = 0;
 
-	for (size_t i = 0; i < parts->nr; i++)
-		nr += !parts->items[i].done;
+	for (size_t i = 0; i < c->parts->nr; i++)
+		nr += is_to_do(c, &c->parts->items[i]);
 	return nr;
 }
 
 int restore_copy_run(const struct restore_copy *c, bool *again)
 {
 	struct work w = { .copy = c };
+	struct worker workers[RESTORE_MAX_JOBS] = { { .work = &w, .view = c->view } };
 	pthread_t threads[RESTORE_MAX_JOBS];
-	size_t nr = nr_to_do(c->parts), nr_threads = 0;
+	size_t nr = nr_to_do(c), nr_workers = 1;
 
 	pthread_mutex_init(&w.lock, NULL);
 	pthread_mutex_init(&w.sync_lock, NULL);
-	for (; nr_threads + 1 < c->nr_jobs && nr_threads + 1 < nr; nr_threads++)
-		if (pthread_create(&threads[nr_threads], NULL, helper, &w))
+	for (; nr_workers < c->nr_jobs && nr_workers < nr; nr_workers++) {
+		struct worker *worker = &workers[nr_workers];
+
+		*worker = (struct worker){ .work = &w, .number = nr_workers };
+		if (pthread_create(&threads[nr_workers], NULL, helper, worker))
 			break;
-	parts_do(&w, c->view);
-	while (nr_threads)
-		pthread_join(threads[--nr_threads], NULL);
+	}
+	parts_do(&workers[0]);
+	while (nr_workers > 1)
+		pthread_join(threads[--nr_workers], NULL);
 	pthread_mutex_destroy(&w.sync_lock);
 	pthread_mutex_destroy(&w.lock);
 	*again = w.again;

@@ -15,6 +15,7 @@
 
 #define RESTORE_MAX_JOBS	16
 #define RESTORE_PART_BYTES	(4ull << 30)
+#define RESTORE_IMAGE_PART_BYTES (256ull << 20)
 
 /* Where one volume goes. */
 struct restore_output {
@@ -23,8 +24,11 @@ struct restore_output {
 	const char *where;	/* the file or device, for complaints */
 	uint64_t size_bytes;
 	int fd;
+	struct qcow2 *image;	/* in place of fd, with a connection for each thread; or NULL */
 	bool device;		/* has to be told of zeroes; a file is born full of holes */
 };
+
+#define RESTORE_ALL	SIZE_MAX
 
 struct restore_copy {
 	const char *store;
@@ -32,7 +36,8 @@ struct restore_copy {
 	const struct point_name *name;
 	uint64_t seq;
 	bool force;		/* also what is known to be damaged */
-	const struct restore_output *outputs;
+	struct restore_output *outputs;
+	size_t only;		/* parts of this output; RESTORE_ALL */
 	struct restore_parts *parts;
 	struct view *view;	/* of the thread that calls */
 	unsigned int nr_jobs;

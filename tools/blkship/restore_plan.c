@@ -15,16 +15,10 @@
 #define CHUNK_BYTES	(1u << 20)
 #define COMPARE_BYTES	(64ull << 20)	/* of a device, before a restore to it goes on */
 
-bool is_raw(const struct restore *r, const struct output *o)
-{
-	return o->device || !r->qcow2;
-}
-
 int cut_parts(struct restore *r)
 {
 	for (size_t i = 0; i < r->nr_outputs; i++)
-		if (is_raw(r, &r->outputs[i]) &&
-		    restore_parts_cut(&r->parts, i, r->outputs[i].size_bytes))
+		if (restore_parts_cut(&r->parts, i, r->outputs[i].size_bytes))
 			return cli_fail(CLI_FAILED, "out of memory; nothing was written");
 	return CLI_DONE;
 }

@@ -4,10 +4,15 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
+
+#define LOCK_PATIENCE_MS	10000
+#define LOCK_STEP_MS		20
 
 static bool state_path(const struct restore *r, char *path, size_t bytes)
 {
@@ -15,7 +20,7 @@ static bool state_path(const struct restore *r, char *path, size_t bytes)
 		snprintf(path, bytes, "%s", r->state);
 	else if (r->dir)
 		snprintf(path, bytes, "%.500s/.blkship-restore", r->dir);
-	return (r->state || r->dir) && !r->qcow2;
+	return r->state || r->dir;
 }
 
 /* What is restored to where: a file of another restore is not gone on with. */
@@ -35,6 +40,8 @@ static char *state_head(const struct restore *r)
 	for (int i = 0; i < 16; i++)
 		fprintf(f, "%02x", id[i]);
 	fprintf(f, "\nseq %s\npart-bytes %llu\n", seq, (unsigned long long)r->parts.part_bytes);
+	if (r->qcow2)
+		fputs("format qcow2\n", f);
 	for (size_t i = 0; i < r->nr_outputs; i++)
 		fprintf(f, "output %llu %s %s\n", (unsigned long long)r->outputs[i].size_bytes,
 			r->outputs[i].name, r->outputs[i].device ? r->outputs[i].device : dir);
@@ -44,6 +51,24 @@ static char *state_head(const struct restore *r)
 		return NULL;
 	}
 	return text;
+}
+
+/*
+ * One at a time. Of an image that is until its qemu-nbd has ended, too, which takes a moment when
+ * we are killed: its last writes must not come after what is written then.
+ */
+static int state_lock(const struct restore_parts *parts)
+{
+	for (int waited_ms = 0; flock(parts->fd, LOCK_EX | LOCK_NB) < 0; waited_ms += LOCK_STEP_MS) {
+		if (errno != EWOULDBLOCK)
+			return cli_fail(CLI_FAILED, "%s: %s; nothing was written", parts->path,
+					strerror(errno));
+		if (waited_ms >= LOCK_PATIENCE_MS)
+			return cli_fail(CLI_REFUSED, "%s is of a restore that goes on; nothing was written; wait until it ends, or end it",
+					parts->path);
+		poll(NULL, 0, LOCK_STEP_MS);
+	}
+	return CLI_DONE;
 }
 
 int state_begin(struct restore *r)
@@ -65,8 +90,9 @@ int state_begin(struct restore *r)
 	if (ret == -ENOENT)
 		return cli_fail(CLI_NOT_FOUND, "%s: no restore was interrupted there; nothing was written; leave --resume away",
 				path);
-	return ret ? cli_fail(CLI_FAILED, "%s: %s; nothing was written", path, strerror(-ret)) :
-		     CLI_DONE;
+	if (ret)
+		return cli_fail(CLI_FAILED, "%s: %s; nothing was written", path, strerror(-ret));
+	return state_lock(&r->parts);
 }
 
 /* Before anything is overwritten: somebody may want to go on. */

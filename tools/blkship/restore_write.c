@@ -34,11 +34,12 @@ static int file_again(struct restore *r, size_t output)
 	struct stat st;
 
 	o->fd = open(o->part, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-	if (o->fd >= 0 && fstat(o->fd, &st) == 0 && (uint64_t)st.st_size == o->size_bytes &&
-	    restore_parts_is_file(&r->parts, output, st.st_dev, st.st_ino))
-		return CLI_DONE;
-	return cli_fail(CLI_REFUSED, "%s is gone or another file than the one that was written; nothing was written; begin anew with --force and without --resume",
-			o->part);
+	if (o->fd < 0 || fstat(o->fd, &st) < 0 ||
+	    (!r->qcow2 && (uint64_t)st.st_size != o->size_bytes) ||
+	    !restore_parts_is_file(&r->parts, output, st.st_dev, st.st_ino))
+		return cli_fail(CLI_REFUSED, "%s is gone or another file than the one that was written; nothing was written; begin anew with --force and without --resume",
+				o->part);
+	return r->qcow2 ? qcow2_mend(o->part) : CLI_DONE;
 }
 
 static int file_begin(struct restore *r, size_t output)
@@ -51,8 +52,14 @@ static int file_begin(struct restore *r, size_t output)
 		return file_again(r, output);
 	unlink(o->part);
 	o->fd = open(o->part, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (o->fd < 0 || ftruncate(o->fd, o->size_bytes) < 0 || fstat(o->fd, &st) < 0)
+	if (o->fd < 0 || fstat(o->fd, &st) < 0)
 		return write_failed(o, -errno);
+	if (!r->qcow2)
+		ret = ftruncate(o->fd, o->size_bytes) < 0 ? write_failed(o, -errno) : CLI_DONE;
+	else
+		ret = qcow2_create(o->part, o->size_bytes);
+	if (ret != CLI_DONE)
+		return ret;
 	ret = restore_parts_file(&r->parts, output, st.st_dev, st.st_ino);
 	return ret ? write_failed(o, ret) : CLI_DONE;
 }
@@ -69,33 +76,6 @@ static int file_end(const struct restore *r, const struct output *o)
 	if (dir >= 0)
 		close(dir);
 	return ret;
-}
-
-static int count_data(struct restore *r, struct output *o)
-{
-	for (uint64_t offset = 0; offset < o->size_bytes;) {
-		struct view_extent e;
-		int ret = view_next(r->view, o->volume, offset, &e);
-
-		if (ret < 0)
-			return cli_fail(CLI_FAILED, "volume %s at byte %llu: %s; nothing was written of it; try another point",
-					o->name, (unsigned long long)offset, view_error_text(ret));
-		offset += e.length_bytes;
-		if (e.kind == EXTENT_DATA)
-			o->data_bytes += e.length_bytes;
-	}
-	return CLI_DONE;
-}
-
-static int write_qcow2(struct restore *r, struct output *o)
-{
-	const struct qcow2_request request = {
-		.store = r->store, .keys = r->keys, .group = r->named.name.group, .seq = r->named.point->seq,
-		.volume = o->name, .path = o->part, .force = r->force,
-	};
-	int ret = count_data(r, o);
-
-	return ret == CLI_DONE ? qcow2_write(&request) : ret;
 }
 
 /* It has its name already: who goes on was interrupted while they were given. */
@@ -129,20 +109,52 @@ static void remove_parts(const struct restore *r)
 			unlink(r->outputs[i].part);
 }
 
-static int write_raw(struct restore *r, bool *again)
+/* An image has a qemu-nbd of its own, as long as it is written. */
+static int write_image(struct restore *r, struct restore_copy *copy, size_t output, bool *again)
+{
+	struct output *o = &r->outputs[output];
+	struct restore_output *to = &copy->outputs[output];
+	int ret = qcow2_open(o->part, r->parts.fd, o->size_bytes, r->nr_jobs, &to->image), error;
+
+	if (ret != CLI_DONE)
+		return ret;
+	copy->only = output;
+	ret = restore_copy_run(copy, again);
+	error = qcow2_close(to->image);
+	to->image = NULL;
+	if (ret == CLI_DONE && (error || fsync(o->fd) < 0))
+		ret = write_failed(o, error ? error : -errno);
+	return ret;
+}
+
+static int write_parts(struct restore *r, struct restore_copy *copy, bool *again)
+{
+	int ret = CLI_DONE;
+
+	if (!r->qcow2)
+		return restore_copy_run(copy, again);
+	for (size_t i = 0; ret == CLI_DONE && i < r->nr_outputs; i++) {
+		copy->only = i;
+		ret = r->outputs[i].device ? restore_copy_run(copy, again) :
+					     write_image(r, copy, i, again);
+	}
+	return ret;
+}
+
+static int write_volumes(struct restore *r, bool *again)
 {
 	struct restore_output *outputs = calloc(r->nr_outputs, sizeof(*outputs));
 	struct restore_copy copy = {
 		.store = r->store, .keys = r->named.keys, .name = &r->named.name, .seq = r->named.point->seq,
-		.force = r->force, .outputs = outputs, .parts = &r->parts, .view = r->view,
-		.nr_jobs = r->nr_jobs, .progress = &r->progress,
+		.force = r->force, .outputs = outputs, .only = RESTORE_ALL, .parts = &r->parts,
+		.view = r->view, .nr_jobs = r->nr_jobs, .progress = &r->progress,
 	};
 	int ret = outputs ? CLI_DONE : cli_fail(CLI_FAILED, "out of memory; nothing was written");
 
 	for (size_t i = 0; ret == CLI_DONE && i < r->nr_outputs; i++) {
 		struct output *o = &r->outputs[i];
 
-		if (!o->device && is_raw(r, o))
+		if (!o->device)
 			ret = file_begin(r, i);
 		outputs[i] = (struct restore_output){
 			.volume = o->volume, .name = o->name, .size_bytes = o->size_bytes,
@@ -154,20 +166,17 @@ static int write_raw(struct restore *r, bool *again)
 			progress_skip(&r->progress, r->parts.items[i].end_bytes -
 						    r->parts.items[i].start_bytes);
 	if (ret == CLI_DONE)
-		ret = restore_copy_run(&copy, again);
-	for (size_t i = 0; i < r->parts.nr; i++)
-		r->outputs[r->parts.items[i].output].data_bytes += r->parts.items[i].data_bytes;
+		ret = write_parts(r, &copy, again);
 	free(outputs);
 	return ret;
 }
 
-static int write_volumes(struct restore *r, bool *again)
+static int write_all(struct restore *r, bool *again)
 {
-	int ret = r->parts.complete ? CLI_DONE : write_raw(r, again);
+	int ret = r->parts.complete ? CLI_DONE : write_volumes(r, again);
 
-	for (size_t i = 0; ret == CLI_DONE && i < r->nr_outputs; i++)
-		if (!is_raw(r, &r->outputs[i]))
-			ret = write_qcow2(r, &r->outputs[i]);
+	for (size_t i = 0; i < r->parts.nr; i++)
+		r->outputs[r->parts.items[i].output].data_bytes += r->parts.items[i].data_bytes;
 	if (ret != CLI_DONE)
 		return ret;
 	*again = true;
@@ -186,7 +195,7 @@ int write_outputs(struct restore *r)
 	if (ret != CLI_DONE)
 		return ret;
 	progress_begin(&r->progress, r->total_bytes);
-	ret = write_volumes(r, &again);
+	ret = write_all(r, &again);
 	progress_end(&r->progress);
 	/* Who went on keeps what he had, whatever it was that failed. */
 	if (ret != CLI_DONE && r->parts.path && restore_parts_any(&r->parts) &&

@@ -45,11 +45,13 @@ int restore_parts_cut(struct restore_parts *p, size_t output, uint64_t size_byte
 
 static struct restore_part *part_find(struct restore_parts *p, uint64_t output, uint64_t number)
 {
-	for (size_t i = 0; i < p->nr; i++)
-		if (p->items[i].output == output &&
-		    p->items[i].start_bytes / p->part_bytes == number)
-			return &p->items[i];
-	return NULL;
+	size_t first = 0;
+
+	while (first < p->nr && p->items[first].output != output)
+		first++;
+	if (number >= p->nr - first || p->items[first + number].output != output)
+		return NULL;
+	return &p->items[first + number];
 }
 
 /* The three numbers of a line that ends at @end. */

@@ -11,15 +11,17 @@
  *	timeline 00112233445566778899aabbccddeeff
  *	seq 1:4711
  *	part-bytes 4294967296
+ *	format qcow2
  *	output 10737418240 data /srv/out/data.img.part
  *	.
  *	file 0 64769 1048603
  *	done 0 2 131072
  *	complete
  *
- * file has output, and the device and inode of the file it is written to: another one in its
- * place has nothing of what is done. done has output, part, bytes of data in it. complete: all
- * are done, and files get their names. A line that is cut off counts for nothing.
+ * format is left out when it is raw. file has output, and the device and inode of the file it is
+ * written to: another one in its place has nothing of what is done. done has output, part, bytes
+ * of data in it. complete: all are done, and files get their names. A line that is cut off counts
+ * for nothing.
  */
 #ifndef BLKSHIP_RESTORE_PARTS_H
 #define BLKSHIP_RESTORE_PARTS_H
