@@ -130,13 +130,13 @@ static int unit_get(struct view *v, const struct view_place *place, struct view_
 	u = unit_slot(set);
 	if (!u)
 		return -ENOMEM;
+	v->units_stored = plain;
 	if (unit_unpack(&unit, u->data))
 		return -EBADMSG;
 	u->file = place->file;
 	u->unit_offset = place->unit_offset;
 	u->data_bytes = unit.header.data_bytes;
 	u->used = ++v->clock;
-	v->units_stored = plain;
 	*out = u;
 	return 0;
 }
@@ -301,6 +301,21 @@ int view_piece_data(struct view *v, const struct view_piece *p, uint64_t skip, u
 	return piece_result(v, &place, ret);
 }
 
+/* Where a unit as a whole does not check: these bytes may, unless it is compressed. */
+static int place_read_part(struct view *v, const struct view_place *place, uint64_t skip, void *buf,
+			   size_t bytes)
+{
+	bool ahead = v->ahead;
+	int ret;
+
+	if (!v->units_stored)
+		return -EBADMSG;
+	v->ahead = false;
+	ret = stored_read(v, place, skip, buf, bytes);
+	v->ahead = ahead;
+	return ret == -EAGAIN ? -EBADMSG : ret;
+}
+
 static int place_read(struct view *v, const struct view_place *place, uint64_t skip, void *buf,
 		      size_t bytes)
 {
@@ -314,6 +329,8 @@ static int place_read(struct view *v, const struct view_place *place, uint64_t s
 			return ret;
 	}
 	ret = data_at(v, place, skip, bytes, &data);
+	if (ret == -EBADMSG)
+		return place_read_part(v, place, skip, buf, bytes);
 	if (!ret)
 		memcpy(buf, data, bytes);
 	return ret;
