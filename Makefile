@@ -79,7 +79,8 @@ $(BUILD)/tests/test_%: $(BUILD)/obj/tests/unit/test_%.o $(TEST_LIB) $(LIB) $(COR
 # Of a command, not of the library.
 $(BUILD)/tests/test_content: $(call objs,tests/unit/test_content.c tools/blkship/content.c) $(LIB)
 $(BUILD)/tests/test_lv_join: $(call objs,tests/unit/test_lv_join.c tools/blkship/lv_join.c) $(LIB)
-$(BUILD)/tests/test_content $(BUILD)/tests/test_lv_join:
+$(BUILD)/tests/test_damage: $(call objs,tests/unit/test_damage.c tools/blkship/damage.c tools/blkship/cli.c) $(LIB)
+$(BUILD)/tests/test_content $(BUILD)/tests/test_lv_join $(BUILD)/tests/test_damage:
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LDLIBS)
 $(BUILD)/workload: $(BUILD)/obj/tests/vm/workload.o

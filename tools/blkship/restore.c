@@ -12,39 +12,66 @@
 #define DEFAULT_JOBS	4
 #define MAX_PART_MIB	(1u << 20)
 
-static int report(const struct restore *r)
+static bool is_damaged(const struct restore *r)
 {
-	double seconds = progress_seconds(&r->progress);
-	json_t *volumes = r->json ? json_array() : NULL;
-	char when[64], seq[40], size[16], data[16];
-	uint64_t data_bytes = 0;
+	for (size_t i = 0; i < r->nr_outputs; i++)
+		if (damage_is_of_store(r->outputs[i].damage))
+			return true;
+	return false;
+}
 
-	when_local(r->named.point->time_ns, when, sizeof(when));
-	cli_seq(r->named.point->seq, seq, sizeof(seq));
-	if (!r->json)
-		printf("%s@%s (seq:%s)\n", r->named.name.group, when, seq);
+static int report_json(const struct restore *r, uint64_t data_bytes, double seconds)
+{
+	json_t *volumes = json_array();
+
 	for (size_t i = 0; i < r->nr_outputs; i++) {
 		const struct output *o = &r->outputs[i];
 
-		data_bytes += o->data_bytes;
+		json_array_append_new(volumes, json_pack("{s:s, s:s, s:I, s:I, s:o}", "volume",
+			o->name, "path", o->device ? o->device : o->path, "size_bytes",
+			(json_int_t)o->size_bytes, "data_bytes", (json_int_t)o->data_bytes, "damage",
+			o->damage ? json_incref(o->damage) : json_array()));
+	}
+	return cli_print_json(json_pack("{s:s, s:o, s:o, s:o, s:I, s:f}", "group", r->named.name.group,
+		"seq", cli_json_seq(r->named.point->seq), "time", cli_json_time(r->named.point->time_ns),
+		"volumes", volumes, "data_bytes", (json_int_t)data_bytes, "seconds", seconds));
+}
+
+static void report_text(const struct restore *r, uint64_t data_bytes, double seconds)
+{
+	char when[64], seq[40], size[16], data[16];
+
+	when_local(r->named.point->time_ns, when, sizeof(when));
+	cli_seq(r->named.point->seq, seq, sizeof(seq));
+	printf("%s@%s (seq:%s)\n", r->named.name.group, when, seq);
+	for (size_t i = 0; i < r->nr_outputs; i++) {
+		const struct output *o = &r->outputs[i];
+
 		cli_bytes(o->size_bytes, size, sizeof(size));
 		cli_bytes(o->data_bytes, data, sizeof(data));
-		if (r->json)
-			json_array_append_new(volumes, json_pack("{s:s, s:s, s:I, s:I}", "volume",
-				o->name, "path", o->device ? o->device : o->path, "size_bytes",
-				(json_int_t)o->size_bytes, "data_bytes",
-				(json_int_t)o->data_bytes));
-		else
-			printf("%s: %s, %s of it data\n", o->device ? o->device : o->path, size, data);
+		printf("%s: %s, %s of it data\n", o->device ? o->device : o->path, size, data);
 	}
-	if (r->json)
-		return cli_print_json(json_pack("{s:s, s:o, s:o, s:o, s:I, s:f}", "group", r->named.name.group,
-			"seq", cli_json_seq(r->named.point->seq), "time", cli_json_time(r->named.point->time_ns),
-			"volumes", volumes, "data_bytes", (json_int_t)data_bytes, "seconds", seconds));
 	cli_bytes(data_bytes, data, sizeof(data));
-	printf("%s in %.1f s (%.0f MB/s), every block checked\n", data, seconds,
-	       seconds > 0 ? data_bytes / seconds / 1e6 : 0.0);
-	return CLI_DONE;
+	printf("%s in %.1f s (%.0f MB/s), every block %schecked\n", data, seconds,
+	       seconds > 0 ? data_bytes / seconds / 1e6 : 0.0, is_damaged(r) ? "of that " : "");
+}
+
+static int report(const struct restore *r)
+{
+	double seconds = progress_seconds(&r->progress);
+	uint64_t data_bytes = 0;
+	int ret = CLI_DONE;
+
+	for (size_t i = 0; i < r->nr_outputs; i++)
+		data_bytes += r->outputs[i].data_bytes;
+	if (r->json)
+		ret = report_json(r, data_bytes, seconds);
+	else
+		report_text(r, data_bytes, seconds);
+	if (ret != CLI_DONE || !is_damaged(r))
+		return ret;
+	return cli_fail(CLI_FAILED, "group %s: what was written is not the point: the store is damaged, and zeroes are in place of what could not be read; FILE.damage.json beside each such image, and --json, say where; restore the store from a copy, or take another point",
+			r->named.name.group);
 }
 
 static int parse(const struct command *cmd, int argc, char **argv, struct restore *r)
@@ -178,9 +205,11 @@ int cmd_restore(const struct command *cmd, int argc, char **argv)
 	if (ret == CLI_DONE)
 		ret = restore_run(r);
 	lease_keeper_stop(r->lease);
-	for (size_t i = 0; i < r->nr_outputs; i++)
+	for (size_t i = 0; i < r->nr_outputs; i++) {
+		json_decref(r->outputs[i].damage);
 		if (r->outputs[i].fd >= 0)
 			close(r->outputs[i].fd);
+	}
 	if (r->view)
 		view_close(r->view);
 	point_named_close(&r->named);

@@ -22,6 +22,7 @@ struct output {
 	struct blockdev dev;
 	int fd;
 	uint64_t data_bytes;
+	json_t *damage;			/* once all is written; NULL: not known yet */
 };
 
 struct restore {
@@ -66,6 +67,20 @@ int state_check(const struct restore *r);
 
 /** state_begin - make the file that says what is done, or read it */
 int state_begin(struct restore *r);
+
+/* -- restore_damage.c -- */
+
+/** damage_note - tell of what could not be read, and keep it beside the images; durable */
+int damage_note(struct restore *r, struct damage *found);
+
+/** damage_again - of one that goes on, when all was written: what was noted then */
+void damage_again(struct output *o, bool named);
+
+/** damage_name - an image is about to get its name: what is noted gets its own */
+void damage_name(const struct output *o);
+
+/** damage_forget - there will be no image */
+void damage_forget(const struct output *o);
 
 /* -- restore_write.c -- */
 

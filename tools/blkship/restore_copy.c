@@ -7,21 +7,15 @@
 #include "restore_copy.h"
 
 #include <errno.h>
-#include <linux/fs.h>
 #include <pthread.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
 #include "../../userspace/export/reader.h"
 #include "cli.h"
-#include "qcow2.h"
+#include "damage.h"
+#include "restore_part.h"
 
-#define CHUNK_BYTES	(1u << 20)
-
-static const uint8_t zeroes[CHUNK_BYTES];
+#define TELL_BYTES	(1u << 20)
 
 struct work {
 	const struct restore_copy *copy;
@@ -45,154 +39,27 @@ struct worker {
 
 /* -- a part -- */
 
-struct part_copy {
+struct job {
 	struct work *work;
-	unsigned int worker;
-	const struct restore_output *output;
-	struct restore_part *part;
 	uint64_t untold_bytes;	/* done, and not in the progress yet */
-	int write_error;
 	int note_error;		/* of the file that says what is done */
 };
 
-static int write_all(int fd, const uint8_t *buf, size_t bytes, uint64_t offset)
+static bool went_on(void *arg, uint64_t bytes)
 {
-	while (bytes) {
-		ssize_t n = pwrite(fd, buf, bytes, offset);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		buf += n;
-		offset += n;
-		bytes -= n;
-	}
-	return 0;
-}
-
-/* Also where a restore that was interrupted has left something: only devices have. */
-static int write_zeroes(const struct restore_output *o, uint64_t offset, uint64_t bytes)
-{
-	uint64_t range[2] = { offset, bytes };
-
-	if (!o->device || ioctl(o->fd, BLKZEROOUT, range) == 0)
-		return 0;
-	while (bytes) {
-		size_t n = bytes < CHUNK_BYTES ? bytes : CHUNK_BYTES;
-		int ret = write_all(o->fd, zeroes, n, offset);
-
-		if (ret < 0)
-			return ret;
-		offset += n;
-		bytes -= n;
-	}
-	return 0;
-}
-
-/* So much more is done; whether to go on. */
-static bool went_on(struct part_copy *c, uint64_t bytes)
-{
-	struct work *w = c->work;
+	struct job *job = arg;
+	struct work *w = job->work;
 	bool on;
 
-	c->untold_bytes += bytes;
-	if (c->untold_bytes < CHUNK_BYTES)
+	job->untold_bytes += bytes;
+	if (job->untold_bytes < TELL_BYTES)
 		return true;
 	pthread_mutex_lock(&w->lock);
-	progress_add(w->copy->progress, c->untold_bytes);
+	progress_add(w->copy->progress, job->untold_bytes);
 	on = w->result == CLI_DONE;
 	pthread_mutex_unlock(&w->lock);
-	c->untold_bytes = 0;
+	job->untold_bytes = 0;
 	return on;
-}
-
-static int copy_data(void *arg, uint64_t offset_bytes, const void *buf, size_t bytes)
-{
-	struct part_copy *c = arg;
-
-	c->write_error = c->output->image ?
-		qcow2_write(c->output->image, c->worker, buf, bytes, offset_bytes) :
-		write_all(c->output->fd, buf, bytes, offset_bytes);
-	if (c->write_error)
-		return c->write_error;
-	c->part->data_bytes += bytes;
-	return went_on(c, bytes) ? 0 : -ECANCELED;
-}
-
-/* What is not data: zeroes, also where nothing could be read and --force was given. */
-static int copy_zeroes(struct part_copy *c, struct view *view, uint64_t *offset)
-{
-	const struct restore_part *part = c->part;
-
-	for (*offset = part->start_bytes; *offset < part->end_bytes;) {
-		struct view_extent e;
-		int ret = view_next(view, c->output->volume, *offset, &e);
-
-		if (ret)
-			return ret;
-		if (e.length_bytes > part->end_bytes - *offset)
-			e.length_bytes = part->end_bytes - *offset;
-		if (e.kind == EXTENT_UNREADABLE && !c->work->copy->force)
-			return -EIO;
-		if (e.kind != EXTENT_DATA) {
-			c->write_error = write_zeroes(c->output, *offset, e.length_bytes);
-			if (c->write_error)
-				return c->write_error;
-			if (!went_on(c, e.length_bytes))
-				return -ECANCELED;
-		}
-		*offset += e.length_bytes;
-	}
-	return 0;
-}
-
-/* Data from @offset on, at most a chunk, or what lies before the next data. Of one kind: @data. */
-static int stretch(const struct part_copy *c, struct view *view, uint64_t offset, uint64_t *bytes,
-		   bool *data)
-{
-	uint64_t max = c->part->end_bytes - offset;
-
-	if (max > CHUNK_BYTES)
-		max = CHUNK_BYTES;
-	for (*bytes = 0; *bytes < max;) {
-		struct view_extent e;
-		int ret = view_next(view, c->output->volume, offset + *bytes, &e);
-
-		if (ret)
-			return ret;
-		if (*bytes && *data != (e.kind == EXTENT_DATA))
-			break;
-		*data = e.kind == EXTENT_DATA;
-		*bytes += e.length_bytes < max - *bytes ? e.length_bytes : max - *bytes;
-	}
-	return 0;
-}
-
-/*
- * Data in the order of the volume. An image is better off that way: QEMU takes its time for each
- * write, and by the order of the store they are as small as what was written at the source.
- */
-static int copy_in_order(struct part_copy *c, struct view *view, uint64_t *offset)
-{
-	uint8_t *buf = malloc(CHUNK_BYTES);
-	int ret = buf ? 0 : -ENOMEM;
-
-	*offset = c->part->start_bytes;
-	while (!ret && *offset < c->part->end_bytes) {
-		uint64_t bytes;
-		bool data;
-
-		ret = stretch(c, view, *offset, &bytes, &data);
-		if (!ret && data)
-			ret = view_read(view, c->output->volume, *offset, buf, bytes);
-		if (!ret && data)
-			ret = copy_data(c, *offset, buf, bytes);
-		if (!ret)
-			*offset += bytes;
-	}
-	free(buf);
-	return ret;
 }
 
 static int read_failed(const struct restore_output *o, uint64_t offset, int ret)
@@ -200,7 +67,7 @@ static int read_failed(const struct restore_output *o, uint64_t offset, int ret)
 	if (ret == -EIO)
 		return cli_fail(CLI_FAILED, "volume %s at byte %llu: could not be read at the source then; restore with --force leaves zeroes there",
 				o->name, (unsigned long long)offset);
-	return cli_fail(CLI_FAILED, "volume %s at byte %llu: %s; what was written so far is not whole; try another point",
+	return cli_fail(CLI_FAILED, "volume %s at byte %llu: %s; what was written so far is not whole; try another point; --force leaves zeroes where it cannot be read",
 			o->name, (unsigned long long)offset, view_error_text(ret));
 }
 
@@ -212,13 +79,14 @@ static int write_failed(const struct restore_output *o, int ret)
 }
 
 /* Called with the lock held: only the first failure is told. */
-static void fail(struct work *w, const struct part_copy *c, uint64_t offset, int ret)
+static void fail(struct work *w, const struct job *job, const struct part_copy *c, uint64_t offset,
+		 int ret)
 {
 	if (w->result != CLI_DONE || ret == -ECANCELED)
 		return;
 	progress_end(w->copy->progress);
-	w->again = c->write_error || c->note_error;
-	if (c->note_error) {
+	w->again = c->write_error || job->note_error;
+	if (job->note_error) {
 		w->result = cli_fail(CLI_FAILED, "%s: %s; make room there and restore again with --resume",
 				     w->copy->parts->path, strerror(-ret));
 		return;
@@ -227,29 +95,23 @@ static void fail(struct work *w, const struct part_copy *c, uint64_t offset, int
 				     read_failed(c->output, offset, ret);
 }
 
-static int sync_output(const struct part_copy *c)
-{
-	if (c->output->image)
-		return qcow2_flush(c->output->image, c->worker);
-	return fsync(c->output->fd) < 0 ? -errno : 0;
-}
-
 /* On the disk, and noted there. */
-static int part_end(struct work *w, struct part_copy *c)
+static int part_end(struct job *job, struct part_copy *c)
 {
+	struct work *w = job->work;
 	int ret = 0;
 
 	pthread_mutex_lock(&w->sync_lock);
 	if (w->sync_failed) {
 		ret = -ECANCELED;
 	} else {
-		ret = c->write_error = sync_output(c);
+		ret = c->write_error = part_copy_sync(c);
 		w->sync_failed = ret;
 	}
-	if (!ret) {
-		ret = restore_parts_done(w->copy->parts, c->part);
-		c->note_error = ret;
-	}
+	if (!ret && c->damage.nr)
+		c->part->done = true;	/* not noted: whoever goes on has to know of that, too */
+	else if (!ret)
+		ret = job->note_error = restore_parts_done(w->copy->parts, c->part);
 	pthread_mutex_unlock(&w->sync_lock);
 	return ret;
 }
@@ -257,26 +119,24 @@ static int part_end(struct work *w, struct part_copy *c)
 static void part_do(const struct worker *worker, struct restore_part *part)
 {
 	struct work *w = worker->work;
-	struct view *view = worker->view;
-	const struct restore_output *o = &w->copy->outputs[part->output];
-	struct part_copy c = { .work = w, .worker = worker->number, .output = o, .part = part };
+	struct job job = { .work = w };
+	struct part_copy c = {
+		.output = &w->copy->outputs[part->output], .part = part, .connection = worker->number,
+		.force = w->copy->force, .went_on = went_on, .arg = &job,
+	};
 	uint64_t offset;
-	int ret;
+	int ret = part_copy_run(&c, worker->view, &offset);
 
-	part->data_bytes = 0;
-	ret = copy_zeroes(&c, view, &offset);
-	if (!ret && o->image)
-		ret = copy_in_order(&c, view, &offset);
-	else if (!ret)
-		ret = view_copy_range(view, o->volume, part->start_bytes, part->end_bytes,
-				      copy_data, &c, &offset);
 	if (!ret)
-		ret = part_end(w, &c);
+		ret = part_end(&job, &c);
 	pthread_mutex_lock(&w->lock);
-	progress_add(w->copy->progress, c.untold_bytes);
+	progress_add(w->copy->progress, job.untold_bytes);
+	if (!ret)
+		ret = damage_join(w->copy->damage, &c.damage);
 	if (ret)
-		fail(w, &c, offset, ret);
+		fail(w, &job, &c, offset, ret);
 	pthread_mutex_unlock(&w->lock);
+	damage_fini(&c.damage);
 }
 
 /* -- threads -- */

@@ -11,6 +11,7 @@
 #include "../../userspace/export/point_list.h"
 #include "../../userspace/export/restore_parts.h"
 #include "../../userspace/store/view.h"
+#include "damage.h"
 #include "progress.h"
 
 #define RESTORE_MAX_JOBS	16
@@ -35,7 +36,8 @@ struct restore_copy {
 	const struct keyring *keys;	/* NULL: none */
 	const struct point_name *name;
 	uint64_t seq;
-	bool force;		/* also what is known to be damaged */
+	bool force;		/* also what is known to be damaged: zeroes where it cannot be read */
+	struct damage *damage;	/* out: where that was, in any order */
 	struct restore_output *outputs;
 	size_t only;		/* parts of this output; RESTORE_ALL */
 	struct restore_parts *parts;
@@ -46,7 +48,8 @@ struct restore_copy {
 
 /**
  * restore_copy_run - do the parts that are not done
- * Each is on the disk before it is noted as done. The first failure is complained about
+ * Each is on the disk before it is noted as done, unless some of it could not be read: whoever goes
+ * on has to tell of that, too, and does it again. The first failure is complained about
  * and ends it. @again: out, whether it may go on later: it was not the point that failed.
  * Return: an exit code.
  */

@@ -68,6 +68,7 @@ static int file_end(const struct restore *r, const struct output *o)
 {
 	int dir, ret = CLI_DONE;
 
+	damage_name(o);
 	if (rename(o->part, o->path) < 0)
 		return write_failed(o, -errno);
 	dir = open(r->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -105,8 +106,10 @@ static int name_files(struct restore *r)
 static void remove_parts(const struct restore *r)
 {
 	for (size_t i = 0; i < r->nr_outputs; i++)
-		if (!r->outputs[i].device)
+		if (!r->outputs[i].device) {
+			damage_forget(&r->outputs[i]);
 			unlink(r->outputs[i].part);
+		}
 }
 
 /* An image has a qemu-nbd of its own, as long as it is written. */
@@ -144,10 +147,12 @@ static int write_parts(struct restore *r, struct restore_copy *copy, bool *again
 static int write_volumes(struct restore *r, bool *again)
 {
 	struct restore_output *outputs = calloc(r->nr_outputs, sizeof(*outputs));
+	struct damage damage = { 0 };
 	struct restore_copy copy = {
 		.store = r->store, .keys = r->named.keys, .name = &r->named.name, .seq = r->named.point->seq,
 		.force = r->force, .outputs = outputs, .only = RESTORE_ALL, .parts = &r->parts,
 		.view = r->view, .nr_jobs = r->nr_jobs, .progress = &r->progress,
+		.damage = &damage,
 	};
 	int ret = outputs ? CLI_DONE : cli_fail(CLI_FAILED, "out of memory; nothing was written");
 
@@ -167,6 +172,10 @@ static int write_volumes(struct restore *r, bool *again)
 						    r->parts.items[i].start_bytes);
 	if (ret == CLI_DONE)
 		ret = write_parts(r, &copy, again);
+	progress_end(&r->progress);
+	if (ret == CLI_DONE)
+		ret = damage_note(r, &damage);
+	damage_fini(&damage);
 	free(outputs);
 	return ret;
 }
@@ -175,6 +184,9 @@ static int write_all(struct restore *r, bool *again)
 {
 	int ret = r->parts.complete ? CLI_DONE : write_volumes(r, again);
 
+	for (size_t i = 0; r->parts.complete && i < r->nr_outputs; i++)
+		if (!r->outputs[i].device)
+			damage_again(&r->outputs[i], is_named(r, i));
 	for (size_t i = 0; i < r->parts.nr; i++)
 		r->outputs[r->parts.items[i].output].data_bytes += r->parts.items[i].data_bytes;
 	if (ret != CLI_DONE)
@@ -196,7 +208,6 @@ int write_outputs(struct restore *r)
 		return ret;
 	progress_begin(&r->progress, r->total_bytes);
 	ret = write_all(r, &again);
-	progress_end(&r->progress);
 	/* Who went on keeps what he had, whatever it was that failed. */
 	if (ret != CLI_DONE && r->parts.path && restore_parts_any(&r->parts) &&
 	    (again || r->resume)) {
