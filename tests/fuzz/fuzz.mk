@@ -12,7 +12,7 @@ FUZZ_CFLAGS := -std=gnu11 -O1 -g -Wall -Wextra -Wno-unused-parameter -fno-strict
 FUZZ_PROGRAMS := $(patsubst tests/fuzz/%.c,$(FUZZ_BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_SRC := $(addprefix userspace/lib/,crc32c.c extent_sweep.c keyring.c name.c segment_format.c \
 	unit_builder.c unit_cipher.c when.c wire_format.c) $(wildcard userspace/store/*.c) \
-	$(addprefix userspace/target/,session.c greeting.c) \
+	$(addprefix userspace/target/,session.c greeting.c) $(wildcard userspace/export/lvm*.c) \
 	$(addprefix tests/host/,history.c sim_env.c sim_disk.c test_batch.c)
 
 $(FUZZ_BUILD)/obj/%.o: %.c
