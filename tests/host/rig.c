@@ -157,15 +157,19 @@ unsigned int rig_index_faulty(struct rig *r)
 	return nr_failed;
 }
 
+void rig_do(struct rig *r, struct index_job *job)
+{
+	assert_int_equal(index_job_run(job, r->env, NULL), 0);
+	assert_int_equal(timeline_index_take(r->tl, job), 0);
+}
+
 struct index_job *rig_index_until(struct rig *r, const char *text)
 {
 	struct index_job *job;
 
 	while ((job = timeline_index_plan(r->tl)) &&
-	       strncmp(index_job_text(job), text, strlen(text)) != 0) {
-		assert_int_equal(index_job_run(job, r->env, NULL), 0);
-		assert_int_equal(timeline_index_take(r->tl, job), 0);
-	}
+	       strncmp(index_job_text(job), text, strlen(text)) != 0)
+		rig_do(r, job);
 	return job;
 }
 

@@ -73,6 +73,9 @@ void rig_index(struct rig *r);
 /** rig_index_faulty - the same where jobs may fail; how many did */
 unsigned int rig_index_faulty(struct rig *r);
 
+/** rig_do - a job that was planned, and take what it made */
+void rig_do(struct rig *r, struct index_job *job);
+
 /** rig_index_until - all before a job whose text begins so; that, planned only, or NULL */
 struct index_job *rig_index_until(struct rig *r, const char *text);
 

@@ -15,10 +15,8 @@
 
 void late_end(struct store_sim *s)
 {
-	if (s->late_view)
-		view_close(s->late_view);
-	if (s->late)
-		timeline_close(s->late);
+	view_close(s->late_view);
+	timeline_close(s->late);
 	s->late_view = NULL;
 	s->late = NULL;
 }

@@ -158,10 +158,8 @@ static void do_look(struct store_sim *s)
 
 static void view_end(struct store_sim *s)
 {
-	if (s->view)
-		view_close(s->view);
-	if (s->reader)
-		timeline_close(s->reader);
+	view_close(s->view);
+	timeline_close(s->reader);
 	s->view = NULL;
 	s->reader = NULL;
 }

@@ -291,16 +291,14 @@ static void a_points_file_goes_before_a_merge_of_all(void **state_)
 
 	rig_init_dead(&r);
 	job = rig_index_until(&r, "packing");
-	assert_int_equal(index_job_run(job, r.env, NULL), 0);
-	assert_int_equal(timeline_index_take(r.tl, job), 0);
+	rig_do(&r, job);
 	assert_int_not_equal(r.tl->packing.nr_gone, 0);
 	sim_env_advance(r.sim, HOUR);
 	rig_append(&r, 12, S);
 	job = rig_index_until(&r, "points");
 	assert_non_null(job);
 	assert_int_equal(r.tl->packing.nr_dropped, 0);
-	assert_int_equal(index_job_run(job, r.env, NULL), 0);
-	assert_int_equal(timeline_index_take(r.tl, job), 0);
+	rig_do(&r, job);
 	rig_index(&r);
 	assert_int_not_equal(r.tl->packing.nr_dropped, 0);
 	rig_check(&r);
@@ -316,8 +314,7 @@ static void without_room_all_stays(void **state_)
 
 	rig_init_dead(&r);
 	job = rig_index_until(&r, "packing");
-	assert_int_equal(index_job_run(job, r.env, NULL), 0);
-	assert_int_equal(timeline_index_take(r.tl, job), 0);
+	rig_do(&r, job);
 	assert_int_not_equal(r.tl->packing.nr_gone, 0);
 	before = nr_entries(&r);
 	job = rig_index_until(&r, "merge");
