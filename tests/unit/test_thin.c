@@ -112,17 +112,25 @@ static void what_is_dead_is_what_the_rule_says(void **state)
 
 static const struct thin_limits no_limits = { SIZE_MAX, SIZE_MAX, UINT64_MAX, 0 };
 
+static struct thin_file file_of(uint64_t first, uint64_t last, bool is_pack, uint64_t data_bytes,
+				uint64_t live_bytes)
+{
+	return (struct thin_file){ .first_segment = first, .last_segment = last,
+				   .is_pack = is_pack, .data_bytes = data_bytes,
+				   .live_bytes = live_bytes };
+}
+
 static void files_that_are_worth_it_are_chosen_side_by_side(void **state)
 {
 	const uint64_t mib = 1 << 20;
 	struct thin_file files[] = {
-		{ 1, 1, false, 32 * mib, 30 * mib, 0, 0, false, 0 },	/* little is dead */
-		{ 2, 2, false, 32 * mib, 16 * mib, 0, 0, false, 0 },
-		{ 3, 9, true, 30 * mib, 10 * mib, 0, 0, false, 0 },
-		{ 10, 10, false, 32 * mib, 8 * mib, 0, 0, false, 0 },	/* 34 MiB: one too many */
-		{ 11, 11, false, 32 * mib, 24 * mib, 0, 0, false, 0 },
-		{ 13, 13, false, 32 * mib, 0, 0, 0, false, 0 },		/* no neighbour of 11 */
-		{ 14, 14, false, 32 * mib, 32 * mib, 0, 0, false, 0 },
+		file_of(1, 1, false, 32 * mib, 30 * mib),	/* little is dead */
+		file_of(2, 2, false, 32 * mib, 16 * mib),
+		file_of(3, 9, true, 30 * mib, 10 * mib),
+		file_of(10, 10, false, 32 * mib, 8 * mib),	/* 34 MiB: one too many */
+		file_of(11, 11, false, 32 * mib, 24 * mib),
+		file_of(13, 13, false, 32 * mib, 0),		/* no neighbour of 11 */
+		file_of(14, 14, false, 32 * mib, 32 * mib),
 	};
 	size_t from = 0, first;
 
@@ -142,10 +150,33 @@ static void small_files_become_one_when_there_are_enough(void **state)
 	size_t from = 0, first;
 
 	for (size_t i = 0; i < ARRAY_SIZE(files); i++)
-		files[i] = (struct thin_file){ i + 1, i + 1, true, 1000, 1000, 0, 0, false, 0 };
+		files[i] = file_of(i + 1, i + 1, true, 1000, 1000);
 	assert_int_equal(thin_choose(files, ARRAY_SIZE(files) - 1, &no_limits, &from, &first), 0);
 	from = 0;
 	assert_int_equal(thin_choose(files, ARRAY_SIZE(files), &no_limits, &from, &first), ARRAY_SIZE(files));
+}
+
+/* Those of an idle group have hardly any data: what there is are commits of a cut that is kept. */
+static void commits_fill_a_pack_too(void **state)
+{
+	const uint64_t mib = 1 << 20;
+	struct thin_file files[40];
+	size_t from = 0, first;
+
+	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+		files[i] = file_of(i + 1, i + 1, false, 0, 0);
+		files[i].commit_bytes = 2 * mib;
+	}
+	assert_int_equal(thin_choose(files, ARRAY_SIZE(files), &no_limits, &from, &first), 16);
+	assert_int_equal(thin_choose(files, ARRAY_SIZE(files), &no_limits, &from, &first), 16);
+	assert_int_equal(thin_choose(files, ARRAY_SIZE(files), &no_limits, &from, &first), 8);
+	/* As packs they are full: else each look at the index would find and leave them. */
+	from = 0;
+	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+		files[i] = file_of(i + 1, i + 1, true, 0, 0);
+		files[i].file_bytes = 32 * mib;
+	}
+	assert_int_equal(thin_choose(files, ARRAY_SIZE(files), &no_limits, &from, &first), 0);
 }
 
 /* Limits are those of all together; a file that is over them by itself, or bad, parts the others. */
@@ -548,6 +579,7 @@ int main(void)
 		cmocka_unit_test(what_is_dead_is_what_the_rule_says),
 		cmocka_unit_test(files_that_are_worth_it_are_chosen_side_by_side),
 		cmocka_unit_test(small_files_become_one_when_there_are_enough),
+		cmocka_unit_test(commits_fill_a_pack_too),
 		cmocka_unit_test(a_pack_stays_within_its_limits),
 		cmocka_unit_test(points_that_are_kept_stay_what_they_are),
 		cmocka_unit_test(an_open_view_goes_on),

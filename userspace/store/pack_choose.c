@@ -30,7 +30,7 @@ static void files_fill(const struct index_pack *job, struct thin_file *files)
 		files[i] = (struct thin_file){
 			.first_segment = range.first, .last_segment = range.last,
 			.is_pack = s->pack.number, .aside = s->error,
-			.data_bytes = s->pack.live_bytes,
+			.data_bytes = s->pack.live_bytes, .file_bytes = s->pack.file_bytes,
 			.need_bytes = SOURCE_BYTES + (range.last - range.first) * sizeof(uint64_t) };
 	}
 }
@@ -75,14 +75,15 @@ static int commits_count(struct index_pack *job, const struct pack_index *index,
 	*counted = false;
 	for (size_t i = c->first; i < c->first + c->nr; i++) {
 		struct pack_source *s = &job->sources[i];
-		uint64_t bytes = 0;
-		int ret = s->counted ? 0 : pack_plan_commits(index, s, &bytes);
+		int ret;
 
+		if (s->counted)
+			continue;
+		ret = pack_plan_commits(index, s, &files[i].commit_bytes);
 		if (ret && !pack_aside_is_due(ret))
 			return ret;
-		*counted |= !s->counted;
-		s->counted = true;
-		files[i].need_bytes += bytes;
+		*counted = s->counted = true;
+		files[i].need_bytes += files[i].commit_bytes;
 	}
 	return 0;
 }

@@ -176,7 +176,8 @@ bool thin_file_is_worth_it(const struct thin_file *f)
 
 static bool file_is_small(const struct thin_file *f)
 {
-	return f->data_bytes <= THIN_PACK_BYTES / THIN_SMALL_FILES;
+	return f->data_bytes <= THIN_PACK_BYTES / THIN_SMALL_FILES &&
+	       f->file_bytes <= THIN_PACK_BYTES / THIN_SMALL_FILES;
 }
 
 /* Whether @f goes to those that @sum counts. */
@@ -186,7 +187,8 @@ static bool file_fits(const struct thin_file *f, const struct thin_file *sum, si
 	return !f->aside && (thin_file_is_worth_it(f) || file_is_small(f)) &&
 	       nr < limits->nr_files && sum->nr_live + f->nr_live <= limits->nr_live &&
 	       sum->need_bytes + f->need_bytes <= limits->need_bytes &&
-	       (nr == 0 || sum->live_bytes + f->live_bytes <= THIN_PACK_BYTES);
+	       (nr == 0 || sum->live_bytes + f->live_bytes + sum->commit_bytes +
+			   f->commit_bytes <= THIN_PACK_BYTES);
 }
 
 size_t thin_choose(const struct thin_file *files, size_t nr, const struct thin_limits *limits,
@@ -207,6 +209,7 @@ size_t thin_choose(const struct thin_file *files, size_t nr, const struct thin_l
 			nr_worth += thin_file_is_worth_it(f);
 			nr_small += file_is_small(f);
 			sum.live_bytes += f->live_bytes;
+			sum.commit_bytes += f->commit_bytes;
 			sum.need_bytes += f->need_bytes;
 			sum.nr_live += f->nr_live;
 		}

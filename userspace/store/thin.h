@@ -71,7 +71,7 @@ int thin_take(struct thin *t, const struct run_entry *e, bool *dead);
 
 /* -- which files -- */
 
-#define THIN_PACK_BYTES	(32u << 20)	/* of live data, about, in one pack */
+#define THIN_PACK_BYTES	(32u << 20)	/* of live data and commits, about, in one pack */
 #define THIN_DEAD_PERCENT 25		/* a file with that much dead is worth writing anew */
 #define THIN_SMALL_FILES 8		/* so many small ones side by side become one */
 
@@ -86,6 +86,8 @@ struct thin_file {
 	size_t nr_live;		/* pieces */
 	bool aside;		/* it cannot be read, or not be looked into: left as it is */
 	size_t nr_dead;		/* pieces of which runs have an entry still */
+	uint64_t commit_bytes;	/* of records that a pack keeps, where that is known; in need_bytes too */
+	uint64_t file_bytes;	/* of a pack */
 };
 
 /* How much may become one pack. */
