@@ -504,6 +504,8 @@ const char *store_sim_run(struct store_sim *s, uint64_t seed, bool trace)
 	s->retention = below(s, 2);
 	s->clock_ns = UINT64_C(1700000000) * S;
 	sim_env_set_realtime(s->sim, s->clock_ns);
+	if (seed % 2)
+		sim_env_end_removed(s->sim);
 	s->seal_bytes = 6144 << below(s, 3);
 	s->encrypts = seed % 4 == 3;
 	s->nr_keys = s->encrypts ? below(s, 2) : 0;

@@ -11,6 +11,7 @@
 #include "../../userspace/store/index.h"
 #include "../../userspace/store/lease.h"
 #include "../../userspace/store/timeline_internal.h"
+#include "../../userspace/store/view_internal.h"
 #include "../host/rig.h"
 
 #define S	UINT64_C(1000000000)
@@ -332,6 +333,46 @@ static void a_reader_opens_beside_segments_that_go(void **state_)
 	rig_fini(&r);
 }
 
+static bool is_named(const struct timeline *tl, uint64_t run)
+{
+	for (size_t i = 0; i < tl->manifest.nr_runs; i++)
+		if (tl->manifest.runs[i].number == run)
+			return true;
+	return false;
+}
+
+/* As on a cluster: what it reads then is the run in their place, not all segments of it. */
+static void runs_that_end_are_taken_anew(void **state_)
+{
+	const struct timeline_commit *last;
+	struct timeline *reader;
+	uint64_t id = 0;
+	struct view *v;
+	struct rig r;
+
+	rig_init_dead(&r);
+	reader = rig_reader(&r);
+	last = &reader->points.commits[reader->points.nr_commits - 1];
+	assert_int_equal(timeline_pin(r.tl, last->cut_seq, TIMELINE_PIN_HOLD, "x", 0, &id), 0);
+	assert_int_equal(view_open(reader, last->cut_seq, &v, why), 0);
+	assert_true(v->nr_runs > 1);
+	sim_env_end_removed(r.sim);
+	rig_append(&r, 200, S);
+	rig_index(&r);
+	assert_int_not_equal(r.tl->packing.nr_dropped, 0);
+	for (size_t i = 0; i < v->nr_runs; i++)
+		assert_false(is_named(r.tl, v->runs[i].run.header.number));
+	if (!history_check(&r.h, v, last->ordinal - 1))
+		fail_msg("%s", r.h.why);
+	assert_int_equal(v->rest.nr, 0);
+	assert_int_not_equal(v->nr_runs, 0);
+	for (size_t i = 0; i < v->nr_runs; i++)
+		assert_true(is_named(r.tl, v->runs[i].run.header.number));
+	view_close(v);
+	timeline_close(reader);
+	rig_fini(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -342,6 +383,7 @@ int main(void)
 		cmocka_unit_test(without_a_look_at_the_leases_nothing_is_packed),
 		cmocka_unit_test(a_point_that_stays_is_opened_beside_a_new_points_file),
 		cmocka_unit_test(a_reader_opens_beside_segments_that_go),
+		cmocka_unit_test(runs_that_end_are_taken_anew),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -93,6 +93,49 @@ static int take_segments(struct view *v, bool *gone, char *why)
 	return ret;
 }
 
+/* What take_segments() takes. */
+struct taken {
+	struct view_run *runs;
+	size_t nr_runs;
+	struct view_versions rest;
+};
+
+static struct taken taken_out(struct view *v)
+{
+	const struct taken taken = { v->runs, v->nr_runs, v->rest };
+
+	v->runs = NULL;
+	v->nr_runs = 0;
+	v->rest = (struct view_versions){ 0 };
+	return taken;
+}
+
+static void taken_fini(const struct taken *taken)
+{
+	for (size_t i = 0; i < taken->nr_runs; i++)
+		run_close(&taken->runs[i].run);
+	free(taken->runs);
+	free(taken->rest.items);
+}
+
+int view_segments_renew(struct view *v)
+{
+	struct taken old = taken_out(v), made;
+	char why[TIMELINE_TEXT_BYTES];
+	bool gone = false;
+	int ret = take_segments(v, &gone, why);
+
+	if (ret) {
+		made = taken_out(v);
+		v->runs = old.runs;
+		v->nr_runs = old.nr_runs;
+		v->rest = old.rest;
+		old = made;
+	}
+	taken_fini(&old);
+	return ret;
+}
+
 int view_open_until(struct timeline *tl, uint64_t ordinal, struct view **out, char *why)
 {
 	const struct manifest *m = &tl->manifest;
@@ -239,6 +282,8 @@ int view_open(struct timeline *tl, uint64_t cut_seq, struct view **out, char *wh
 
 void view_close(struct view *v)
 {
+	struct taken taken;
+
 	if (!v)
 		return;
 	if (v->parent_tl)
@@ -246,10 +291,8 @@ void view_close(struct view *v)
 	view_read_fini(v);
 	view_pack_fini(v);
 	run_cache_fini(&v->cache);
-	for (size_t i = 0; i < v->nr_runs; i++)
-		run_close(&v->runs[i].run);
-	free(v->runs);
-	free(v->rest.items);
+	taken = taken_out(v);
+	taken_fini(&taken);
 	free(v->found.items);
 	free(v->pieces);
 	free(v->volumes);

@@ -169,6 +169,12 @@ int view_cut_check(struct view *v);
  */
 int view_error(struct view *v, int error);
 
+/*
+ * Take runs, and the rest, by the manifest in hand, which has the cut. Return: 0; -ENOENT a file is
+ * gone: read the manifest again; -EBADMSG; -errno. Then the view has what it had.
+ */
+int view_segments_renew(struct view *v);
+
 /* -- view_version.c -- */
 
 /* Make room and add one; 0 or -ENOMEM. */

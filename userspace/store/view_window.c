@@ -120,13 +120,42 @@ static int run_look(struct range *r, const struct run *run)
 	return ret == -ENOENT ? 0 : ret;
 }
 
-/* The run is of no use: from now on its segments speak for themselves. */
+static bool is_named(const struct manifest *m, uint64_t run)
+{
+	for (size_t i = 0; i < m->nr_runs; i++)
+		if (m->runs[i].number == run)
+			return true;
+	return false;
+}
+
+/*
+ * On a cluster a file that was open ends some time after a writer removed it. What was merged has
+ * another in its place then. Return: 0 it is taken; -ENODATA there is none; -ESTALE; -errno.
+ */
+static int runs_renew(struct view *v, uint64_t run)
+{
+	int ret = -ENOENT;
+
+	for (int i = 0; i < VIEW_RELOADS && ret == -ENOENT; i++) {
+		if (timeline_runs_reload(v->tl) || is_named(&v->tl->manifest, run))
+			return -ENODATA;
+		ret = view_cut_check(v);
+		if (!ret)
+			ret = view_segments_renew(v);
+	}
+	return ret;
+}
+
+/* The run is of no use: if no other is in its place its segments speak for themselves. */
 static int run_give_up(struct view *v, size_t i)
 {
 	struct view_run vr = v->runs[i];
 	char why[TIMELINE_TEXT_BYTES];
-	int ret = -ENOENT;
+	int ret = v->tl->read_only ? runs_renew(v, vr.run.header.number) : -ENODATA;
 
+	if (!ret || ret == -ESTALE || ret == -ENOMEM)
+		return ret;
+	ret = -ENOENT;
 	/* What does not check may be a pack that went, too: view_read.c, place_reload(). */
 	for (int tries = 0; tries <= VIEW_RELOADS &&
 			    (ret == -ENOENT || (ret == -EBADMSG && tries == 1)); tries++) {
@@ -261,7 +290,7 @@ int view_window(struct view *v, const struct view_volume *volume, uint64_t offse
 	do {
 		range_choose(&r, volume, end_bytes);
 		ret = range_collect(&r);
-	} while (ret == -EAGAIN);	/* with one run less */
+	} while (ret == -EAGAIN);	/* with one run less, or others */
 	v->nr_pieces = 0;
 	v->pieces_end = 0;
 	if (!ret) {
