@@ -5,10 +5,12 @@
  */
 #include "unit.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "../../userspace/lib/seq.h"
+#include "../../userspace/store/timeline_internal.h"
 #include "../../userspace/store/view.h"
 #include "../host/rig.h"
 #include "../host/test_steps.h"
@@ -26,7 +28,7 @@
 static char why[TIMELINE_TEXT_BYTES];
 
 static struct {
-	uint64_t reads, bytes;
+	uint64_t reads, bytes, manifests;
 } cost;
 
 static int64_t counted_read(struct env *env, struct env_file *file, void *buf, size_t bytes,
@@ -135,12 +137,53 @@ static void of_a_compressed_unit_little_more_than_it_is_read(void **state)
 	rig_fini(&r);
 }
 
+static int counted_open(struct env *env, const char *path, unsigned int flags,
+			struct env_file **file)
+{
+	cost.manifests += strstr(path, "/manifest") != NULL;
+	return sim_ops.open(env, path, flags, file);
+}
+
+/* Nothing can be read; whether that is so as the point was dropped is not asked each time. */
+static void damage_costs_no_look_at_the_manifest_with_each_sector(void **state)
+{
+	struct env_ops counting = sim_ops;
+	struct timeline *reader;
+	uint64_t random = 1;
+	uint8_t buf[512];
+	struct view *v;
+	char path[40];
+	struct rig r;
+
+	build(&r, UNIT_STORED);
+	reader = rig_reader(&r);
+	assert_int_equal(view_open(reader, cut_of(COPY_BATCHES), &v, why), 0);
+	for (uint64_t n = 1; n <= reader->nr_segments; n++) {
+		segment_path(path, sizeof(path), RIG_DIR, n);
+		assert_int_equal(sim_env_flip(r.sim, path, 20, 1), 0);
+	}
+	memset(&cost, 0, sizeof(cost));
+	counting.open = counted_open;
+	r.env->ops = &counting;
+	for (int i = 0; i < 1000; i++) {
+		uint64_t at = unit_random(&random) % (BYTES / sizeof(buf));
+
+		assert_int_equal(view_read(v, 0, at * sizeof(buf), buf, sizeof(buf)), -EBADMSG);
+	}
+	r.env->ops = &sim_ops;
+	assert_in_range(cost.manifests, 1, 4);
+	view_close(v);
+	timeline_close(reader);
+	rig_fini(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(in_order_hardly_more_is_read_than_is_wanted),
 		cmocka_unit_test(a_look_costs_the_same_at_any_age),
 		cmocka_unit_test(of_a_compressed_unit_little_more_than_it_is_read),
+		cmocka_unit_test(damage_costs_no_look_at_the_manifest_with_each_sector),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

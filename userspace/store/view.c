@@ -201,19 +201,21 @@ int view_check(struct view *v)
 	return ret;
 }
 
+/* Who reads a damaged disk from end to end is not to look again with each sector. */
+bool view_has_looked(const struct view *v)
+{
+	return v->looked_ns && v->env->ops->monotonic_ns(v->env) - v->looked_ns < LOOK_NS;
+}
+
 int view_error(struct view *v, int error)
 {
-	uint64_t now_ns;
-
 	if (error != -ENOENT && error != -EBADMSG)
 		return error;
-	/* Who reads a damaged disk from end to end is not to look again with each sector. */
-	now_ns = v->env->ops->monotonic_ns(v->env);
-	if (v->looked_ns && now_ns - v->looked_ns < LOOK_NS)
+	if (view_has_looked(v))
 		return -EBADMSG;
 	if (view_check(v) == -ESTALE)
 		return -ESTALE;
-	v->looked_ns = now_ns;
+	v->looked_ns = v->env->ops->monotonic_ns(v->env);
 	return -EBADMSG;
 }
 

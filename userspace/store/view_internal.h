@@ -169,6 +169,9 @@ int view_cut_check(struct view *v);
  */
 int view_error(struct view *v, int error);
 
+/* Whether it did, and found the point there, less than that ago: what does not check is damage. */
+bool view_has_looked(const struct view *v);
+
 /*
  * Take runs, and the rest, by the manifest in hand, which has the cut. Return: 0; -ENOENT a file is
  * gone: read the manifest again; -EBADMSG; -errno. Then the view has what it had.
