@@ -33,7 +33,7 @@ static int note(const struct restore *r, const struct output *o)
 	}
 	cli_seq(r->named.point->seq, seq, sizeof(seq));
 	ret = damage_save(path, r->named.name.group, seq, o->name, o->damage);
-	return ret ? cli_fail(CLI_FAILED, "%s: %s; make room there and restore again", path, strerror(-ret)) :
+	return ret ? cli_fail(CLI_FAILED, "%s: %s; make room there and restore again with --resume", path, strerror(-ret)) :
 		     CLI_DONE;
 }
 

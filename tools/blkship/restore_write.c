@@ -125,9 +125,10 @@ static int write_image(struct restore *r, struct restore_copy *copy, size_t outp
 	ret = restore_copy_run(copy, again);
 	error = qcow2_close(to->image);
 	to->image = NULL;
-	if (ret == CLI_DONE && (error || fsync(o->fd) < 0))
-		ret = write_failed(o, error ? error : -errno);
-	return ret;
+	if (ret != CLI_DONE || (!error && fsync(o->fd) == 0))
+		return ret;
+	*again = true;
+	return write_failed(o, error ? error : -errno);
 }
 
 static int write_parts(struct restore *r, struct restore_copy *copy, bool *again)
@@ -173,8 +174,10 @@ static int write_volumes(struct restore *r, bool *again)
 	if (ret == CLI_DONE)
 		ret = write_parts(r, &copy, again);
 	progress_end(&r->progress);
-	if (ret == CLI_DONE)
+	if (ret == CLI_DONE) {
+		*again = true;
 		ret = damage_note(r, &damage);
+	}
 	damage_fini(&damage);
 	free(outputs);
 	return ret;
@@ -189,10 +192,7 @@ static int write_all(struct restore *r, bool *again)
 			damage_again(&r->outputs[i], is_named(r, i));
 	for (size_t i = 0; i < r->parts.nr; i++)
 		r->outputs[r->parts.items[i].output].data_bytes += r->parts.items[i].data_bytes;
-	if (ret != CLI_DONE)
-		return ret;
-	*again = true;
-	return name_files(r);
+	return ret == CLI_DONE ? name_files(r) : ret;
 }
 
 int write_outputs(struct restore *r)
