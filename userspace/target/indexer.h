@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * indexer - the worker that makes and merges runs for all groups of a target.
+ * indexer - the worker that makes runs, points files and packs for all groups of a target.
  *
  * Beside stage [7 timeline store]. Fed by what index.c plans, one job at a time; feeds
  * the timelines with the result. The work is done in a thread with files of its own, at a
