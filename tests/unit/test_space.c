@@ -6,6 +6,7 @@
 
 #include "../../userspace/lib/seq.h"
 #include "../../userspace/store/space.h"
+#include "../../userspace/store/space_warn.h"
 #include "../host/rig.h"
 
 #define S UINT64_C(1000000000)
@@ -52,6 +53,57 @@ static void it_is_said_when_it_will_not_fit(void **state)
 	assert_int_equal(space_days_left(0, 50, 151, 10), 0);
 }
 
+static void it_is_warned_whatever_the_rate(void **state)
+{
+	static const struct {
+		struct space_place place;
+		unsigned int want;
+	} cases[] = {
+		/* left, taken, most, day, window */
+		{ { 100, 900, 0, 0, 0 }, 0 },
+		{ { 99, 901, 0, 0, 0 }, SPACE_WARN_LOW },
+		{ { 300, 700, 0, 10, 0 }, 0 },
+		{ { 299, 701, 0, 10, 0 }, SPACE_WARN_SOON },
+		{ { 299, 701, 1000, 10, 0 }, 0 },
+		{ { 500, 500, 0, 1, 500 }, 0 },
+		{ { 500, 500, 0, 1, 501 }, SPACE_WARN_WINDOW },
+		{ { 0, 1000, 0, 1, 1 }, SPACE_WARN_SOON | SPACE_WARN_LOW | SPACE_WARN_WINDOW |
+					SPACE_WARN_FULL },
+		{ { 1 << 20, 0, 0, 0, 0 }, 0 },		/* nothing there yet */
+	};
+	char text[SPACE_TEXT_BYTES];
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++)
+		if (space_warn(&cases[i].place) != cases[i].want)
+			fail_msg("case %zu: %x", i, space_warn(&cases[i].place));
+	space_warn_text(&(struct space_place){ 3 << 20, 61 << 20, 0, 0, 0 }, SPACE_WARN_LOW, text);
+	assert_string_equal(text, "3.0 MiB left of 64 MiB");
+	space_warn_text(&(struct space_place){ 30 << 20, 0, 0, 2 << 20, 0 }, SPACE_WARN_SOON, text);
+	assert_string_equal(text, "30 MiB left: may be full in 15 days, at 2.0 MiB a day");
+}
+
+/* To and fro about where it begins: said once, and over only with clearly more room. */
+static void a_warning_is_over_when_it_clearly_is(void **state)
+{
+	struct space_place p = { 99, 901, 0, 0, 0 };
+	unsigned int told = space_warn_again(&p, 0);
+
+	assert_int_equal(told, SPACE_WARN_LOW);
+	p = (struct space_place){ 130, 870, 0, 0, 0 };
+	assert_int_equal(space_warn_again(&p, told), SPACE_WARN_LOW);
+	assert_int_equal(space_warn_again(&p, 0), 0);
+	p = (struct space_place){ 136, 864, 0, 0, 0 };
+	assert_int_equal(space_warn_again(&p, told), 0);
+	/* A cap that was reached. */
+	p = (struct space_place){ 0, 3200, 0, 0, 0 };
+	told = space_warn_again(&p, 0);
+	assert_true(told & SPACE_WARN_FULL);
+	p = (struct space_place){ 99, 3101, 0, 0, 0 };
+	assert_true(space_warn_again(&p, told) & SPACE_WARN_FULL);
+	p = (struct space_place){ 100, 3100, 0, 0, 0 };
+	assert_int_equal(space_warn_again(&p, told), SPACE_WARN_LOW);
+}
+
 /* An hour of a point a minute, each with 4 KiB of zeroes. */
 static void what_is_there_is_counted(void **state)
 {
@@ -75,6 +127,11 @@ static void what_is_there_is_counted(void **state)
 	assert_int_equal(s.nr_pins, 2);
 	assert_int_equal(s.pinned, 1);
 	assert_in_range(s.most_bytes, s.data_bytes, s.data_bytes + s.day_bytes / 48 + 1);
+	/* Half an hour more than there is: nothing of that may go before. */
+	assert_int_equal(s.window_bytes, 0);
+	rig_retain(&r, "all:30m", 5400 * S);
+	assert_int_equal(space_measure(r.tl, &s), 0);
+	assert_in_range(s.window_bytes, s.day_bytes / 48, s.day_bytes / 47);
 	rig_fini(&r);
 }
 
@@ -83,6 +140,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_rate_is_that_of_the_last_day),
 		cmocka_unit_test(it_is_said_when_it_will_not_fit),
+		cmocka_unit_test(it_is_warned_whatever_the_rate),
+		cmocka_unit_test(a_warning_is_over_when_it_clearly_is),
 		cmocka_unit_test(what_is_there_is_counted),
 	};
 

@@ -36,8 +36,9 @@ uint64_t space_of_file(struct env *env, const char *path)
 }
 
 struct sizes {
-	struct timeline *tl;
-	struct space *space;
+	struct env *env;
+	const char *dir;
+	uint64_t data_bytes, index_bytes;
 };
 
 static void size_add(void *arg, const char *name)
@@ -46,11 +47,23 @@ static void size_add(void *arg, const char *name)
 	const char *suffix = strchr(name, '.');
 	char path[PATH_BYTES];
 
-	snprintf(path, sizeof(path), "%s/%s", s->tl->dir, name);
+	snprintf(path, sizeof(path), "%s/%s", s->dir, name);
 	if (space_is_data(name) || (suffix && !strcmp(suffix, ".pack.new")))
-		s->space->data_bytes += space_of_file(s->tl->env, path);
+		s->data_bytes += space_of_file(s->env, path);
 	else if (suffix || !strcmp(name, "manifest"))
-		s->space->index_bytes += space_of_file(s->tl->env, path);
+		s->index_bytes += space_of_file(s->env, path);
+}
+
+int space_of_dir(struct env *env, const char *dir, uint64_t *data_bytes, uint64_t *index_bytes)
+{
+	struct sizes s = { .env = env, .dir = dir };
+	int ret = env->ops->list(env, dir, size_add, &s);
+
+	if (ret)
+		return ret;
+	*data_bytes = s.data_bytes;
+	*index_bytes = s.index_bytes;
+	return 0;
 }
 
 /* -- rates -- */
@@ -104,6 +117,28 @@ static uint64_t most_bytes(const struct timeline *tl, const struct space *s)
 	return first + (double)s->day_bytes * for_ns / DAY_NS;
 }
 
+/* Less and less, until it has been open for as long as the window is. */
+static uint64_t window_bytes(const struct timeline *tl, const struct space *s)
+{
+	uint64_t immutable_ns, old_ns;
+
+	if (!timeline_retention(tl, &immutable_ns) || !tl->points.nr_commits)
+		return 0;
+	old_ns = timeline_age_now(tl) - tl->points.commits[0].target_time_ns;
+	if ((int64_t)old_ns < 0)
+		old_ns = 0;
+	return old_ns < immutable_ns ? (double)s->day_bytes * (immutable_ns - old_ns) / DAY_NS : 0;
+}
+
+void space_rates(const struct timeline *tl, struct space *s)
+{
+	s->day_bytes = space_rate(tl->points.commits, tl->points.nr_commits, &s->measured_ns);
+	if (s->data_bytes)
+		s->day_bytes *= 1.0 + (double)s->index_bytes / s->data_bytes;
+	s->most_bytes = most_bytes(tl, s);
+	s->window_bytes = window_bytes(tl, s);
+}
+
 /* -- */
 
 /* Of the pinned points those that would go: as retention would see it now. */
@@ -142,9 +177,8 @@ static int count_pinned(struct timeline *tl, struct space *s)
 int space_measure(struct timeline *tl, struct space *out)
 {
 	struct space s = { .data_bytes = 0 };
-	struct sizes sizes = { tl, &s };
 	const struct points *p = &tl->points;
-	int ret = tl->env->ops->list(tl->env, tl->dir, size_add, &sizes);
+	int ret = space_of_dir(tl->env, tl->dir, &s.data_bytes, &s.index_bytes);
 
 	if (!ret)
 		ret = count_pinned(tl, &s);
@@ -157,10 +191,7 @@ int space_measure(struct timeline *tl, struct space *out)
 		if (!s.oldest_ns)
 			s.oldest_ns = p->commits[i].time_ns;
 	}
-	s.day_bytes = space_rate(p->commits, p->nr_commits, &s.measured_ns);
-	if (s.data_bytes)
-		s.day_bytes *= 1.0 + (double)s.index_bytes / s.data_bytes;
-	s.most_bytes = most_bytes(tl, &s);
+	space_rates(tl, &s);
 	*out = s;
 	return 0;
 }

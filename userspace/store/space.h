@@ -23,6 +23,7 @@ struct space {
 	uint64_t day_bytes;	/* what comes in a day, with its index */
 	uint64_t most_bytes;	/* the policy needs this, if nothing is overwritten; 0: not known,
 				 * or there is no policy and it grows for ever */
+	uint64_t window_bytes;	/* of that, comes before the immutable window lets anything go */
 };
 
 /** space_is_data - whether a file of a timeline is a segment or pack, by its name. Pure. */
@@ -30,6 +31,16 @@ bool space_is_data(const char *name);
 
 /** space_of_file - its size; 0 also if it cannot be told: it may be gone, or a directory */
 uint64_t space_of_file(struct env *env, const char *path);
+
+/**
+ * space_of_dir - what the files of a timeline's directory take, without its branches
+ * @data_bytes, @index_bytes: out, as in struct space
+ * Return: 0; -errno of listing.
+ */
+int space_of_dir(struct env *env, const char *dir, uint64_t *data_bytes, uint64_t *index_bytes);
+
+/** space_rates - fill in the last four of @s; its data_bytes and index_bytes are known */
+void space_rates(const struct timeline *tl, struct space *s);
 
 /** space_measure - Return: 0; -ENOMEM; -errno of listing the directory. */
 int space_measure(struct timeline *tl, struct space *out);
