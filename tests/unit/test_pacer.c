@@ -7,7 +7,6 @@
 
 #include "../../userspace/store/index.h"
 #include "../../userspace/store/timeline_internal.h"
-#include "../../userspace/target/limits_conf.h"
 #include "../../userspace/target/pacer.h"
 #include "../host/rig.h"
 
@@ -139,34 +138,11 @@ static void each_byte_costs_its_time(void **state)
 	sim_env_destroy(sim);
 }
 
-static void the_limit_is_configured(void **state)
-{
-	static const char *const wrong[] = { "", "0", "-1", "64M", "6 4", "16385", "99999999999999999999" };
-	char why[LIMITS_TEXT_BYTES];
-	struct limits_conf conf;
-
-	limits_conf_init(&conf);
-	assert_int_equal(conf.reclaim_bytes_per_s, 64 << 20);
-	assert_int_equal(limits_conf_line(&conf, "target", "reclaim_mib_per_s", "7", why), 0);
-	assert_int_equal(conf.reclaim_bytes_per_s, 7 << 20);
-	assert_int_equal(limits_conf_line(&conf, "target", "reclaim_mib_per_s", "16384", why), 0);
-	assert_int_equal(conf.reclaim_bytes_per_s, PACER_MAX_BYTES_PER_S);
-	assert_int_equal(limits_conf_line(&conf, "group erp", "reclaim_mib_per_s", "7", why), -ENOENT);
-	assert_int_equal(limits_conf_line(&conf, "target", "listen", "7", why), -ENOENT);
-	for (size_t i = 0; i < sizeof(wrong) / sizeof(*wrong); i++) {
-		assert_int_equal(limits_conf_line(&conf, "target", "reclaim_mib_per_s", wrong[i], why),
-				 -EINVAL);
-		assert_non_null(strstr(why, "MiB from 1 to 16384"));
-	}
-	assert_int_equal(conf.reclaim_bytes_per_s, PACER_MAX_BYTES_PER_S);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(all_jobs_hold_the_limit),
 		cmocka_unit_test(each_byte_costs_its_time),
-		cmocka_unit_test(the_limit_is_configured),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -368,6 +368,16 @@ static void print_shut_groups(const json_t *document)
 		       (long long)int_of(document, "groups_waiting"));
 }
 
+static void print_space(const json_t *document)
+{
+	const json_t *w;
+	size_t i;
+
+	json_array_foreach(json_object_get(json_object_get(document, "space"), "warnings"), i, w)
+		printf("SPACE  %s %s%s: %s\n", text_of(w, "of"), text_of(w, "name"),
+		       strcmp(text_of(w, "of"), "disk") ? ", max_bytes" : "", text_of(w, "text"));
+}
+
 static int status_print(json_t *document, const char *group, bool json)
 {
 	bool target = strcmp(text_of(document, "role"), "target") == 0;
@@ -404,6 +414,8 @@ static int status_print(json_t *document, const char *group, bool json)
 		printf("no groups\n");
 	if (target && !group)
 		print_shut_groups(document);
+	if (target)
+		print_space(document);
 	json_decref(document);
 	return CLI_DONE;
 }

@@ -302,6 +302,8 @@ static int enter(struct session *s, const struct wire_hello *hello)
 			return session_fail(s, ret, WIRE_ERR_NOT_YOURS,
 					    "group %s belongs to another machine: %s", s->group,
 					    why);
+		if (ret == -EDQUOT)
+			return session_fail(s, ret, WIRE_ERR_NO_SPACE, "%s", why);
 		if (ret == -EBUSY)
 			return turn_away(s, WIRE_BUSY, "group %s is in use: %s", s->group, why);
 		if (ret == -EUCLEAN || ret == -EBADMSG)

@@ -16,10 +16,10 @@
 #include "../store/index.h"
 #include "../store/pack_aside.h"
 #include "pacer.h"
+#include "worker.h"
 
 #define LOOK_NS			1000000000ull	/* whether a segment was sealed meanwhile */
 #define RETRY_NS		60000000000ull
-#define STOP_S			30
 
 struct indexer {
 	struct loop *loop;
@@ -269,20 +269,6 @@ err_free:
 	return ret;
 }
 
-/* Unless the disk hangs: then nothing can be freed, and nobody is to wait for ever. */
-static void thread_end(struct indexer *ix)
-{
-	struct timespec until;
-
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += STOP_S;
-	if (pthread_clockjoin_np(ix->thread, NULL, CLOCK_MONOTONIC, &until) == 0)
-		return;
-	log_error("the disk did not end a write of the index within %d s; ending without it; nothing that was acknowledged is lost",
-		  STOP_S);
-	_exit(1);
-}
-
 void indexer_destroy(struct indexer *ix)
 {
 	if (!ix)
@@ -293,7 +279,7 @@ void indexer_destroy(struct indexer *ix)
 	ix->stop = true;
 	pthread_cond_signal(&ix->wake);
 	pthread_mutex_unlock(&ix->lock);
-	thread_end(ix);
+	worker_end(ix->thread, "a write of the index");
 	if (ix->group)
 		timeline_index_take(group_timeline(ix->group), ix->job);
 	close(ix->done_poll.fd);

@@ -101,7 +101,7 @@ static int conf_read(struct options *o)
 	limits_conf_init(&o->limits);
 	line = access(path, F_OK) < 0 ? 0 : ini_parse(path, conf_line, o);
 	if (line) {
-		log_error("%s:%d: %s; nothing was started; what may be there, each once: [target] with listen = ADDRESS:PORT, groups = rados:POOL/NAMESPACE, key_file = FILE or key_command = PROGRAM ..., reclaim_mib_per_s = 64, retention = " RETENTION_DEFAULT ", immutable = " RETENTION_CONF_IMMUTABLE " and packing = " RETENTION_CONF_PACKING ", and [group NAME] with the last three",
+		log_error("%s:%d: %s; nothing was started; what may be there, each once: [target] with listen = ADDRESS:PORT, groups = rados:POOL/NAMESPACE, key_file = FILE or key_command = PROGRAM ..., reclaim_mib_per_s = 64, max_bytes = SIZE, retention = " RETENTION_DEFAULT ", immutable = " RETENTION_CONF_IMMUTABLE " and packing = " RETENTION_CONF_PACKING ", and [group NAME] with the last four",
 			  path, line, *o->why ? o->why : "not understood");
 		return -EINVAL;
 	}
@@ -412,6 +412,7 @@ int main(int argc, char **argv)
 	free(o.key_file);
 	free(o.key_command);
 	retention_conf_fini(&o.retention);
+	limits_conf_fini(&o.limits);
 	free(o.store);
 	return ret < 0 ? 1 : 0;
 }

@@ -25,6 +25,7 @@
 #include "indexer.h"
 #include "opener.h"
 #include "session.h"
+#include "space_watch.h"
 
 #define SECOND_NS	1000000000ull
 #define MAX_PEERS	1024
@@ -59,6 +60,7 @@ struct server {
 	struct groups *groups;
 	struct indexer *indexer;
 	struct opener *opener;		/* NULL: stopping */
+	struct space_watch *space;
 	struct loop_poll listener;
 	struct loop_timer watch;
 	struct loop_timer accept_again;
@@ -227,6 +229,20 @@ static void peer_check(struct peer *p, int ret)
 	peer_finish(p);
 }
 
+/* At a cap it ends as with a full disk; what was acknowledged is kept. */
+static void peer_came(struct peer *p, size_t bytes)
+{
+	char why[SPACE_WATCH_TEXT_BYTES];
+
+	space_watch_came(p->sv->space, group_name(p->group), bytes);
+	if (p->ending || !space_watch_refuses(p->sv->space, group_name(p->group), why))
+		return;
+	log_warning("group %s: session with %s ended: %s", group_name(p->group), p->name, why);
+	session_end(p->session, WIRE_ERR_NO_SPACE, why);
+	peer_output(p);
+	peer_finish(p);
+}
+
 static size_t peer_input(struct tls_conn *c, const void *buf, size_t bytes, void *arg)
 {
 	struct peer *p = arg;
@@ -242,6 +258,8 @@ static size_t peer_input(struct tls_conn *c, const void *buf, size_t bytes, void
 	peer_check(p, ret);
 	if (p->group)
 		group_flush(p->group);
+	if (p->session && p->group)
+		peer_came(p, used);
 	return used;
 }
 
@@ -280,9 +298,13 @@ static int op_timeline_get(void *arg, const char *name, const char *identity,
 	struct group *g;
 	int ret = groups_get(p->sv->groups, name, identity, &g, why);
 
+	if (ret == 0 && space_watch_refuses(p->sv->space, name, why))
+		ret = -EDQUOT;
 	p->told = ret < 0;
 	if (ret == -EACCES)
 		log_error("ALARM: %s asked for group %.32s: %s; refused", p->name, name, why);
+	else if (ret == -EDQUOT)
+		log_warning("group %.32s: %s is refused: %s", name, p->name, why);
 	else if (ret < 0)
 		log_error("group %.32s: cannot be opened for %s: %s; refused; see `blkship points %.32s --store %s`",
 			  name, p->name, why, name, p->sv->store);
@@ -562,11 +584,16 @@ int server_create(const struct server_params *params, struct server **out, uint1
 			 home_groups(sv->home), strerror(-ret));
 		goto err_indexer;
 	}
+	ret = space_watch_create(sv->loop, sv->groups, sv->store, params->limits, &sv->space);
+	if (ret < 0) {
+		snprintf(why, SERVER_TEXT_BYTES, "watch of its space: %s", strerror(-ret));
+		goto err_opener;
+	}
 	fd = listen_patiently(sv, params->listen, reason);
 	if (fd < 0) {
 		snprintf(why, SERVER_TEXT_BYTES, "%s", reason);
 		ret = fd;
-		goto err_opener;
+		goto err_space;
 	}
 	loop_poll_start(sv->loop, &sv->listener, fd, POLLIN, listener_readable);
 	loop_timer_start(sv->loop, &sv->watch, WATCH_S * SECOND_NS, WATCH_S * SECOND_NS,
@@ -575,6 +602,8 @@ int server_create(const struct server_params *params, struct server **out, uint1
 	*out = sv;
 	return 0;
 
+err_space:
+	space_watch_destroy(sv->space);
 err_opener:
 	opener_destroy(sv->opener);
 err_indexer:
@@ -632,6 +661,7 @@ void server_destroy(struct server *sv)
 	loop_timer_stop(&sv->accept_again);
 	if (!sv->stopping)
 		server_deafen(sv);
+	space_watch_destroy(sv->space);
 	opener_destroy(sv->opener);
 	indexer_destroy(sv->indexer);
 	groups_destroy(sv->groups);
@@ -700,11 +730,12 @@ json_t *server_status(struct server *sv)
 
 	while ((g = groups_next(sv->groups, g)))
 		json_array_append_new(groups, group_status(sv, g));
-	return json_pack("{s:i, s:s, s:s, s:i, s:i, s:i, s:i, s:o, s:o}", "schema", 1, "role",
+	return json_pack("{s:i, s:s, s:s, s:i, s:i, s:i, s:i, s:o, s:o, s:o}", "schema", 1, "role",
 			 "target", "store", sv->store, "port", sv->port, "pid", (int)getpid(),
 			 "connections", (int)sv->nr_peers, "groups_waiting",
 			 (int)opener_waiting(sv->opener), "groups_failed",
-			 opener_failed(sv->opener), "groups", groups);
+			 opener_failed(sv->opener), "space", space_watch_status(sv->space),
+			 "groups", groups);
 }
 
 /* Who feeds a group that goes on in a branch now: the next HELLO has the reason. */

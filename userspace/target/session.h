@@ -25,8 +25,8 @@ struct session;
 struct session_ops {
 	/*
 	 * Open (make, when new) the group's timeline for this identity.
-	 * Return 0; -EACCES it belongs to another identity; -EBUSY; -errno; with
-	 * a sentence in @why.
+	 * Return 0; -EACCES it belongs to another identity; -EBUSY; -EDQUOT it may take
+	 * no more; -errno; with a sentence in @why.
 	 */
 	int (*timeline_get)(void *arg, const char *group, const char *identity,
 			    struct timeline **tl, char *why);
