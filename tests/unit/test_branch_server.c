@@ -7,11 +7,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "../../userspace/export/branch_server.h"
 #include "../../userspace/lib/env_posix.h"
 #include "../../userspace/lib/seq.h"
+#include "../../userspace/store/branches.h"
+#include "../../userspace/store/lease.h"
 #include "../host/test_group.h"
 
 #define VOLUME_BYTES	(1u << 20)
@@ -237,6 +240,34 @@ static void points_are_degraded_if_the_parents_is(void **state)
 	assert_false(newest_degraded(r, "erp/test"));
 }
 
+/* All its points stay. erp/test below the groups is not where it lies. */
+static void who_reads_a_branch_makes_no_lease(void **state)
+{
+	struct rig *r = *state;
+	char why[POINT_TEXT_BYTES], wrong[96], right[96];
+	struct lease_info *infos;
+	struct export *ex;
+	struct env *env;
+	size_t nr;
+
+	open_server(r);
+	assert_int_equal(branch_server_write(r->server, r->volume, 0, "x", 1), 0);
+	assert_int_equal(branch_server_close(r->server), 0);
+	snprintf(wrong, sizeof(wrong), "%s/test", r->group.dir);
+	assert_int_equal(mkdir(wrong, 0700), 0);
+	assert_int_equal(export_open(r->group.store, "erp/test@latest", NULL, false, 1, &ex, why), 0);
+	assert_int_equal(export_hold(ex, why), 0);
+	assert_string_equal(why, "");
+	assert_int_equal(rmdir(wrong), 0);
+	assert_int_equal(env_posix_create(NULL, &env), 0);
+	assert_int_equal(branch_path(right, sizeof(right), r->group.dir, "test"), 0);
+	assert_int_equal(leases_list(env, right, &infos, &nr), 0);
+	assert_int_equal(nr, 0);
+	free(infos);
+	env_posix_destroy(env);
+	export_close(ex);
+}
+
 /* Of a group in clear, when its target is to encrypt from now on. */
 static void nothing_is_written_in_clear_for_want_of_a_key(void **state)
 {
@@ -265,6 +296,7 @@ int main(void)
 						teardown),
 		cmocka_unit_test_setup_teardown(points_are_degraded_if_the_parents_is, setup,
 						teardown),
+		cmocka_unit_test_setup_teardown(who_reads_a_branch_makes_no_lease, setup, teardown),
 		cmocka_unit_test_setup_teardown(nothing_is_written_in_clear_for_want_of_a_key, setup,
 						teardown),
 	};

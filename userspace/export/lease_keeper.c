@@ -114,11 +114,15 @@ int lease_keeper_start(const char *store, const char *group, struct timeline *tl
 		       struct lease_keeper **out, char *why)
 {
 	char reason[HOME_TEXT_BYTES] = "";
+	struct timeline_parent parent;
 	uint64_t immutable_ns;
 	int ret;
 
 	*out = NULL;
 	why[0] = 0;
+	/* No policy applies to a branch, and where it begins stays for as long as there is one. */
+	if (timeline_parent(tl, &parent))
+		return 0;
 	/* Without a policy as well, as one may be set meanwhile; then there is nothing to tell. */
 	ret = keeper_create(store, group, cut_seq, what, out, reason);
 	if (ret && timeline_retention(tl, &immutable_ns))

@@ -15,7 +15,7 @@ struct lease_keeper;
 /**
  * lease_keeper_start - have the point that a view shows stay while it is read
  * @what: "restore", for people
- * @out: out, NULL when none can be had
+ * @out: out, NULL when none can be had, or none is needed, as of a branch
  * @why: out, POINT_TEXT_BYTES: "", or what to tell: why there is none, if the timeline has a policy;
  *	of a failure what is wrong
  * Not before the process has forked for the last time.
