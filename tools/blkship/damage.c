@@ -106,7 +106,6 @@ void damage_tell(const char *volume, const json_t *ranges)
 {
 	json_int_t bytes = 0;
 	const json_t *range;
-	char text[16];
 	size_t i;
 
 	json_array_foreach(ranges, i, range) {
@@ -122,9 +121,8 @@ void damage_tell(const char *volume, const json_t *ranges)
 	}
 	if (!i)
 		return;
-	cli_bytes(bytes, text, sizeof(text));
-	fprintf(stderr, "blkship: volume %s: zeroes in place of %zu ranges, %s%s\n", volume, i, text,
-		i > TOLD_RANGES ? ", of which the first are above" : "");
+	fprintf(stderr, "blkship: volume %s: zeroes in place of %lld bytes (ranges: %zu%s)\n", volume,
+		(long long)bytes, i, i > TOLD_RANGES ? ", the first are above" : "");
 }
 
 int damage_save(const char *path, const char *group, const char *seq, const char *volume,
