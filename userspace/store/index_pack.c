@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "manifest_copy.h"
 #include "pack_aside.h"
 #include "pack_choose.h"
 #include "points_file.h"
@@ -169,6 +170,7 @@ bool index_pack_plan(struct timeline *tl, struct index_pack *job)
 	job->points = m->points;
 	job->alone = manifest_points_alone(m);
 	job->number = manifest_next_pack(m);
+	manifest_copy_encode(m, job->number, job->room, sizeof(job->room));
 	job->keys = tl->keys;
 	job->runs = malloc((m->nr_runs + 1) * sizeof(*job->runs));
 	job->sources = malloc(nr_files(tl) * sizeof(*job->sources));
@@ -314,8 +316,8 @@ int index_pack_run(struct index_pack *job, struct env *env, const char *dir,
 	const struct pack_index index = { env, dir, timeline, job->runs, job->nr_runs, &cuts,
 					  job->nr_leased ? &leased : NULL, pace };
 	struct pack_job pack = { .env = env, .dir = dir, .timeline = timeline,
-				 .points_no = job->points.number, .cuts = &cuts, .keys = job->keys,
-				 .pace = pace };
+				 .points_no = job->points.number, .cuts = &cuts, .room = job->room,
+				 .keys = job->keys, .pace = pace };
 	struct pack_choice choices[PACK_CHOICES];
 	struct pack_live *live = NULL;
 	size_t nr = 0, nr_live = 0;

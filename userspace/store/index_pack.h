@@ -22,6 +22,7 @@ struct index_pack {
 	struct manifest_points points;	/* the points file that says so */
 	bool alone;			/* nothing else says so any more */
 	uint64_t number;		/* of the first pack */
+	uint8_t room[PACK_ROOM_BYTES];	/* what each tells of the manifest */
 	uint64_t settled_segment, nr_dropped;
 	bool first;			/* nothing of what was dropped was packed so far */
 	uint64_t planned_ns;

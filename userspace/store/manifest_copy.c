@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* manifest_copy - what each segment's header tells of the manifest, should that be lost. */
+/* manifest_copy - what headers of segments and packs tell of the manifest, should that be lost. */
 #include "manifest_copy.h"
 
 #include <endian.h>
@@ -25,14 +25,14 @@ static bool room_add(struct room *room, uint16_t type, const void *payload)
 	return true;
 }
 
-/* Where not all of them fit each segment has a part, and those that follow one another all. */
-static void room_add_volumes(struct room *room, const struct manifest *m, uint64_t segment)
+/* Where not all of them fit each file has a part, and those that follow one another all. */
+static void room_add_volumes(struct room *room, const struct manifest *m, uint64_t number)
 {
 	size_t fit = room->bytes / manifest_record_bytes(MANIFEST_VOLUME);
 	size_t first = 0;
 
 	if (fit && m->nr_volumes > fit)
-		first = segment * fit % m->nr_volumes;
+		first = number * fit % m->nr_volumes;
 	for (size_t i = 0; i < m->nr_volumes; i++) {
 		struct manifest_volume raw =
 			manifest_volume_raw(&m->volumes[(first + i) % m->nr_volumes]);
@@ -42,7 +42,7 @@ static void room_add_volumes(struct room *room, const struct manifest *m, uint64
 	}
 }
 
-void manifest_copy_encode(const struct manifest *m, uint64_t segment, uint8_t *room, size_t bytes)
+void manifest_copy_encode(const struct manifest *m, uint64_t number, uint8_t *room, size_t bytes)
 {
 	struct manifest_identity identity = m->identity;
 	struct manifest_parent parent = m->parent;
@@ -59,7 +59,7 @@ void manifest_copy_encode(const struct manifest *m, uint64_t segment, uint8_t *r
 	memcpy(grant.instance, m->instance, sizeof(grant.instance));
 	if (m->incarnation)
 		room_add(&left, MANIFEST_GRANT, &grant);
-	room_add_volumes(&left, m, segment);
+	room_add_volumes(&left, m, number);
 }
 
 int manifest_copy_each(const uint8_t *room, size_t bytes,

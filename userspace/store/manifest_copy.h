@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * manifest_copy - what each segment's header tells of the manifest, should that be lost.
+ * manifest_copy - what headers of segments and packs tell of the manifest, should that be lost.
  *
  * Pure. The copy is records of the manifest, one after the other, as far as there is room:
  * docs/SEGMENT.md, "The copy of the manifest". Only manifest_rebuild.c reads it.
@@ -11,11 +11,11 @@
 #include "manifest.h"
 
 /**
- * manifest_copy_encode - the copy for one segment
- * @segment: its number; of more volumes than there is room for, segments have others in turn
+ * manifest_copy_encode - the copy for one file
+ * @number: the file's; of more volumes than there is room for, files have others in turn
  * @room: zero, @bytes of it, a multiple of 8
  */
-void manifest_copy_encode(const struct manifest *m, uint64_t segment, uint8_t *room,
+void manifest_copy_encode(const struct manifest *m, uint64_t number, uint8_t *room,
 			  size_t bytes);
 
 /**

@@ -68,7 +68,6 @@ void pack_header_encode(const struct pack_header *header, void *block)
 	h.header_bytes = PACK_BLOCK_BYTES;
 	h.crc = 0;
 	header_swap(&h);
-	memset(block, 0, PACK_BLOCK_BYTES);
 	memcpy(block, &h, sizeof(h));
 	block_seal(block, offsetof(struct pack_header, crc));
 }

@@ -40,7 +40,10 @@ static inline struct pack_origin pack_extent_origin(const struct pack_extent *e)
 struct pack_extent pack_extent_of(const struct footer_extent *f, uint32_t segment,
 				  uint16_t extent_no);
 
-/** pack_header_encode - into a block; magic, version, sizes and CRC are filled in */
+/**
+ * pack_header_encode - into a block; magic, version, sizes and CRC are filled in
+ * What the block has behind it stays, and the CRC covers it.
+ */
 void pack_header_encode(const struct pack_header *header, void *block);
 /** pack_header_decode - 0 or -EBADMSG; host order */
 int pack_header_decode(const void *block, struct pack_header *header);

@@ -445,6 +445,7 @@ int pack_build(const struct pack_job *job, struct manifest_pack *out, size_t *ba
 	b->clear = aligned_alloc(FORMAT_ALIGN_BYTES, UNIT_MAX_BYTES);
 	header = header_of(job, first_ordinal);
 	ret = pack_writer_begin(&b->w, job->env, job->dir, &header, job->keys, job->pace);
+	b->w.room = job->room;
 	if (!ret && (!b->window || !b->data || !b->clear))
 		ret = -ENOMEM;
 	if (!ret)

@@ -61,6 +61,7 @@ struct pack_job {
 	size_t nr_sources;
 	const struct pack_live *live;	/* in the sources, by origin */
 	size_t nr_live;
+	const uint8_t *room;		/* as in struct pack_writer */
 	const struct keyring *keys;	/* NULL: none; to read with, and to write with */
 	const struct run_pace *pace;
 };

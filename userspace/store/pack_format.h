@@ -74,6 +74,9 @@ struct pack_extent {
 };
 static_assert(sizeof(struct pack_extent) == 72, "on disk");
 
+/* Behind the header, in its block: what manifest_copy.h has to say. */
+#define PACK_ROOM_BYTES	(PACK_BLOCK_BYTES - sizeof(struct pack_header))
+
 #define PACK_BLOCK_EXTENTS \
 	((PACK_BLOCK_BYTES - sizeof(struct pack_block)) / sizeof(struct pack_extent))
 static_assert(PACK_BLOCK_EXTENTS == 56, "on disk");

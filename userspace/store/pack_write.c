@@ -255,7 +255,7 @@ int pack_writer_finish(struct pack_writer *w, struct manifest_pack *out)
 {
 	struct pack_header *h = &w->header;
 	char from[PATH_BYTES], to[PATH_BYTES];
-	uint8_t block[PACK_BLOCK_BYTES];
+	uint8_t block[PACK_BLOCK_BYTES] = { 0 };
 	int ret = unit_flush(w);
 
 	if (!ret)
@@ -267,6 +267,8 @@ int pack_writer_finish(struct pack_writer *w, struct manifest_pack *out)
 		ret = put_tables(w);
 	if (!ret)
 		ret = put_zeroes(w);
+	if (w->room)
+		memcpy(block + sizeof(*h), w->room, PACK_ROOM_BYTES);
 	pack_header_encode(h, block);
 	pack_path(from, sizeof(from), w->dir, h->number, 1);
 	pack_path(to, sizeof(to), w->dir, h->number, 0);

@@ -18,6 +18,7 @@
 struct pack_writer {
 	const char *dir;
 	struct pack_header header;
+	const uint8_t *room;		/* PACK_ROOM_BYTES, what lies behind it; NULL: zeroes; borrowed */
 	struct new_file file;
 	struct pack_extent *extents;	/* the directory to be */
 	size_t nr_extents, max_extents;
