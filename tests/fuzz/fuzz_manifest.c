@@ -5,6 +5,7 @@
 
 #include "../../userspace/lib/crc32c.h"
 #include "../../userspace/store/manifest.h"
+#include "../../userspace/store/manifest_salvage.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *input, size_t bytes);
 
@@ -36,6 +37,7 @@ static size_t records(const uint8_t *in, size_t bytes, uint8_t *out, size_t max)
 int LLVMFuzzerTestOneInput(const uint8_t *input, size_t bytes)
 {
 	char why[TIMELINE_TEXT_BYTES];
+	struct manifest_salvage salvage;
 	struct manifest m = { 0 };
 	uint8_t *image = malloc(65536);
 	size_t nr, valid;
@@ -52,6 +54,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *input, size_t bytes)
 			if (strlen(m.volumes[i].name) + strlen(m.volumes[i].identity) > 94)
 				abort();
 	manifest_close(&m);
+	if (manifest_salvage(image, nr, &salvage) == 0 && salvage.nr_bytes > nr)
+		abort();
+	free(salvage.records);
 	free(image);
 	return 0;
 }

@@ -153,11 +153,13 @@ static const struct command commands[] = {
 	  "From then on GROUP@latest and later times mean the branch; the group takes nothing more of\n"
 	  "its source. What it had past the branch's beginning is kept as GROUP/~EPOCH. Nothing is\n"
 	  "copied. It cannot be taken back, but another branch can be promoted.\n" },
-	{ "store check", cmd_store_check, "[GROUP]... [--store DIR] [--rebuild]",
+	{ "store check", cmd_store_check, "[GROUP]... [--store DIR] [--rebuild] [--unpromoted]",
 	  "read and check all that a store holds, mark points that need what is damaged",
 	  STORE_OPTION KEY_OPTIONS
-	  "  --rebuild          first make the index anew from the segments, and a points file that is\n"
-	  "                     lost; not beside the daemon\n" },
+	  "  --rebuild          first make the index anew from the segments, and a manifest or points\n"
+	  "                     file that is lost; not beside the daemon\n"
+	  "  --unpromoted       with that: no branch had become the main line, should the manifest\n"
+	  "                     that said so be lost\n" },
 	{ "store scrub", cmd_store_scrub, "[GROUP]... [--store DIR] [--rate-mib N] [--for TIME] [--restart]",
 	  "the same at a limited rate, going on where the last scrub ended",
 	  STORE_OPTION KEY_OPTIONS

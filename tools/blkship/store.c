@@ -31,6 +31,7 @@ struct scrub {
 	struct keyring *keys;
 	bool json;
 	bool rebuild;		/* the index, first */
+	bool unpromoted;	/* and no branch had become the main line */
 	bool resume;		/* and end when told, keeping the place */
 	bool restart;		/* from the start all the same */
 	uint64_t rate_bytes;	/* a second; 0: no limit */
@@ -54,6 +55,7 @@ struct scrub {
 	struct progress progress;
 	double saved_s;
 	bool unsaved_told;
+	struct timeline_remade remade; /* the manifest was lost */
 	bool points_rebuilt;	/* the points file was lost */
 	uint64_t nr_points_back; /* that had been dropped */
 };
@@ -98,9 +100,13 @@ static int index_rebuild(struct scrub *s, const char *group)
 		return cli_fail(cli_exit_of(ret), "%s", reason);
 	ret = group_dir(home, group, dir);
 	if (ret == 0)
-		ret = timeline_open(home_env(home), dir, TIMELINE_REBUILD, NULL, &tl, why);
-	if (ret == 0)
+		ret = timeline_open(home_env(home), dir,
+				    TIMELINE_REBUILD | (s->unpromoted ? TIMELINE_UNPROMOTED : 0),
+				    NULL, &tl, why);
+	if (ret == 0) {
 		s->points_rebuilt = timeline_rebuilt(tl, &s->nr_points_back);
+		s->remade = *timeline_remade(tl);
+	}
 	if (ret == 0)
 		ret = make_runs(home_env(home), tl);
 	if (tl)
@@ -284,6 +290,53 @@ static json_t *damage_json(const struct scrub *s, const struct check_damage *d)
 			 cli_json_time(nr ? last->time_ns : 0));
 }
 
+/* What a manifest that was made again does not know any more. */
+static json_t *lost_json(const struct timeline_remade *m)
+{
+	json_t *lost = json_array();
+
+	if (m->pins_lost)
+		json_array_append_new(lost, json_string("holds"));
+	if (m->policies_lost)
+		json_array_append_new(lost, json_string("policies"));
+	if (m->lines_lost)
+		json_array_append_new(lost, json_string("promotions"));
+	if (m->grant_lost)
+		json_array_append_new(lost, json_string("grant"));
+	return lost;
+}
+
+static void report_remade(const struct scrub *s)
+{
+	const struct timeline_remade *m = &s->remade;
+	const char *g = s->group;
+
+	if (!m->manifest)
+		return;
+	if (!m->from_segments) {
+		printf("%s: its manifest was damaged and is as it was: %u bit%s turned back, nothing is lost; the damaged one is manifest.damaged\n",
+		       g, m->nr_bits, m->nr_bits == 1 ? " was" : "s were");
+		return;
+	}
+	printf("%s: its manifest was lost and is made again, of what its segments, packs and points file tell; the old one, if there was any, is manifest.damaged\n",
+	       g);
+	if (m->points_made)
+		printf("%s: its points file was lost as well and is made again; points that had been dropped are back where their data are whole; all count as new\n",
+		       g);
+	if (m->pins_lost)
+		printf("%s: holds may be lost: make them again with `blkship hold` before blkship-targetd is started, as its policy drops what only they kept\n",
+		       g);
+	if (m->policies_lost)
+		printf("%s: which policies were in force is not known any more, nor their immutable windows; blkship-targetd sets that of its configuration when it has the group open\n",
+		       g);
+	if (m->lines_lost)
+		printf("%s: whether a branch had become the main line is not known any more: none is now; if one was, promote it again before blkship-targetd is started\n",
+		       g);
+	if (m->grant_lost)
+		printf("%s: to whom it belonged last is not known any more: its source reads all volumes back when it comes\n",
+		       g);
+}
+
 static void report_json(struct scrub *s)
 {
 	const struct check_state *state = &s->list.checks;
@@ -291,8 +344,9 @@ static void report_json(struct scrub *s)
 
 	for (size_t i = 0; i < state->nr_found; i++)
 		json_array_append_new(damage, damage_json(s, &state->found[i].damage));
-	json_array_append_new(s->groups, json_pack("{s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:b, s:b, s:I, s:I, s:s?, s:o}",
-		"group", s->group, "complete", !state->next_segment && !s->check.nr_unread, "next_segment",
+	json_array_append_new(s->groups, json_pack("{s:s, s:b, s:I, s:o, s:b, s:I, s:I, s:I, s:I, s:I, s:b, s:b, s:I, s:I, s:s?, s:o}",
+		"group", s->group, "manifest_rebuilt", s->remade.manifest, "manifest_bits_turned",
+		(json_int_t)s->remade.nr_bits, "manifest_lost", lost_json(&s->remade), "complete", !state->next_segment && !s->check.nr_unread, "next_segment",
 		(json_int_t)state->next_segment, "read_bytes", (json_int_t)s->check.read_bytes,
 		"units", (json_int_t)s->check.nr_units, "footers_damaged",
 		(json_int_t)s->check.nr_footers_damaged, "runs_damaged",
@@ -310,6 +364,7 @@ static void report(struct scrub *s)
 	double seconds = progress_seconds(&s->progress);
 	char size[16];
 
+	report_remade(s);
 	if (s->points_rebuilt)
 		printf("%s: its points file was lost and is made again; %llu points that had been dropped are back, as their data are whole; all count as new, so the policy keeps them for longer\n",
 		       s->group, (unsigned long long)s->nr_points_back);
@@ -359,6 +414,7 @@ static void group_run(struct scrub *s, const char *group)
 	s->group = group;
 	s->unsaved_told = s->points_rebuilt = false;
 	s->nr_points_back = 0;
+	s->remade = (struct timeline_remade){ .manifest = false };
 	memset(&s->check, 0, sizeof(s->check));
 	ret = s->rebuild ? index_rebuild(s, group) : CLI_DONE;
 	if (ret == CLI_DONE)
@@ -472,6 +528,7 @@ int cmd_store_check(const struct command *cmd, int argc, char **argv)
 	static const struct option longs[] = {
 		{ "store", required_argument, NULL, 's' },
 		{ "rebuild", no_argument, NULL, 'b' },
+		{ "unpromoted", no_argument, NULL, 'u' },
 		CLI_KEY_OPTIONS,
 		CLI_COMMON_OPTIONS
 	};
@@ -481,10 +538,14 @@ int cmd_store_check(const struct command *cmd, int argc, char **argv)
 	while ((c = cli_getopt(cmd, argc, argv, longs, &s.json)) != -1) {
 		if (c == 'b')
 			s.rebuild = true;
+		else if (c == 'u')
+			s.unpromoted = true;
 		else if (!cli_key_option(c, optarg, &s.key_source))
 			s.store = optarg;
 	}
 	cli_check_args(cmd, argc, 0, INT_MAX);
+	if (s.unpromoted && !s.rebuild)
+		return cli_usage(cmd, "--unpromoted says something about --rebuild only");
 	return scrub_run(&s, argc, argv);
 }
 

@@ -42,7 +42,7 @@ int manifest_rewrite(struct manifest *m)
 	return 0;
 }
 
-static int image_add(struct manifest *m, uint16_t type, const void *payload)
+int manifest_image_add(struct manifest *m, uint16_t type, const void *payload)
 {
 	uint32_t bytes = manifest_record_bytes(type);
 
@@ -120,7 +120,7 @@ int manifest_record_add(struct manifest *m, uint16_t type, const void *payload)
 	size_t old_bytes = m->image_bytes;
 
 	if (!ret)
-		ret = image_add(m, type, payload);
+		ret = manifest_image_add(m, type, payload);
 	if (ret)
 		return ret;
 	if (m->rewrite) {
@@ -140,7 +140,7 @@ int manifest_record_add(struct manifest *m, uint16_t type, const void *payload)
 	return manifest_record_take(m, type, payload);
 }
 
-static int manifest_paths(struct manifest *m, struct env *env, const char *dir)
+int manifest_begin(struct manifest *m, struct env *env, const char *dir)
 {
 	memset(m, 0, sizeof(*m));
 	m->env = env;
@@ -196,7 +196,7 @@ static int manifest_load(struct manifest *m, char *why)
 int manifest_open(struct manifest *m, struct env *env, const char *dir, bool writer, char *why)
 {
 	uint64_t bytes = 0;
-	int ret = manifest_paths(m, env, dir);
+	int ret = manifest_begin(m, env, dir);
 
 	if (!ret)
 		ret = env->ops->open(env, m->path, writer ? ENV_WRITE : ENV_READ, &m->file);
@@ -217,7 +217,7 @@ static int image_begin(struct manifest *m, struct env *env, const char *dir, con
 		       const char *owner)
 {
 	struct manifest_identity identity = { .created_ns = htole64(env->ops->realtime_ns(env)) };
-	int ret = manifest_paths(m, env, dir);
+	int ret = manifest_begin(m, env, dir);
 
 	memcpy(identity.timeline, id, sizeof(identity.timeline));
 	if (strlen(owner) >= sizeof(identity.owner))
@@ -225,7 +225,7 @@ static int image_begin(struct manifest *m, struct env *env, const char *dir, con
 	strcpy(identity.owner, owner);
 	m->identity = identity;
 	m->identity.created_ns = le64toh(identity.created_ns);
-	return ret ? ret : image_add(m, MANIFEST_IDENTITY, &identity);
+	return ret ? ret : manifest_image_add(m, MANIFEST_IDENTITY, &identity);
 }
 
 int manifest_create(struct manifest *m, struct env *env, const char *dir, const uint8_t *id,
@@ -253,19 +253,19 @@ static int image_add_branch(struct manifest *m, const uint8_t *id, const struct 
 	raw.cut_seq = htole64(parent->cut_seq);
 	raw.time_ns = htole64(parent->time_ns);
 	memcpy(grant.instance, id, sizeof(grant.instance));
-	ret = image_add(m, MANIFEST_PARENT, &raw);
+	ret = manifest_image_add(m, MANIFEST_PARENT, &raw);
 	for (size_t i = 0; i < of->nr_volumes && !ret; i++) {
 		struct manifest_volume volume = manifest_volume_raw(&volumes[i]);
 
-		ret = image_add(m, MANIFEST_VOLUME, &volume);
+		ret = manifest_image_add(m, MANIFEST_VOLUME, &volume);
 	}
 	for (size_t i = 0; i < of->nr_keys && !ret; i++) {
 		struct manifest_key key = { .time_ns = now_ns };
 
 		memcpy(key.id, of->keys[i].id, sizeof(key.id));
-		ret = image_add(m, MANIFEST_KEY, &key);
+		ret = manifest_image_add(m, MANIFEST_KEY, &key);
 	}
-	return ret ? ret : image_add(m, MANIFEST_GRANT, &grant);
+	return ret ? ret : manifest_image_add(m, MANIFEST_GRANT, &grant);
 }
 
 int manifest_create_branch(struct manifest *m, struct env *env, const char *dir,

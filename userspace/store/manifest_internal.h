@@ -44,6 +44,12 @@ bool manifest_record_is_current(const struct manifest *m, uint16_t type, const v
  */
 int manifest_record_add(struct manifest *m, uint16_t type, const void *payload);
 
+/** manifest_begin - one of which nothing is known, and no file is open; 0 or -ENOMEM */
+int manifest_begin(struct manifest *m, struct env *env, const char *dir);
+
+/** manifest_image_add - append a record to the image; 0 or -ENOMEM */
+int manifest_image_add(struct manifest *m, uint16_t type, const void *payload);
+
 /** manifest_rewrite - replace the file by the image: a crash leaves the old or the new one */
 int manifest_rewrite(struct manifest *m);
 

@@ -30,11 +30,23 @@ static int copies_write(struct new_file *f, const uint8_t *copy, size_t bytes)
 	return ret ? ret : new_file_put(f, copy, bytes);
 }
 
+/* What the manifest has to say of it. */
+static struct manifest_points named_of(const struct points_file *file, uint64_t file_bytes)
+{
+	const struct points *p = &file->points;
+
+	return (struct manifest_points){
+		.number = file->number, .last_segment = file->last_segment,
+		.last_ordinal = p->last_ordinal, .nr_commits = p->nr_commits,
+		.file_bytes = file_bytes,
+		.flags = p->nr_commits < p->last_ordinal ? MANIFEST_POINTS_LEFT_OUT : 0,
+	};
+}
+
 int points_file_write(struct env *env, const char *dir, const struct points_file *file,
 		      const struct run_pace *pace, struct manifest_points *out)
 {
 	char from[PATH_BYTES], to[PATH_BYTES];
-	const struct points *p = &file->points;
 	struct new_file f;
 	void *copy;
 	size_t bytes;
@@ -54,12 +66,7 @@ int points_file_write(struct env *env, const char *dir, const struct points_file
 	free(copy);
 	if (ret)
 		return ret;
-	*out = (struct manifest_points){
-		.number = file->number, .last_segment = file->last_segment,
-		.last_ordinal = p->last_ordinal, .nr_commits = p->nr_commits,
-		.file_bytes = 2 * bytes,
-		.flags = p->nr_commits < p->last_ordinal ? MANIFEST_POINTS_LEFT_OUT : 0,
-	};
+	*out = named_of(file, 2 * bytes);
 	return 0;
 }
 
@@ -79,9 +86,10 @@ static int copy_read(struct env *env, struct env_file *f, const uint8_t timeline
 	if (ret)
 		return ret;
 	if (!memcmp(file->timeline, timeline, 16) && file->number == named->number &&
-	    file->last_segment == named->last_segment &&
-	    file->points.last_ordinal == named->last_ordinal &&
-	    file->points.nr_commits == named->nr_commits)
+	    (!named->last_segment ||
+	     (file->last_segment == named->last_segment &&
+	      file->points.last_ordinal == named->last_ordinal &&
+	      file->points.nr_commits == named->nr_commits)))
 		return 0;
 	points_fini(&file->points);
 	return -EBADMSG;
@@ -125,4 +133,29 @@ int points_file_read(struct env *env, const char *dir, const uint8_t timeline[16
 	free(buf);
 	env->ops->close(env, f);
 	return ret;
+}
+
+int points_file_find(struct env *env, const char *dir, const uint8_t timeline[16],
+		     uint64_t number, struct manifest_points *out, uint64_t *last_cut)
+{
+	struct manifest_points named = { .number = number };
+	struct points_file file;
+	char path[PATH_BYTES];
+	struct env_file *f;
+	int ret;
+
+	points_path(path, sizeof(path), dir, number, 0);
+	ret = env->ops->open(env, path, ENV_READ, &f);
+	if (ret)
+		return ret;
+	ret = env->ops->size(env, f, &named.file_bytes);
+	env->ops->close(env, f);
+	if (!ret)
+		ret = points_file_read(env, dir, timeline, &named, &file, NULL);
+	if (ret)
+		return ret;
+	*out = named_of(&file, named.file_bytes);
+	*last_cut = file.points.last_cut_seq;
+	points_fini(&file.points);
+	return 0;
 }

@@ -49,6 +49,7 @@ int points_file_write(struct env *env, const char *dir, const struct points_file
 /**
  * points_file_read - read the one that the manifest names
  * @timeline: whose it must be
+ * @named: with a last_segment of 0 nothing is known but its number and length
  * @file: out; only on success, as points_decode()
  * @nr_bad: out, also on failure: how many of its two copies do not check; may be NULL,
  *	then the second is not looked at when the first is good
@@ -57,6 +58,15 @@ int points_file_write(struct env *env, const char *dir, const struct points_file
 int points_file_read(struct env *env, const char *dir, const uint8_t timeline[16],
 		     const struct manifest_points *named, struct points_file *file,
 		     unsigned int *nr_bad);
+
+/**
+ * points_file_find - what the manifest would have to say of one, should it not be known
+ * @number: its name says
+ * @last_cut: out, of the last commit that it answers for
+ * Return: 0; -ENOENT; -EBADMSG; -ENOMEM; -errno.
+ */
+int points_file_find(struct env *env, const char *dir, const uint8_t timeline[16],
+		     uint64_t number, struct manifest_points *out, uint64_t *last_cut);
 
 /** points_path - into @path, at least strlen(dir) + 29 bytes; @unfinished: of the new file */
 void points_path(char *path, size_t bytes, const char *dir, uint64_t number, int unfinished);

@@ -11,6 +11,7 @@
 
 #include "../lib/seq.h"
 #include "manifest_copy.h"
+#include "manifest_rebuild.h"
 #include "segment_scan.h"
 #include "timeline_internal.h"
 
@@ -75,22 +76,47 @@ static void see_segment(void *arg, const char *name)
 		*(bool *)arg = true;
 }
 
-static int manifest_get(struct timeline *tl, const char *owner, bool create, char *why)
+/* It is what all else hangs by: say what can be done. */
+static int manifest_advise(int error, char *why)
+{
+	size_t used = strlen(why);
+
+	if (error == -EBADMSG && used)
+		snprintf(why + used, TIMELINE_TEXT_BYTES - used, "; put it back from a copy, or run `blkship store check --rebuild GROUP`");
+	return error;
+}
+
+/* The reason why it could not be opened stays if nothing can be said about making it again. */
+static int manifest_remake(struct timeline *tl, bool unpromoted, int error, char *why)
+{
+	int ret;
+
+	manifest_close(&tl->manifest);
+	ret = timeline_manifest_rebuild(tl, unpromoted, &tl->remade, why);
+	if (ret)
+		return ret == -ENODATA ? error : ret;
+	why[0] = 0;
+	return manifest_open(&tl->manifest, tl->env, tl->dir, true, why);
+}
+
+static int manifest_get(struct timeline *tl, const char *owner, unsigned int flags, char *why)
 {
 	int ret = manifest_open(&tl->manifest, tl->env, tl->dir, !tl->read_only, why);
-	bool segments = false;
+	bool create = flags & TIMELINE_CREATE && !tl->read_only, segments = false;
 	uint8_t id[16];
 
+	if (tl->rebuild && !create && (ret == -ENOENT || ret == -EBADMSG))
+		return manifest_remake(tl, flags & TIMELINE_UNPROMOTED, ret, why);
 	if (ret != -ENOENT || tl->read_only)
-		return ret;
+		return manifest_advise(ret, why);
 	manifest_close(&tl->manifest);
 	ret = tl->env->ops->list(tl->env, tl->dir, see_segment, &segments);
 	if (ret)
 		return ret;
 	if (segments) {
 		/* Made anew it would make them somebody else's, and void. */
-		snprintf(why, TIMELINE_TEXT_BYTES, "%.160s has segments but no manifest; put it "
-			 "back from a copy", tl->dir);
+		snprintf(why, TIMELINE_TEXT_BYTES, "%.140s has segments but no manifest; put it back from a copy, or run `blkship store check --rebuild GROUP`",
+			 tl->dir);
 		return -EUCLEAN;
 	}
 	if (!create)
@@ -152,7 +178,7 @@ static int open_once(struct env *env, const char *dir, unsigned int flags, const
 	if (!ret && !tl->read_only)
 		ret = lock_take(tl);
 	if (!ret)
-		ret = manifest_get(tl, owner, create, why);
+		ret = manifest_get(tl, owner, flags, why);
 	if (!ret && !tl->read_only)
 		ret = writer_prepare(tl);
 	if (!ret)
@@ -263,6 +289,11 @@ bool timeline_rebuilt(const struct timeline *tl, uint64_t *nr_back)
 {
 	*nr_back = tl->nr_back;
 	return tl->rebuilt;
+}
+
+const struct timeline_remade *timeline_remade(const struct timeline *tl)
+{
+	return &tl->remade;
 }
 
 const char *timeline_damage(const struct timeline *tl)

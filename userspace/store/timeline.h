@@ -85,7 +85,8 @@ struct timeline_commit {
 
 #define TIMELINE_READ_ONLY	(1u << 0)
 #define TIMELINE_CREATE		(1u << 1)	/* make it when it is not there */
-#define TIMELINE_REBUILD	(1u << 2)	/* for a writer: make a lost points file again */
+#define TIMELINE_REBUILD	(1u << 2)	/* for a writer: make a lost manifest or points file again */
+#define TIMELINE_UNPROMOTED	(1u << 3)	/* with that: no branch had become the main line */
 
 /**
  * timeline_open - open, and after a crash recover, a timeline
@@ -105,7 +106,8 @@ struct timeline_commit {
  *
  * A points file of which both copies are lost, and that left points out, refuses a writer, too;
  * with TIMELINE_REBUILD it is made again, with all points whose data are there for sure
- * (docs/STORE.md, "A points file that is lost").
+ * (docs/STORE.md, "A points file that is lost"). So is a manifest that is damaged or gone
+ * (docs/SEGMENT.md, "A manifest that is lost"), which refuses everybody.
  *
  * Return: 0; -ENOENT; -EBUSY another writer has it; -EUCLEAN; -EBADMSG manifest
  * damaged; other -errno.
@@ -158,6 +160,21 @@ const struct timeline_line *timeline_main_line(const struct timeline *tl);
  * @nr_back: out, how many points that had been dropped there are again
  */
 bool timeline_rebuilt(const struct timeline *tl, uint64_t *nr_back);
+
+/* A manifest that was made again, and what is not known any more. */
+struct timeline_remade {
+	bool manifest;		/* it was; else nothing of this is set */
+	unsigned int nr_bits;	/* of the old one, that were turned back */
+	bool from_segments;	/* that did not do: what follows may be lost */
+	bool pins_lost;		/* some of the operator's holds */
+	bool policies_lost;	/* what retention was in force, and when */
+	bool lines_lost;	/* whether a branch had become the main line: none has now */
+	bool grant_lost;	/* to whom the newest incarnation was granted */
+	bool points_made;	/* the points file was lost as well, and made of the packs */
+};
+
+/** timeline_remade - what TIMELINE_REBUILD has done to the manifest */
+const struct timeline_remade *timeline_remade(const struct timeline *tl);
 
 /** timeline_damage - NULL, or what recovery found damaged (a reader's view) */
 const char *timeline_damage(const struct timeline *tl);

@@ -104,6 +104,7 @@ struct timeline {
 	size_t nr_bad_runs, max_bad_runs;
 	struct points_settled settled;	/* what of the points is in the points file */
 	bool points_bad;	/* the points file is of no use */
+	struct timeline_remade remade; /* the manifest, with TIMELINE_REBUILD */
 	bool rebuild;		/* TIMELINE_REBUILD ... */
 	bool rebuilt;		/* ... and it was needed */
 	uint64_t nr_back;	/* of the commits, that had been dropped */
