@@ -12,6 +12,7 @@
 struct batch_slot {
 	struct bio_vec vec;
 	struct page *page;
+	sector_t sector;	/* of what is sent */
 	struct bio bio;		/* last: it is open-ended */
 };
 
@@ -78,7 +79,7 @@ static void slot_init(struct blkship_batch *batch, unsigned int n)
 	slot->bio.bi_private = batch;
 	if (batch->empty)
 		return;
-	slot->bio.bi_iter.bi_sector = batch->offset_bytes[n] >> SECTOR_SHIFT;
+	slot->bio.bi_iter.bi_sector = slot->sector;
 	__bio_add_page(&slot->bio, slot->page, BLKSHIP_BATCH_BLOCK_BYTES, 0);
 }
 
@@ -222,12 +223,16 @@ static int batch_run(struct blkship_batch *batch, unsigned int nr,
 		     blk_opf_t opf, bool empty)
 {
 	long left = batch->until - jiffies;
+	unsigned int i;
 
 	if (left <= 0 || blkship_batch_is_late(batch))
 		return -ETIMEDOUT;
 	batch->nr = nr;
 	batch->opf = opf;
 	batch->empty = empty;
+	/* One that was given up may still be sent while the next is set. */
+	for (i = 0; i < nr; i++)
+		batch->slots[i]->sector = batch->offset_bytes[i] >> SECTOR_SHIFT;
 	batch->status = BLK_STS_OK;
 	/* And who sends, as that may take its time as well. */
 	atomic_set(&batch->nr_pending, nr + 1);
