@@ -305,12 +305,12 @@ int view_piece_data(struct view *v, const struct view_piece *p, uint64_t skip, u
 static int place_read_part(struct view *v, const struct view_place *place, uint64_t skip, void *buf,
 			   size_t bytes)
 {
-	bool ahead = v->ahead;
+	size_t ahead = v->ahead;
 	int ret;
 
 	if (!v->units_stored)
 		return -EBADMSG;
-	v->ahead = false;
+	v->ahead = 0;
 	ret = stored_read(v, place, skip, buf, bytes);
 	v->ahead = ahead;
 	return ret == -EAGAIN ? -EBADMSG : ret;
