@@ -60,7 +60,7 @@ static void counts_add(struct store_sim_counts *sum, const struct store_sim_coun
 
 static void counts_print(const struct store_sim_counts *c)
 {
-	printf("%llu points compared; %llu power cuts, %llu kills, %llu failures, %llu bits of the index turned; %llu jobs, %llu merges, %llu points files, %llu made again; %llu commits dropped; %llu packs, %llu entries of runs left out; %llu looks at views that stayed open, %llu at points by readers that came before, %llu of them dropped; %llu strays; %llu units encrypted\n",
+	printf("%llu points compared; %llu power cuts, %llu kills, %llu failures, %llu bits of the index turned; %llu jobs, %llu merges, %llu points files, %llu made again; %llu commits dropped; %llu packs, %llu entries of runs left out; %llu looks at views that stayed open, %llu at points by readers that came before, %llu of them dropped; %llu strays; %llu points good with files lost; %llu units encrypted\n",
 	       (unsigned long long)c->points, (unsigned long long)c->power_cuts,
 	       (unsigned long long)c->kills, (unsigned long long)c->faults,
 	       (unsigned long long)c->flips, (unsigned long long)c->jobs,
@@ -69,7 +69,7 @@ static void counts_print(const struct store_sim_counts *c)
 	       (unsigned long long)c->dropped, (unsigned long long)c->packs,
 	       (unsigned long long)c->left_out, (unsigned long long)c->views,
 	       (unsigned long long)(c->late + c->refused), (unsigned long long)c->refused,
-	       (unsigned long long)c->strays, (unsigned long long)c->units);
+	       (unsigned long long)c->strays, (unsigned long long)c->unhurt, (unsigned long long)c->units);
 }
 
 static int many(const struct seeds *seeds)

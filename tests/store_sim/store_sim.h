@@ -41,6 +41,7 @@ struct store_sim_counts {
 	uint64_t rebuilt;	/* points files that were lost and held the only list */
 	uint64_t strays;	/* found and removed when opening */
 	uint64_t flips;
+	uint64_t unhurt;	/* points offered as good, and right, where whole files are lost */
 	uint64_t units;		/* encrypted ones that were on the disk at some time */
 };
 

@@ -485,7 +485,10 @@ static void last_life(struct store_sim *s)
 	if (s->pin)
 		check_point(s, s->tl, s->pinned);
 	check_undamaged(s);
-	check_damaged(s);
+	if (below(s, 2))
+		check_damaged(s);
+	else
+		check_lost(s);
 	timeline_close(s->tl);
 	s->tl = NULL;
 }

@@ -83,6 +83,11 @@ void check_undamaged(struct store_sim *s);
 /* Whatever bit of a segment or pack turns: a reader gets right content, or an error. */
 void check_damaged(struct store_sim *s);
 
+/* lost.c: the last that is done to a store */
+
+/* Whole files go: what is offered as good is right, and a check says what is not. */
+void check_lost(struct store_sim *s);
+
 /* late.c */
 
 /* A reader comes; or, when there is one, it looks at what it has open, and at another point. */

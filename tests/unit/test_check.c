@@ -152,6 +152,9 @@ static void a_check_says_of_points_what_reading_them_says(void **state)
 			bad = point_is_bad(r, commits[i].cut_seq);
 			nr_bad += bad;
 			nr_good += !bad;
+			/* Behind a hole nobody knows that it is good. */
+			if (timeline_damage(r->tl) && !bad)
+				continue;
 			if (bad != !!check_state_damage(&checked, commits[i].cut_seq) ||
 			    bad == check_state_has_checked(&checked, commits[i].cut_seq))
 				fail_msg("seed %llu, byte %llu of %s, commit %zu: %s",

@@ -584,6 +584,7 @@ static void a_tail_of_many_units_is_searched_once(void **state)
 
 static void a_missing_segment_is_a_hole(void **state)
 {
+	const struct timeline_hole *hole;
 	struct rig r;
 	const struct timeline_commit *commits;
 
@@ -593,7 +594,15 @@ static void a_missing_segment_is_a_hole(void **state)
 	assert_non_null(strstr(why, "0000000000000002.seg: missing"));
 	assert_int_equal(timeline_open(r.env, DIR, TIMELINE_READ_ONLY, NULL, &r.tl, why), 0);
 	assert_non_null(timeline_damage(r.tl));
-	assert_in_range(timeline_commits(r.tl, &commits), 2, 40);
+	/* Those in it are gone; those behind it are there, and none of them is known to be whole. */
+	assert_in_range(timeline_commits(r.tl, &commits), 41, 59);
+	assert_int_equal(timeline_holes(r.tl, &hole), 1);
+	assert_int_equal(hole->first_segment, 2);
+	assert_int_equal(hole->last_segment, 2);
+	assert_false(hole->known || timeline_ends_early(r.tl));
+	for (uint64_t n = 0; n < hole->first_ordinal - 1; n++)
+		assert_true(commits[n].ordinal == n + 1 && commits[n].cut_seq < hole->from_seq);
+	assert_int_equal(commits[hole->first_ordinal - 1].ordinal, hole->last_ordinal + 1);
 	rig_fini(&r);
 }
 

@@ -369,7 +369,8 @@ static void report(struct scrub *s)
 		printf("%s: its points file was lost and is made again; %llu points that had been dropped are back, as their data are whole; all count as new, so the policy keeps them for longer\n",
 		       s->group, (unsigned long long)s->nr_points_back);
 	if (history)
-		printf("%s: its history ends early: %s\n", s->group, history);
+		printf("%s: %s: %s\n", s->group, timeline_ends_early(s->list.tl) ?
+		       "its history ends early" : "a part of its history is lost", history);
 	for (size_t i = 0; i < state->nr_found; i++)
 		print_damage(s, &state->found[i].damage);
 	if (s->check.nr_footers_damaged)

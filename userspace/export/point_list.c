@@ -19,6 +19,31 @@ static bool extends(const struct point *last, const struct timeline_commit *c)
 	       last->degraded == c->degraded;
 }
 
+/* What may be needed of it nobody has found out: by all points from where it can be. */
+static int holes_collect(struct point_list *list)
+{
+	const struct timeline_hole *holes;
+	size_t nr = timeline_holes(list->tl, &holes);
+
+	list->holes = calloc(nr + 1, sizeof(*list->holes));
+	if (!list->holes)
+		return -ENOMEM;
+	for (size_t i = 0; i < nr; i++)
+		if (!check_state_has_seen(&list->checks, &holes[i]))
+			list->holes[list->nr_holes++] = (struct check_damage){
+				.segment = holes[i].first_segment, .pack = holes[i].pack,
+				.from_seq = holes[i].from_seq };
+	return 0;
+}
+
+static const struct check_damage *damage_of(const struct point_list *list, uint64_t cut_seq)
+{
+	for (size_t i = 0; i < list->nr_holes; i++)
+		if (list->holes[i].from_seq <= cut_seq)
+			return &list->holes[i];
+	return check_state_damage(&list->checks, cut_seq);
+}
+
 /* Bytes of a batch that is no point itself belong to the next one that is. */
 static int points_collect(struct point_list *list)
 {
@@ -46,7 +71,7 @@ static int points_collect(struct point_list *list)
 			.received_ns = c->target_time_ns, .written_bytes = written_bytes,
 			.nr_records = nr_records, .degraded = c->degraded,
 			.checked = check_state_has_checked(&list->checks, c->cut_seq),
-			.damage = check_state_damage(&list->checks, c->cut_seq),
+			.damage = damage_of(list, c->cut_seq),
 		};
 		written_bytes = nr_records = 0;
 	}
@@ -140,7 +165,9 @@ int point_list_open(const char *store, const char *group, struct point_list *lis
 	else if (ret < 0)
 		snprintf(list->note, sizeof(list->note), "group %s: its check.json cannot be read: %s; it is not known what checks have found",
 			 group, strerror(-ret));
-	ret = points_collect(list);
+	ret = holes_collect(list);
+	if (!ret)
+		ret = points_collect(list);
 	if (ret < 0) {
 		point_list_close(list);
 		snprintf(why, POINT_TEXT_BYTES, "group %s: out of memory for its points", group);
@@ -151,6 +178,7 @@ int point_list_open(const char *store, const char *group, struct point_list *lis
 void point_list_close(struct point_list *list)
 {
 	free(list->points);
+	free(list->holes);
 	check_state_fini(&list->checks);
 	if (list->tl)
 		timeline_close(list->tl);
@@ -256,7 +284,7 @@ int point_choose(const struct point_list *list, const struct point_name *name, b
 			 name->group, by_seq ? "with" : "at or before", name->when_text, oldest);
 		return -ENOENT;
 	}
-	if (damage && !force && !by_seq && found == &list->points[list->nr - 1]) {
+	if (timeline_ends_early(list->tl) && !force && !by_seq && found == &list->points[list->nr - 1]) {
 		snprintf(why, POINT_TEXT_BYTES, "group %s is damaged: %s; points after %s@seq:%u:%llu are lost with it; name that one, or an older one, to take it",
 			 name->group, damage, name->group, seq_incarnation(found->seq),
 			 (unsigned long long)seq_number(found->seq));

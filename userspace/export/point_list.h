@@ -46,6 +46,8 @@ struct point_list {
 	char note[POINT_NOTE_BYTES];	/* "", or why it is not known what checks have found */
 	struct point *points;
 	size_t nr;
+	struct check_damage *holes;	/* of which no check has found out who needs them */
+	size_t nr_holes;
 };
 
 /**

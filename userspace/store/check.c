@@ -63,6 +63,10 @@ int check_bytes(struct timeline *tl, const struct check *check, uint64_t *bytes)
 			continue;
 		segment_path(path, sizeof(path), tl->dir, n);
 		ret = tl->env->ops->open(tl->env, path, ENV_READ, &file);
+		if (ret == -ENOENT) {
+			ret = 0;
+			continue;
+		}
 		if (ret)
 			break;
 		ret = tl->env->ops->size(tl->env, file, &size_bytes);
@@ -342,16 +346,18 @@ static int file_visit(struct check_reader *r, file_fn *fn, file_fn *lost, uint64
 	const uint64_t before = *ordinal;
 	int ret = fn(r, ordinal, why);
 
-	for (int i = 0; i < RELOADS && ret == -ENOENT; i++) {
+	for (int i = 0; i < RELOADS && (ret == -ENOENT || ret == -EBADMSG); i++) {
 		*ordinal = before;
 		ret = timeline_runs_reload(r->tl);
 		if (!ret)
 			ret = fn(r, ordinal, why);
 	}
-	if (ret == -ENOENT) {
-		*ordinal = before;
-		ret = lost(r, ordinal, why);
-	}
+	if (ret != -ENOENT && ret != -EBADMSG)
+		return ret;
+	*ordinal = before;
+	ret = lost(r, ordinal, why);
+	if (!ret)
+		why[0] = '\0';
 	return ret;
 }
 
@@ -377,6 +383,19 @@ static int file_replace(struct check_reader *r, uint64_t *ordinal, char *why)
 	return ret;
 }
 
+static int lost_segment_replace(struct check_reader *r, uint64_t *ordinal)
+{
+	struct timeline_hole hole;
+	int ret = timeline_hole_get(r->tl, r->segment, *ordinal, &hole);
+
+	if (ret)
+		return ret;
+	*ordinal = hole.last_ordinal;
+	r->segment = hole.last_segment;
+	return check_lost_replace(r, &(struct check_file){ .first_segment = hole.first_segment,
+							   .last_segment = hole.last_segment });
+}
+
 /* The same of one that is missing. */
 static int lost_replace(struct check_reader *r, uint64_t *ordinal, char *why)
 {
@@ -384,7 +403,7 @@ static int lost_replace(struct check_reader *r, uint64_t *ordinal, char *why)
 	int ret;
 
 	if (!pack)
-		return -ENOENT;
+		return lost_segment_replace(r, ordinal);
 	ret = check_lost_pack_replace(r, pack);
 	*ordinal = pack->last_ordinal;
 	r->segment = pack->last_segment;
@@ -529,6 +548,28 @@ static int check_file(struct check_reader *r, uint64_t *ordinal, char *why)
 	return ret;
 }
 
+/* Of a segment that does not check, what comes before that is read. */
+static int lose_segment(struct check_reader *r, uint64_t *ordinal, char *why)
+{
+	struct timeline_hole hole;
+	struct segment_scan scan;
+	int ret = segment_load(r->tl, r->segment, *ordinal + 1, &scan, why);
+	bool begins = ret == -EBADMSG && scan.header_valid;
+	int got = timeline_hole_get(r->tl, r->segment, begins ? scan.last_ordinal : *ordinal, &hole);
+
+	if (!got && hole.last_segment >= r->check->first_segment) {
+		got = begins ? check_index(r, &scan) : 0;
+		if (!got)
+			got = check_lose_hole(r, &hole, begins ? scan.end_offset : 0);
+	}
+	segment_index_fini(&scan.index);
+	if (got)
+		return got;
+	*ordinal = hole.last_ordinal;
+	r->segment = hole.last_segment;
+	return 0;
+}
+
 /* The same of one that is missing. */
 static int lose_file(struct check_reader *r, uint64_t *ordinal, char *why)
 {
@@ -536,7 +577,7 @@ static int lose_file(struct check_reader *r, uint64_t *ordinal, char *why)
 	int ret = 0;
 
 	if (!pack)
-		return -ENOENT;
+		return lose_segment(r, ordinal, why);
 	if (pack->last_segment >= r->check->first_segment)
 		ret = check_lose_pack(r, pack);
 	*ordinal = pack->last_ordinal;

@@ -23,6 +23,7 @@
 /* A unit that does not check, or a whole file: cuts in [from_seq, to_seq) need it. */
 struct check_damage {
 	uint64_t segment;
+	uint64_t last_segment;	/* of a whole file, or of some that are lost together; else 0 */
 	uint64_t pack;		/* the file is that pack, which has the segment's place; 0: none has */
 	uint64_t offset_bytes;	/* in the file; 0: it is missing, or nothing of it can be read */
 	uint64_t lost_bytes;	/* of data */

@@ -70,12 +70,14 @@ int check_pack_replace(struct check_reader *r, const struct manifest_pack *named
 struct check_file {
 	uint64_t first_segment, last_segment;
 	uint64_t pack;		/* that had their place; 0: it was a segment */
-	uint64_t from_offset;	/* in the segment */
+	uint64_t from_offset;	/* in the first segment */
 	uint64_t from_seq;	/* where nothing says what it had: lowest cut that may need it */
 };
 
 /* All that was in it is lost; whichever points may need it if the runs do not say what that was. */
 int check_lose_file(struct check_reader *r, const struct check_file *f);
+/* Of what the hole had, whoever may need it. */
+int check_lose_hole(struct check_reader *r, const struct timeline_hole *hole, uint64_t from_offset);
 int check_lose_pack(struct check_reader *r, const struct manifest_pack *named);
 
 /* What it hid stays hidden: it was written over, whoever has that now. */

@@ -42,9 +42,11 @@ static int run_each(struct check_reader *r, const struct manifest_run *named,
 	ret = run_stream_begin(&stream, &run);
 	while (!ret && !(ret = run_stream_next(&stream, &entry))) {
 		e = extent_of(&entry);
-		if (e.segment >= f->first_segment && e.segment <= f->last_segment &&
-		    (uint64_t)e.unit_at * PACK_UNIT_ALIGN >= f->from_offset)
-			ret = fn(r, &e);
+		if (e.segment < f->first_segment || e.segment > f->last_segment ||
+		    (e.segment == f->first_segment &&
+		     (uint64_t)e.unit_at * PACK_UNIT_ALIGN < f->from_offset))
+			continue;
+		ret = fn(r, &e);
 	}
 	run_stream_end(&stream);
 	run_close(&run);
@@ -71,7 +73,8 @@ static int file_each(struct check_reader *r, const struct check_file *f, entry_f
 
 int check_lose_file(struct check_reader *r, const struct check_file *f)
 {
-	const struct check_damage damage = { .segment = f->first_segment, .pack = f->pack,
+	const struct check_damage damage = { .segment = f->first_segment,
+					     .last_segment = f->last_segment, .pack = f->pack,
 					     .from_seq = f->from_seq };
 	const size_t index = r->check->nr_damage;
 	int ret = check_damage_add(r, &damage);
@@ -83,6 +86,19 @@ int check_lose_file(struct check_reader *r, const struct check_file *f)
 		ret = 0;
 	}
 	return ret;
+}
+
+int check_lose_hole(struct check_reader *r, const struct timeline_hole *hole, uint64_t from_offset)
+{
+	const struct check_file f = { .first_segment = hole->first_segment,
+				      .last_segment = hole->last_segment,
+				      .from_offset = from_offset, .from_seq = hole->from_seq };
+	const struct check_damage damage = { .segment = hole->first_segment,
+					     .last_segment = hole->last_segment,
+					     .from_seq = hole->from_seq, .to_seq = CHECK_ANY_POINT };
+
+	/* Of gaps and holds the runs say nothing. */
+	return hole->known ? check_lose_file(r, &f) : check_damage_add(r, &damage);
 }
 
 static int hide(struct check_reader *r, const struct pack_extent *e)

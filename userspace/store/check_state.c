@@ -37,8 +37,9 @@ static json_t *scope_json(const struct check_scope *scope)
 
 static json_t *found_json(const struct check_found *f)
 {
-	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "pass", u64_json(f->pass),
+	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "pass", u64_json(f->pass),
 			 "segment", u64_json(f->damage.segment),
+			 "last_segment", u64_json(f->damage.last_segment),
 			 "pack", u64_json(f->damage.pack),
 			 "offset_bytes", u64_json(f->damage.offset_bytes),
 			 "lost_bytes", u64_json(f->damage.lost_bytes),
@@ -129,6 +130,8 @@ static int found_of(const json_t *array, struct check_state *state)
 
 		if (!u64_at(object, "pass", &f->pass) ||
 		    !u64_at(object, "segment", &f->damage.segment) ||
+		    (json_object_get(object, "last_segment") &&
+		     !u64_at(object, "last_segment", &f->damage.last_segment)) ||
 		    (json_object_get(object, "pack") &&
 		     !u64_at(object, "pack", &f->damage.pack)) ||
 		    !u64_at(object, "offset_bytes", &f->damage.offset_bytes) ||
@@ -385,6 +388,18 @@ void check_damage_text(const struct check_damage *d, char *text, size_t bytes)
 }
 
 /* -- points -- */
+
+bool check_state_has_seen(const struct check_state *state, const struct timeline_hole *hole)
+{
+	for (size_t i = 0; i < state->nr_found && hole->known; i++) {
+		const struct check_damage *d = &state->found[i].damage;
+
+		if (!d->offset_bytes && d->pack == hole->pack &&
+		    d->segment <= hole->first_segment && hole->last_segment <= d->last_segment)
+			return true;
+	}
+	return false;
+}
 
 const struct check_damage *check_state_damage(const struct check_state *state, uint64_t cut_seq)
 {

@@ -82,6 +82,9 @@ void check_damage_text(const struct check_damage *d, char *text, size_t bytes);
 /** check_state_end - the pass has read everything */
 void check_state_end(struct check_state *state, uint64_t now_ns);
 
+/** check_state_has_seen - whether a check has found out which points need what a hole had */
+bool check_state_has_seen(const struct check_state *state, const struct timeline_hole *hole);
+
 /** check_state_damage - what is known to be damaged in the view of a cut, or NULL */
 const struct check_damage *check_state_damage(const struct check_state *state, uint64_t cut_seq);
 

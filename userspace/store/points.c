@@ -516,6 +516,21 @@ void points_forget(struct points *p, uint64_t ordinal)
 	p->people_gaps_valid = false;
 }
 
+int points_skip(struct points *p, uint64_t ordinal)
+{
+	uint64_t end_seq = p->last_cut_seq + 1, rejudge = OPEN;
+	int ret = 0;
+
+	/* Past all cuts there are so far: of those nothing changes. */
+	for (size_t i = 0; i < p->nr_holds; i++)
+		if (p->holds[i].end_seq == OPEN)
+			p->holds[i].end_seq = end_seq;
+	if (p->last_gap_seq > p->repaired_t0)
+		ret = add_repair(p, p->last_gap_seq, end_seq, &rejudge);
+	p->last_ordinal = ordinal;
+	return ret ? ret : points_renew(p);
+}
+
 void points_keep(struct points *p, const struct thin_cuts *cuts)
 {
 	size_t kept = 0;

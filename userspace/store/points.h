@@ -122,6 +122,14 @@ void points_adopt(struct points *p, const struct points *stored);
 /** points_forget - commits up to @ordinal do not exist any more; all else stays known */
 void points_forget(struct points *p, uint64_t ordinal);
 
+/**
+ * points_skip - commits up to @ordinal are lost, and what they said of others
+ * Whether what comes after them can be a point is not known any more. It is judged as if all
+ * holds had been closed and all gaps repaired in them, so that none is hidden.
+ * Return: 0 or -ENOMEM.
+ */
+int points_skip(struct points *p, uint64_t ordinal);
+
 /** points_keep - commits with other cuts than these do not exist any more, as points_forget() */
 void points_keep(struct points *p, const struct thin_cuts *cuts);
 

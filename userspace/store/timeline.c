@@ -232,6 +232,7 @@ void timeline_close(struct timeline *tl)
 		free(tl->pending[i].record);
 	free(tl->pending);
 	free(tl->bad_runs);
+	free(tl->holes);
 	free(tl->packing.asides.items);
 	free(tl->unneeded.names);
 	leases_fini(&tl->leases);
@@ -299,6 +300,11 @@ const struct timeline_remade *timeline_remade(const struct timeline *tl)
 const char *timeline_damage(const struct timeline *tl)
 {
 	return tl->damaged ? tl->damage : NULL;
+}
+
+bool timeline_ends_early(const struct timeline *tl)
+{
+	return tl->ends_early;
 }
 
 void timeline_state(const struct timeline *tl, struct timeline_state *state)

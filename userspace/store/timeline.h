@@ -176,6 +176,25 @@ struct timeline_remade {
 /** timeline_remade - what TIMELINE_REBUILD has done to the manifest */
 const struct timeline_remade *timeline_remade(const struct timeline *tl);
 
+/*
+ * Segments that are lost, with others behind them. A point below from_seq needs nothing of what was
+ * in them; any other one may, until a check has found out.
+ */
+struct timeline_hole {
+	uint64_t first_segment, last_segment;
+	uint64_t pack;		/* that had the place of the first; 0: none had */
+	uint64_t first_ordinal, last_ordinal; /* of the batches that are lost */
+	uint64_t from_seq;	/* lowest label that any of it can have */
+	uint64_t label_seq;	/* what has a higher one is newer than it */
+	bool known;		/* its commits are: whichever points need it a check can say */
+};
+
+/** timeline_holes - what opening found, and who read since; *out is valid until the next read */
+size_t timeline_holes(const struct timeline *tl, const struct timeline_hole **out);
+
+/** timeline_ends_early - whether what was durable is missing at its end: there were newer points */
+bool timeline_ends_early(const struct timeline *tl);
+
 /** timeline_damage - NULL, or what recovery found damaged (a reader's view) */
 const char *timeline_damage(const struct timeline *tl);
 

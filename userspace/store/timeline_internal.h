@@ -134,7 +134,10 @@ struct timeline {
 	void (*progress)(void *arg);
 	void *progress_arg;
 	const struct keyring *keys;	/* the caller's; NULL: none */
+	struct timeline_hole *holes;	/* in the order in which they were found */
+	size_t nr_holes, max_holes;
 	bool damaged;
+	bool ends_early;	/* what was durable is missing at the end */
 	char damage[TIMELINE_TEXT_BYTES];
 	uint8_t record[COMMIT_MAX_BYTES] __attribute__((aligned(8)));
 	uint8_t unit[UNIT_MAX_BYTES] __attribute__((aligned(8)));	/* encrypted */
@@ -191,6 +194,27 @@ void timeline_retained(struct timeline *tl);
 /* points_rebuild.c: name a new points file in the place of one that is lost; @now_ns: where the
  * clock of retention begins. 0; -EUCLEAN and timeline_damage(); -errno. */
 int timeline_points_rebuild(struct timeline *tl, uint64_t now_ns);
+
+/* -- timeline_holes.c -- */
+
+/*
+ * What a lost segment may have had, of those that the points file answers for; or of one that was
+ * found lost when the timeline was opened.
+ * @before: the last batch there is before what is lost, and all before it; UINT64_MAX: not known
+ * Return: 0; -EBADMSG nothing else knows which commits it had; -ENOMEM.
+ */
+int timeline_hole_get(struct timeline *tl, uint64_t segment, uint64_t before,
+		      struct timeline_hole *out);
+
+/*
+ * Recovery goes on behind segments of which nothing says what they had: neither their extents nor
+ * their gaps and holds. 0 or -ENOMEM.
+ */
+int timeline_hole_unknown(struct timeline *tl, uint64_t first_segment, uint64_t last_segment,
+			  uint64_t last_ordinal);
+
+/* All commits are known now. */
+void timeline_holes_end(struct timeline *tl);
 
 /* timeline_recover.c: fill points, and for a writer prepare the writer. */
 int timeline_recover(struct timeline *tl, char *why);

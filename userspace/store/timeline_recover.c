@@ -22,6 +22,7 @@
 #define RELOADS 3	/* beside a writer that makes a new points file */
 
 struct numbers {
+	const char *ending;	/* of the names */
 	uint64_t *items;
 	size_t nr, max;
 	bool no_memory;
@@ -33,7 +34,7 @@ static void number_take(void *arg, const char *name)
 	char *end;
 	uint64_t number;
 
-	if (strlen(name) != 20 || strcmp(name + 16, ".seg"))
+	if (strlen(name) < 16 || strcmp(name + 16, n->ending))
 		return;
 	number = strtoull(name, &end, 16);
 	if (end != name + 16)
@@ -44,9 +45,12 @@ static void number_take(void *arg, const char *name)
 		n->items[n->nr++] = number;
 }
 
-static int numbers_list(struct timeline *tl, struct numbers *n)
+static int numbers_list(struct timeline *tl, const char *ending, struct numbers *n)
 {
-	int ret = tl->env->ops->list(tl->env, tl->dir, number_take, n);
+	int ret;
+
+	n->ending = ending;
+	ret = tl->env->ops->list(tl->env, tl->dir, number_take, n);
 
 	if (!ret && n->no_memory)
 		ret = -ENOMEM;
@@ -54,18 +58,42 @@ static int numbers_list(struct timeline *tl, struct numbers *n)
 	return ret;
 }
 
+/* People are told of the first. */
+static void say_damaged(struct timeline *tl, uint64_t number, const char *ending,
+			const char *format, va_list args)
+{
+	int used;
+
+	if (tl->damaged)
+		return;
+	used = snprintf(tl->damage, sizeof(tl->damage), "%.100s/%016llx%s: ", tl->dir,
+			(unsigned long long)number, ending);
+	vsnprintf(tl->damage + used, sizeof(tl->damage) - used, format, args);
+	tl->damaged = true;
+}
+
+/* From this segment on there is nothing, unless somebody finds more behind it. */
 __attribute__((format(printf, 3, 4)))
 static int damage(struct timeline *tl, uint64_t number, const char *format, ...)
 {
 	va_list args;
-	int used = snprintf(tl->damage, sizeof(tl->damage), "%.100s/%016llx.seg: ", tl->dir,
-			    (unsigned long long)number);
 
 	va_start(args, format);
-	vsnprintf(tl->damage + used, sizeof(tl->damage) - used, format, args);
+	say_damaged(tl, number, ".seg", format, args);
 	va_end(args);
-	tl->damaged = true;
+	tl->ends_early = true;
 	return -EUCLEAN;
+}
+
+/* A file is not there whose commits are all known. */
+__attribute__((format(printf, 4, 5)))
+static void note(struct timeline *tl, uint64_t number, const char *ending, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	say_damaged(tl, number, ending, format, args);
+	va_end(args);
 }
 
 /* A commit that recovery has found: it must fit the manifest and those before it. */
@@ -215,7 +243,7 @@ static int judge_runs(struct timeline *tl)
 
 		if (run.last_ordinal <= tl->points.last_ordinal)
 			m->runs[kept++] = run;
-		else if (!tl->damaged)
+		else if (!tl->ends_early)
 			ret = damage(tl, run.last_segment, "commit %llu was durable, and what is there ends with %llu",
 				     (unsigned long long)run.last_ordinal,
 				     (unsigned long long)tl->points.last_ordinal);
@@ -229,7 +257,7 @@ static int judge_durable(struct timeline *tl)
 {
 	const struct manifest_durable *told = &tl->manifest.durable;
 
-	if (tl->damaged || tl->points.last_ordinal >= told->ordinal)
+	if (tl->ends_early || tl->points.last_ordinal >= told->ordinal)
 		return 0;
 	return damage(tl, told->segment, "missing or cut short: commit %llu was durable in it, and what is there ends with %llu",
 		      (unsigned long long)told->ordinal,
@@ -283,15 +311,6 @@ static bool numbers_have(const struct numbers *n, uint64_t number)
 	return at < n->nr && n->items[at] == number;
 }
 
-/* Up to @last each is there, or a pack stands for it. */
-static bool numbers_dense(const struct timeline *tl, const struct numbers *n, uint64_t last)
-{
-	for (uint64_t number = 1; number <= last; number++)
-		if (!manifest_pack(&tl->manifest, number) && !numbers_have(n, number))
-			return false;
-	return true;
-}
-
 /*
  * Where the clock of retention begins when no points file says where it stood. Commits have
  * stamps of a clock that may have jumped; the first policy was set by the clock of retention.
@@ -321,13 +340,13 @@ static int points_lost(struct timeline *tl)
 	snprintf(tl->damage, sizeof(tl->damage), "%.80s/%016llx.points: missing or damaged: which points up to commit %llu were not dropped is not known; put it back from a copy, or run `blkship store check --rebuild GROUP`",
 		 tl->dir, (unsigned long long)named->number,
 		 (unsigned long long)named->last_ordinal);
-	tl->damaged = true;
+	tl->damaged = tl->ends_early = true;
 	return tl->read_only ? 0 : -EUCLEAN;
 }
 
 /*
- * List the segments, and begin behind those that the points file knows. If it is of no use,
- * or one of them is not there, all of them are read.
+ * List the segments, and begin behind those that the points file knows. If it is of no use all of
+ * them are read.
  */
 static int recover_points(struct timeline *tl, struct numbers *n, char *why)
 {
@@ -335,17 +354,15 @@ static int recover_points(struct timeline *tl, struct numbers *n, char *why)
 	struct points_file file;
 	bool unread = false;
 	int ret = named->number ? points_read(tl, &file, &unread, why) : 0;
-	int listed = numbers_list(tl, n);
+	int listed = numbers_list(tl, ".seg", n);
 	bool left_out = manifest_points_alone(&tl->manifest);
 
 	if (unread)
 		return ret;
 	if (!named->number)
 		return listed;
-	if (!ret && (listed || (!left_out && !numbers_dense(tl, n, file.last_segment)))) {
+	if (!ret && listed)
 		points_fini(&file.points);
-		ret = -EBADMSG;
-	}
 	if (listed)
 		return listed;
 	if (tl->rebuild && left_out && (ret == -ENOENT || ret == -EBADMSG || ret == -EIO))
@@ -374,11 +391,61 @@ static int judge_points(struct timeline *tl)
 
 	if (tl->points_bad && named->flags & MANIFEST_POINTS_LEFT_OUT)
 		points_forget(&tl->points, named->last_ordinal);
-	if (tl->damaged || tl->points.last_ordinal >= named->last_ordinal)
+	if (tl->ends_early || tl->points.last_ordinal >= named->last_ordinal)
 		return 0;
 	return damage(tl, named->last_segment, "commit %llu was durable, and what is there ends with %llu",
 		      (unsigned long long)named->last_ordinal,
 		      (unsigned long long)tl->points.last_ordinal);
+}
+
+/* -- segments that are lost, for who only reads -- */
+
+/*
+ * Behind @number, which is lost or begins with a later batch than follows: the next segment that
+ * can be read. *@number: out, that one.
+ */
+static int pass_hole(struct timeline *tl, uint64_t *number, uint64_t last, uint64_t known)
+{
+	const uint8_t *timeline = tl->manifest.identity.timeline;
+	uint64_t first = *number, behind = first, ordinal;
+
+	/* Without a points file, what was dropped of packs is not known either. */
+	if (!tl->read_only || (tl->points_bad && manifest_points_alone(&tl->manifest)))
+		return -EUCLEAN;
+	while (behind <= last && (segment_first_ordinal(tl->env, tl->dir, timeline, behind, &ordinal) ||
+				  ordinal <= tl->points.last_ordinal + 1))
+		behind++;
+	if (behind == first)
+		first--;	/* the end of that one is lost */
+	if (behind > last || first <= known)
+		return -EUCLEAN;
+	*number = behind;
+	tl->ends_early = false;
+	return timeline_hole_unknown(tl, first, *number - 1 > first ? *number - 1 : first, ordinal - 1);
+}
+
+/* Of what the points file answers for, and what it may have had; when all is read. */
+static int holes_look(struct timeline *tl, const struct numbers *n, uint64_t known)
+{
+	struct numbers packs = { 0 };
+	struct timeline_hole hole;
+	int ret = numbers_list(tl, ".pack", &packs);
+
+	timeline_holes_end(tl);
+	for (uint64_t number = 1; number <= known && !ret; number++) {
+		const struct manifest_pack *pack = manifest_pack(&tl->manifest, number);
+		bool there = pack ? numbers_have(&packs, pack->number) : numbers_have(n, number);
+
+		if (!there) {
+			note(tl, pack ? pack->number : number, pack ? ".pack" : ".seg", "missing");
+			ret = timeline_hole_get(tl, number, UINT64_MAX, &hole);
+			number = hole.last_segment;
+		} else if (pack) {
+			number = pack->last_segment;
+		}
+	}
+	free(packs.items);
+	return ret;
 }
 
 static int recover_segments(struct timeline *tl, const struct numbers *n)
@@ -389,15 +456,23 @@ static int recover_segments(struct timeline *tl, const struct numbers *n)
 
 	if (last < known)
 		last = known;
-	for (uint64_t number = 1; number <= last && !ret; number++) {
-		bool packed = number <= known && manifest_pack(&tl->manifest, number);
-
-		if (!packed && !numbers_have(n, number))
+	for (uint64_t number = 1; number <= known && !ret && !tl->read_only; number++)
+		if (!manifest_pack(&tl->manifest, number) && !numbers_have(n, number))
 			ret = damage(tl, number, "missing");
-		else if (number > known)
-			ret = recover_segment(tl, number, number == last);
+	for (uint64_t number = known + 1; number <= last && !ret; number++) {
+		ret = numbers_have(n, number) ? recover_segment(tl, number, number == last) :
+						damage(tl, number, "missing");
+		if (ret == -EUCLEAN) {
+			ret = pass_hole(tl, &number, last, known);
+			number--;
+		}
 	}
-	if (ret || tl->read_only || last > known)
+	if (tl->read_only && (!ret || ret == -EUCLEAN)) {
+		int looked = holes_look(tl, n, known);
+
+		return looked ? looked : ret;
+	}
+	if (ret || last > known)
 		return ret;
 	/* All there is was finished, and is known; or there is nothing. */
 	if (known)

@@ -38,9 +38,10 @@ static int take_members(struct view *v, char *why)
 static int rest_add(struct view *v, uint64_t first, uint64_t last, uint64_t *ordinal, bool *gone,
 		    char *why)
 {
-	int ret = view_rest_add(v, first, last, ordinal, why);
+	int ret = view_rest_add(v, first, last, ordinal, !gone, why);
 
-	if (ret == -ENOENT && gone)
+	/* What does not check may have gone while it was read. */
+	if ((ret == -ENOENT || ret == -EBADMSG) && gone)
 		*gone = true;
 	return ret == -ENOENT && !gone ? -EBADMSG : ret;
 }

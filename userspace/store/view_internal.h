@@ -39,6 +39,12 @@ struct view_piece {
 	uint8_t kind;		/* enum extent_kind */
 };
 
+/*
+ * In the place of what a hole had: "data" of a unit that is none, as the header lies there. Nobody
+ * knows what it was, so reading it fails.
+ */
+#define VIEW_LOST_UNIT	0
+
 /* Where the data of a piece are now: a pack may have taken the segment's place. */
 struct view_place {
 	uint64_t file;		/* number of the segment, or of the pack with VIEW_PACK_FILE */
@@ -195,10 +201,13 @@ int view_versions_sweep(const struct view_versions *versions,
 /*
  * Read segments [@first, @last], or up to the last durable commit, and add to the rest what
  * of them is at or below the cut. *ordinal: in, before @first; out, the last one read.
+ * @final: what is missing now will not be found by looking again, and is lost: what is older than it
+ * could have been does not show
  * Return: 0; -ENOENT a file is gone: a writer has perhaps put another in its place; -EBADMSG;
  * -errno.
  */
-int view_rest_add(struct view *v, uint64_t first, uint64_t last, uint64_t *ordinal, char *why);
+int view_rest_add(struct view *v, uint64_t first, uint64_t last, uint64_t *ordinal, bool final,
+		  char *why);
 
 /* -- view_window.c -- */
 

@@ -61,6 +61,10 @@ int view_pack_place(struct view *v, const struct view_piece *p, struct view_plac
 	struct pack_extent e;
 	int ret;
 
+	if (p->unit_offset == VIEW_LOST_UNIT) {
+		out->file = named ? named->number | VIEW_PACK_FILE : p->segment;
+		return -EBADMSG;
+	}
 	if (!named) {
 		*out = (struct view_place){ p->segment, p->unit_offset, p->data_offset };
 		return 0;

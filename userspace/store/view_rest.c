@@ -68,6 +68,33 @@ static int take_commit(void *arg, const struct commit_view *commit,
 	return ret;
 }
 
+/*
+ * Of segment *@number, or of the pack that has its place, nothing is to be had but what comes before
+ * @before. It may have had a newer version of anything, so older ones do not show.
+ */
+static int take_lost(struct collect *c, uint64_t *number, uint64_t before, uint64_t *ordinal)
+{
+	struct view *v = c->view;
+	struct timeline_hole hole;
+	int ret = timeline_hole_get(v->tl, *number, before, &hole);
+
+	for (size_t i = 0; i < v->nr_volumes && !ret && hole.from_seq <= v->cut_seq; i++) {
+		const struct view_version all = {
+			.length_bytes = v->volumes[i].size_bytes, .volume = v->volumes[i].id,
+			.label_seq = hole.label_seq < v->cut_seq ? hole.label_seq : v->cut_seq,
+			.readback_no = UINT64_MAX, .unit_offset = VIEW_LOST_UNIT,
+			.segment = *number, .kind = EXTENT_DATA,
+		};
+
+		ret = view_version_add(&c->versions, &all);
+	}
+	if (ret)
+		return ret;
+	*number = hole.last_segment;
+	*ordinal = hole.last_ordinal;
+	return 0;
+}
+
 static int scan(struct collect *c, uint64_t number, uint64_t *ordinal, char *why)
 {
 	struct timeline *tl = c->view->tl;
@@ -88,7 +115,8 @@ static int scan(struct collect *c, uint64_t number, uint64_t *ordinal, char *why
 	if (ret)
 		snprintf(why, TIMELINE_TEXT_BYTES, "%.120s: %s", scan.path,
 			 scan.text[0] ? scan.text : strerror(-ret));
-	*ordinal = scan.last_ordinal;
+	if (!ret || (ret == -EBADMSG && scan.header_valid))
+		*ordinal = scan.last_ordinal;
 	return ret;
 }
 
@@ -143,7 +171,8 @@ static int versions_reduce(struct view_versions *versions)
 	return 0;
 }
 
-int view_rest_add(struct view *v, uint64_t first, uint64_t last, uint64_t *ordinal, char *why)
+int view_rest_add(struct view *v, uint64_t first, uint64_t last, uint64_t *ordinal, bool final,
+		  char *why)
 {
 	struct collect c = { .view = v };
 	size_t limit = REDUCE_VERSIONS;
@@ -159,10 +188,12 @@ int view_rest_add(struct view *v, uint64_t first, uint64_t last, uint64_t *ordin
 			uint64_t end = last < named->last_segment ? last : named->last_segment;
 
 			ret = scan_pack(&c, named, n, end, ordinal, why);
-			n = end;
+			n = ret ? n : end;
 		} else {
 			ret = scan(&c, n, ordinal, why);
 		}
+		if ((ret == -ENOENT || ret == -EBADMSG) && final)
+			ret = take_lost(&c, &n, *ordinal, ordinal);
 		/* Memory goes by what is seen, not by how often it was written. */
 		if (!ret && c.versions.nr > limit) {
 			ret = versions_reduce(&c.versions);

@@ -157,14 +157,13 @@ static int run_give_up(struct view *v, size_t i)
 		return ret;
 	ret = -ENOENT;
 	/* What does not check may be a pack that went, too: view_read.c, place_reload(). */
-	for (int tries = 0; tries <= VIEW_RELOADS &&
-			    (ret == -ENOENT || (ret == -EBADMSG && tries == 1)); tries++) {
+	for (int tries = 0; tries <= VIEW_RELOADS && (ret == -ENOENT || ret == -EBADMSG); tries++) {
 		uint64_t ordinal = vr.first_ordinal - 1;
 
 		if (tries && (!v->tl->read_only || timeline_runs_reload(v->tl)))
 			break;
 		ret = view_rest_add(v, vr.run.header.first_segment, vr.run.header.last_segment,
-				    &ordinal, why);
+				    &ordinal, tries == VIEW_RELOADS || !v->tl->read_only, why);
 		if (!ret)
 			ret = view_cut_check(v);
 	}
