@@ -373,6 +373,55 @@ static void runs_that_end_are_taken_anew(void **state_)
 	rig_fini(&r);
 }
 
+static unsigned int nr_bad(struct view *v, unsigned int step)
+{
+	unsigned int nr = 0;
+	uint8_t buf[512];
+
+	for (uint64_t at = 0; at < view_size(v, 0); at += 512 * step) {
+		int ret = view_read(v, 0, at, buf, sizeof(buf));
+
+		assert_true(!ret || ret == -EBADMSG);
+		nr += ret != 0;
+	}
+	return nr;
+}
+
+/* Damage was met just before: that of other files is looked for all the same if they are gone. */
+static void what_is_packed_is_no_damage_beside_some(void **state_)
+{
+	const struct timeline_commit *last;
+	struct timeline *reader;
+	unsigned int before = 0;
+	struct view *v, *probe;
+	uint64_t id = 0;
+	char path[40];
+	struct rig r;
+
+	rig_init_dead(&r);
+	reader = rig_reader(&r);
+	last = &reader->points.commits[reader->points.nr_commits - 1];
+	assert_int_equal(timeline_pin(r.tl, last->cut_seq, TIMELINE_PIN_HOLD, "x", 0, &id), 0);
+	for (uint64_t n = r.tl->settled.last_segment; !before; n--) {
+		segment_path(path, sizeof(path), "/tl", n);
+		assert_int_equal(sim_env_flip(r.sim, path, 20, 1), 0);
+		assert_int_equal(view_open(reader, last->cut_seq, &probe, why), 0);
+		before = nr_bad(probe, 1);
+		view_close(probe);
+		if (!before)
+			sim_env_flip(r.sim, path, 20, 1);
+	}
+	assert_int_equal(view_open(reader, last->cut_seq, &v, why), 0);
+	assert_int_not_equal(nr_bad(v, 3), 0);
+	sim_env_end_removed(r.sim);
+	rig_index(&r);
+	assert_int_not_equal(r.tl->manifest.nr_packs, 0);
+	assert_int_equal(nr_bad(v, 1), before);
+	view_close(v);
+	timeline_close(reader);
+	rig_fini(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -384,6 +433,7 @@ int main(void)
 		cmocka_unit_test(a_point_that_stays_is_opened_beside_a_new_points_file),
 		cmocka_unit_test(a_reader_opens_beside_segments_that_go),
 		cmocka_unit_test(runs_that_end_are_taken_anew),
+		cmocka_unit_test(what_is_packed_is_no_damage_beside_some),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -59,6 +59,16 @@ static int file_open(struct view *v, uint64_t number, struct view_file *f)
 	return ret;
 }
 
+bool view_file_is_gone(struct view *v, uint64_t number)
+{
+	struct view_file f;
+	int ret = file_open(v, number, &f);
+
+	if (!ret)
+		v->env->ops->close(v->env, f.file);
+	return ret == -ENOENT;
+}
+
 /*
  * Whether it is the file that its name says, and of this timeline, which its units do not
  * tell; and what decrypts them. Without keys nobody expects more of a unit in clear than that

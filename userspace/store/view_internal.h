@@ -235,6 +235,9 @@ int view_pack_place(struct view *v, const struct view_piece *p, struct view_plac
 
 void view_file_fini(struct view *v);
 
+/* Whether there is none of its name any more, also if it is open. */
+bool view_file_is_gone(struct view *v, uint64_t number);
+
 /* An open file, known to be what its name says, good until the next call; 0 or -errno. */
 int view_file_get(struct view *v, uint64_t number, struct view_file **out);
 

@@ -261,15 +261,17 @@ static uint64_t pack_number(const struct view *v, const struct view_piece *p)
 
 /*
  * A file that is gone was packed by a writer: what is in its place it has named before. On a
- * cluster a file that was open ends some time after it went, and does not check: that is looked
- * for as often as view_error() does. Return: whether to try again.
+ * cluster a file that was open ends some time after it went, and does not check. One that is still
+ * there is looked for as often as view_error() does. Return: whether to try again.
  */
 static bool place_reload(struct view *v, const struct view_piece *p, int error, int tries)
 {
 	uint64_t before = pack_number(v, p);
+	uint64_t file = before ? before | VIEW_PACK_FILE : p->segment;
 
 	if ((error != -ENOENT && error != -EBADMSG) || !v->tl->read_only || tries >= VIEW_RELOADS ||
-	    (error == -EBADMSG && view_has_looked(v)) || timeline_runs_reload(v->tl))
+	    (error == -EBADMSG && view_has_looked(v) && !view_file_is_gone(v, file)) ||
+	    timeline_runs_reload(v->tl))
 		return false;
 	return error == -ENOENT || pack_number(v, p) != before;
 }
