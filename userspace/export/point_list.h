@@ -101,9 +101,10 @@ int point_name_parse(const char *text, uint64_t now_ns, struct point_name *name,
  * @force: also one that is known to be damaged
  * @why: out on failure, POINT_TEXT_BYTES
  *
- * Of a damaged timeline only what lies before the damage is listed: the newest of
+ * Of a timeline whose end is lost only what lies before that is listed: the newest of
  * that is not what "latest", or a time, was meant to name. And a point is not offered
- * silently when a check has found that something it needs is damaged.
+ * silently when a check has found that something it needs is damaged, or when a file
+ * that it may need is missing and no check has looked.
  *
  * Return: 0; -ENOENT no such point; -EUCLEAN damaged, none is left; -EKEYREJECTED
  * damaged, and not @force.
