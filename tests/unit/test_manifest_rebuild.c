@@ -147,7 +147,8 @@ static void flip_all(bool packing, uint8_t mask, unsigned int step, unsigned int
 		k.bytes[at] ^= mask;
 		file_set(&r, MANIFEST, k.bytes, k.nr);
 		r.env->ops->unlink(r.env, DAMAGED);
-		if (!timeline_open(r.env, RIG_DIR, TIMELINE_READ_ONLY, NULL, &r.tl, why)) {
+		if (mask & (mask - 1) &&
+		    !timeline_open(r.env, RIG_DIR, TIMELINE_READ_ONLY, NULL, &r.tl, why)) {
 			/* The last record looks as if its append had been torn. */
 			rig_check(&r);
 		} else if (!rebuild(&r, 0)) {
@@ -176,8 +177,7 @@ static void flip_all(bool packing, uint8_t mask, unsigned int step, unsigned int
 		if (mask & (mask - 1))
 			continue;
 		/* One bit: the very file that it was. */
-		if (sim_env_content(r.sim, DAMAGED, &(uint64_t){ 0 }))
-			assert_true(file_is(&r, MANIFEST, k.bytes, k.nr));
+		assert_true(file_is(&r, MANIFEST, k.bytes, k.nr));
 	}
 	free(made.bytes);
 	free(k.bytes);

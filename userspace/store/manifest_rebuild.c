@@ -482,7 +482,8 @@ static int dropped_check(struct rebuild *r)
 	return -ENODATA;
 }
 
-static int rebuild_run(struct rebuild *r, bool unpromoted)
+/* @bits_only: turn bits back if that does it; -ENODATA: it does not */
+static int rebuild_run(struct rebuild *r, bool bits_only, bool unpromoted)
 {
 	int ret = manifest_begin(&r->m, r->tl->env, r->tl->dir);
 
@@ -496,6 +497,8 @@ static int rebuild_run(struct rebuild *r, bool unpromoted)
 		return ret;
 	if (r->old && !r->salvage.nr_lost) {
 		ret = r->salvage.nr_bits ? image_mend(r) : -ENODATA;
+	} else if (bits_only) {
+		ret = -ENODATA;
 	} else {
 		if (!r->parts.segments.nr && !r->parts.packs.nr)
 			return -ENODATA;
@@ -509,15 +512,15 @@ static int rebuild_run(struct rebuild *r, bool unpromoted)
 	return ret ? ret : manifest_rewrite(&r->m);
 }
 
-int timeline_manifest_rebuild(struct timeline *tl, bool unpromoted, struct timeline_remade *out,
-			      char *why)
+static int rebuild(struct timeline *tl, bool bits_only, bool unpromoted,
+		   struct timeline_remade *out, char *why)
 {
 	struct rebuild r = { .tl = tl, .out = out, .why = why,
 			     .parts = { .env = tl->env, .dir = tl->dir, .why = why } };
 	int ret;
 
 	*out = (struct timeline_remade){ .manifest = false };
-	ret = rebuild_run(&r, unpromoted);
+	ret = rebuild_run(&r, bits_only, unpromoted);
 	if (!ret) {
 		out->manifest = true;
 		out->nr_bits = r.salvage.nr_bits;
@@ -532,4 +535,15 @@ int timeline_manifest_rebuild(struct timeline *tl, bool unpromoted, struct timel
 	free(r.volumes);
 	free(r.old);
 	return ret;
+}
+
+int timeline_manifest_mend(struct timeline *tl, struct timeline_remade *out, char *why)
+{
+	return rebuild(tl, true, false, out, why);
+}
+
+int timeline_manifest_rebuild(struct timeline *tl, bool unpromoted, struct timeline_remade *out,
+			      char *why)
+{
+	return rebuild(tl, false, unpromoted, out, why);
 }

@@ -13,6 +13,13 @@
 struct timeline;
 
 /**
+ * timeline_manifest_mend - turn single bits of records back, if that is all that is wrong
+ * To be asked before it is opened: if it is the last record, opening takes that for an append that
+ * was torn, and cuts it off. As timeline_manifest_rebuild(); -ENODATA: that is not it.
+ */
+int timeline_manifest_mend(struct timeline *tl, struct timeline_remade *out, char *why);
+
+/**
  * timeline_manifest_rebuild - make and name it; durable when it returns
  * @tl: of a writer that has the lock; its manifest could not be opened
  * @unpromoted: the operator says that no branch has become the main line

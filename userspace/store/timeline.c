@@ -101,10 +101,17 @@ static int manifest_remake(struct timeline *tl, bool unpromoted, int error, char
 
 static int manifest_get(struct timeline *tl, const char *owner, unsigned int flags, char *why)
 {
-	int ret = manifest_open(&tl->manifest, tl->env, tl->dir, !tl->read_only, why);
 	bool create = flags & TIMELINE_CREATE && !tl->read_only, segments = false;
 	uint8_t id[16];
+	int ret;
 
+	if (tl->rebuild && !create) {
+		ret = timeline_manifest_mend(tl, &tl->remade, why);
+		if (ret && ret != -ENODATA && ret != -EUCLEAN)
+			return ret;
+		why[0] = 0;
+	}
+	ret = manifest_open(&tl->manifest, tl->env, tl->dir, !tl->read_only, why);
 	if (tl->rebuild && !create && (ret == -ENOENT || ret == -EBADMSG))
 		return manifest_remake(tl, flags & TIMELINE_UNPROMOTED, ret, why);
 	if (ret != -ENOENT || tl->read_only)
