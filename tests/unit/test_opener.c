@@ -169,6 +169,16 @@ static void what_another_has_is_his(void **state)
 	rig_fini(&r);
 }
 
+/* Damage is found by reading everything: the sources of other groups are not to wait for that often. */
+static void who_takes_long_is_tried_seldom(void **state)
+{
+	const uint64_t s = 1000000000;
+
+	assert_int_equal(opener_retry_ns(0), 60 * s);
+	assert_int_equal(opener_retry_ns(s / 2), 60 * s);
+	assert_int_equal(opener_retry_ns(30 * s), 3000 * s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -176,6 +186,7 @@ int main(void)
 		cmocka_unit_test(what_is_no_group_is_left_alone),
 		cmocka_unit_test(one_that_is_damaged_stops_no_other),
 		cmocka_unit_test(what_another_has_is_his),
+		cmocka_unit_test(who_takes_long_is_tried_seldom),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

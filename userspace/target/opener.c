@@ -11,6 +11,7 @@
 #include "../lib/name.h"
 
 #define RETRY_NS	60000000000ull
+#define PART_OF_TIME	100	/* that trying may take */
 #define BREATH_NS	1000000ull	/* between two groups, for everything else */
 
 struct shut {
@@ -49,10 +50,8 @@ static void take_name(void *arg, const char *name)
  * Told when it begins, and when the reason changes. Who has it open on this machine is a command
  * that will end.
  */
-static void failure_tell(struct shut *s, int error, const char *why)
+static void failure_tell(struct shut *s, int error, const char *why, int retry_s)
 {
-	const int retry_s = RETRY_NS / 1000000000;
-
 	if (strcmp(s->why, why) != 0 && error == -EBUSY)
 		log_warning("group %s: %s; tried again in %d s", s->name, why, retry_s);
 	else if (strcmp(s->why, why) != 0)
@@ -74,9 +73,15 @@ static bool is_anothers(const struct opener *op, const struct shut *s, int error
 	return true;
 }
 
-/* Whether it is done with. */
+uint64_t opener_retry_ns(uint64_t took_ns)
+{
+	return took_ns > RETRY_NS / PART_OF_TIME ? took_ns * PART_OF_TIME : RETRY_NS;
+}
+
+/* Whether it is done with; else when it is due again is set. */
 static bool try(struct opener *op, struct shut *s)
 {
+	uint64_t begun_ns = loop_now_ns(), retry_ns;
 	char why[GROUP_TEXT_BYTES] = "";
 	struct group *g;
 	int ret = groups_open(op->groups, s->name, &g, why);
@@ -88,11 +93,26 @@ static bool try(struct opener *op, struct shut *s)
 		log_info("group %s: it could be opened now", s->name);
 	if (ret == 0 || is_anothers(op, s, ret, why))
 		return true;
-	failure_tell(s, ret, why);
+	retry_ns = opener_retry_ns(loop_now_ns() - begun_ns);
+	s->due_ns = loop_now_ns() + retry_ns;
+	failure_tell(s, ret, why, retry_ns / 1000000000);
 	return false;
 }
 
 static void wait_for_first(struct opener *op);
+
+static void shut_insert(struct opener *op, struct shut *s)
+{
+	struct shut *at;
+
+	TAILQ_FOREACH(at, &op->list, link)
+		if (at->due_ns > s->due_ns)
+			break;
+	if (at)
+		TAILQ_INSERT_BEFORE(at, s, link);
+	else
+		TAILQ_INSERT_TAIL(&op->list, s, link);
+}
 
 static void on_due(struct loop_timer *t)
 {
@@ -100,12 +120,10 @@ static void on_due(struct loop_timer *t)
 	struct shut *s = TAILQ_FIRST(&op->list);
 
 	TAILQ_REMOVE(&op->list, s, link);
-	if (try(op, s)) {
+	if (try(op, s))
 		free(s);
-	} else {
-		s->due_ns = loop_now_ns() + RETRY_NS;
-		TAILQ_INSERT_TAIL(&op->list, s, link);
-	}
+	else
+		shut_insert(op, s);
 	wait_for_first(op);
 }
 

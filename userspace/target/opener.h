@@ -25,6 +25,12 @@ struct opener;
  */
 int opener_create(struct loop *loop, struct groups *groups, bool shared, struct opener **out);
 
+/**
+ * opener_retry_ns - how long a group that could not be opened is left alone
+ * @took_ns: to find that out; nothing else is served meanwhile
+ */
+uint64_t opener_retry_ns(uint64_t took_ns);
+
 /** opener_destroy - NULL is fine */
 void opener_destroy(struct opener *op);
 
