@@ -120,8 +120,10 @@ static void place_look(const struct space_watch *sw, struct place *place)
 
 		if (!place_has(place, t))
 			continue;
-		endless |= !t->space.most_bytes;
-		p->most_bytes += t->space.most_bytes + t->branch_bytes;
+		/* Of one that has no rate it is only not known. */
+		endless |= !t->space.most_bytes && t->space.day_bytes;
+		p->most_bytes += (t->space.most_bytes ? t->space.most_bytes : t->space.data_bytes) +
+				 t->branch_bytes;
 		p->day_bytes += t->space.day_bytes;
 		p->window_bytes += t->space.window_bytes;
 	}
