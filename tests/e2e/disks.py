@@ -40,6 +40,13 @@ def replicate(t, store, group, volumes):
     t.ok(f'{group} is replicated', daemon.stop() == 0)
 
 
+def marked(path, marker, mib):
+    """A volume of what does not compress, with a text in each block."""
+    with open(path, 'wb') as f:
+        for _ in range(mib << 8):
+            f.write(marker + os.urandom(4096 - len(marker)))
+
+
 def crashed_filesystem(t, name, mib, mkfs):
     """As a power cut leaves it: there is a journal to replay, where there is one."""
     image, where = t.path(f'{name}.image'), t.path('making')
