@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A real Ceph cluster of one monitor and one OSD, on loopback, below a test's directory."""
 
+import contextlib
 import hashlib
 import os
 import re
@@ -14,6 +15,7 @@ import e2e
 
 PROGRAMS = ('ceph-mon', 'ceph-osd', 'ceph', 'monmaptool')
 POOL = 'blkship'
+PIECE_BYTES = 4 << 20       # docs/RADOS.md: no object has more
 CONF = '''[global]
 fsid = {fsid}
 mon host = 127.0.0.1:{port}
@@ -124,18 +126,32 @@ class Cluster:
         os.unlink(path)
         return digest
 
-    def omap_set(self, space, name, values):
-        """Keys of an object, as somebody else could write them."""
+    @contextlib.contextmanager
+    def io(self, space):
+        """Objects of a namespace, as anybody can read and write them."""
         import rados        # comes with ceph-common
-        cluster = rados.Rados(conffile=self.conf)
-        cluster.connect()
-        io = cluster.open_ioctx(POOL)
-        io.set_namespace(space)
-        with rados.WriteOpCtx() as op:
+        with rados.Rados(conffile=self.conf) as cluster, cluster.open_ioctx(POOL) as io:
+            io.set_namespace(space)
+            yield rados, io
+
+    def omap_set(self, space, name, values):
+        with self.io(space) as (rados, io), rados.WriteOpCtx() as op:
             io.set_omap(op, tuple(values), tuple(values.values()))
             io.operate_write_op(op, name)
-        io.close()
-        cluster.shutdown()
+
+    def stored(self, space):
+        """Bytes of all objects."""
+        with self.io(space) as (_, io):
+            return sum(io.stat(o.key)[0] for o in io.list_objects())
+
+    def has(self, space, marker):
+        """Whether an object has it, in its data, an attribute or a value of its omap."""
+        with self.io(space) as (_, io):
+            found = any(marker in io.read(o.key, PIECE_BYTES) or
+                        any(marker in value for _, value in io.get_xattrs(o.key))
+                        for o in io.list_objects())
+        return found or any(marker in value for name in self.objects(space) if name.startswith('d/')
+                            for value in self.values(space, name).values())
 
     def objects(self, space):
         out = self.run('rados', '-p', POOL, '-N', space, 'ls')
