@@ -80,7 +80,9 @@ $(BUILD)/tests/test_%: $(BUILD)/obj/tests/unit/test_%.o $(TEST_LIB) $(LIB) $(COR
 $(BUILD)/tests/test_content: $(call objs,tests/unit/test_content.c tools/blkship/content.c) $(LIB)
 $(BUILD)/tests/test_lv_join: $(call objs,tests/unit/test_lv_join.c tools/blkship/lv_join.c) $(LIB)
 $(BUILD)/tests/test_damage: $(call objs,tests/unit/test_damage.c tools/blkship/damage.c tools/blkship/cli.c) $(LIB)
-$(BUILD)/tests/test_content $(BUILD)/tests/test_lv_join $(BUILD)/tests/test_damage:
+$(BUILD)/tests/test_restore_damage: $(call objs,$(addprefix tools/blkship/,restore_part.c damage.c qcow2.c nbd_handshake.c cli.c)) \
+	$(call objs,tests/unit/test_restore_damage.c) $(TEST_LIB) $(LIB) $(CORE)
+$(BUILD)/tests/test_content $(BUILD)/tests/test_lv_join $(BUILD)/tests/test_damage $(BUILD)/tests/test_restore_damage:
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LDLIBS)
 $(BUILD)/workload: $(BUILD)/obj/tests/vm/workload.o

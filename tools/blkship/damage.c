@@ -43,6 +43,18 @@ int damage_add(struct damage *d, const struct damage_range *range, size_t max_ra
 	return 0;
 }
 
+bool damage_has(const struct damage *d, size_t output, uint64_t offset_bytes, uint64_t length_bytes)
+{
+	for (size_t i = 0; i < d->nr; i++) {
+		const struct damage_range *r = &d->ranges[i];
+
+		if (r->output == output && offset_bytes >= r->offset_bytes &&
+		    offset_bytes + length_bytes <= r->offset_bytes + r->length_bytes)
+			return true;
+	}
+	return false;
+}
+
 int damage_join(struct damage *d, const struct damage *other)
 {
 	if (!other->nr)

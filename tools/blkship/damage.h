@@ -37,6 +37,9 @@ void damage_fini(struct damage *d);
  */
 int damage_add(struct damage *d, const struct damage_range *range, size_t max_ranges);
 
+/** damage_has - whether one of them holds all of this */
+bool damage_has(const struct damage *d, size_t output, uint64_t offset_bytes, uint64_t length_bytes);
+
 /** damage_join - all of @other behind those of @d; 0 or -ENOMEM */
 int damage_join(struct damage *d, const struct damage *other);
 

@@ -133,31 +133,54 @@ static int copy_zeroes(struct part_copy *c, struct view *view, uint64_t *offset)
 		}
 		if (ret)
 			return ret;
+		if (error)
+			c->unknown_bytes += e.length_bytes;
 		*offset += e.length_bytes;
 	}
 	return 0;
 }
 
-/* Data from @offset on, at most a chunk, or what lies before the next data. Of one kind: @data. */
-static int stretch(const struct part_copy *c, struct view *view, uint64_t offset, uint64_t *bytes,
-		   bool *data)
+/* What lies from a place on, of one kind. */
+struct stretch {
+	uint64_t bytes;
+	bool data;
+	int error;	/* not 0: it cannot be known what there is */
+};
+
+/* Data from @offset on, at most a chunk, or what lies before the next data. */
+static int stretch(const struct part_copy *c, struct view *view, uint64_t offset, struct stretch *s)
 {
 	uint64_t max = c->part->end_bytes - offset;
 
 	if (max > CHUNK_BYTES)
 		max = CHUNK_BYTES;
-	for (*bytes = 0; *bytes < max;) {
+	*s = (struct stretch){ 0 };
+	while (s->bytes < max && !s->error) {
 		struct view_extent e;
-		int error, ret = next_extent(c, view, offset + *bytes, &e, &error);
+		int error, ret = next_extent(c, view, offset + s->bytes, &e, &error);
 
 		if (ret)
 			return ret;
-		if (*bytes && *data != (e.kind == EXTENT_DATA))
+		if (s->bytes && (error || s->data != (e.kind == EXTENT_DATA)))
 			break;
-		*data = e.kind == EXTENT_DATA;
-		*bytes += e.length_bytes < max - *bytes ? e.length_bytes : max - *bytes;
+		s->data = e.kind == EXTENT_DATA;
+		s->error = error;
+		s->bytes += e.length_bytes < max - s->bytes ? e.length_bytes : max - s->bytes;
 	}
 	return 0;
+}
+
+/* In the place of what cannot be read, which may be told of already. */
+static int zeroes_instead(struct part_copy *c, uint64_t offset, uint64_t bytes, int error,
+			  const char *path)
+{
+	int ret = 0;
+
+	if (!damage_has(&c->damage, c->part->output, offset, bytes))
+		ret = leave_out(c, offset, bytes, error, path);
+	if (!ret)
+		ret = c->write_error = write_zeroes(c->output, offset, bytes);
+	return !ret && !went_on(c, bytes) ? -ECANCELED : ret;
 }
 
 /* A stretch that cannot be read as a whole: block by block, without those that cannot be. */
@@ -178,11 +201,7 @@ static int copy_blocks(struct part_copy *c, struct view *view, uint64_t offset, 
 			ret = copy_data(c, offset, buf, n);
 		} else if (is_left_out(c, ret)) {
 			view_fault(view, path, sizeof(path));
-			ret = leave_out(c, offset, n, ret, path);
-			if (!ret)
-				ret = c->write_error = write_zeroes(c->output, offset, n);
-			if (!ret && !went_on(c, n))
-				ret = -ECANCELED;
+			ret = zeroes_instead(c, offset, n, ret, path);
 		}
 		offset += n;
 	}
@@ -200,19 +219,21 @@ static int copy_in_order(struct part_copy *c, struct view *view, uint64_t *offse
 
 	*offset = c->part->start_bytes;
 	while (!ret && *offset < c->part->end_bytes) {
-		uint64_t bytes;
-		bool data;
+		struct stretch s;
 
-		ret = stretch(c, view, *offset, &bytes, &data);
-		if (!ret && data) {
-			ret = view_read(view, c->output->volume, *offset, buf, bytes);
+		ret = stretch(c, view, *offset, &s);
+		if (!ret && s.data) {
+			ret = view_read(view, c->output->volume, *offset, buf, s.bytes);
 			if (!ret)
-				ret = copy_data(c, *offset, buf, bytes);
+				ret = copy_data(c, *offset, buf, s.bytes);
 			else if (is_left_out(c, ret))
-				ret = copy_blocks(c, view, *offset, buf, bytes);
+				ret = copy_blocks(c, view, *offset, buf, s.bytes);
+		} else if (!ret && s.error) {
+			/* It may have been known when zeroes were looked for. */
+			ret = zeroes_instead(c, *offset, s.bytes, s.error, "");
 		}
 		if (!ret)
-			*offset += bytes;
+			*offset += s.bytes;
 	}
 	free(buf);
 	return ret;
@@ -231,10 +252,10 @@ int part_copy_run(struct part_copy *c, struct view *view, uint64_t *offset)
 				      copy_data, c, offset);
 		if (!is_left_out(c, ret))
 			return ret;
-		/* Once more, what was copied, too: where the others begin is not known. */
-		c->known_bytes = c->part->data_bytes;
-		c->part->data_bytes = 0;
 	}
+	/* Once more, what was copied, too: where the others begin is not known. */
+	c->known_bytes = c->part->data_bytes + c->unknown_bytes;
+	c->part->data_bytes = 0;
 	return copy_in_order(c, view, offset);
 }
 

@@ -17,6 +17,7 @@ struct part_copy {
 
 	struct damage damage;		/* out: what was not read; the caller's */
 	int write_error;		/* out: it is this that failed */
+	uint64_t unknown_bytes;		/* zeroes, as it could not be known what there is */
 	uint64_t known_bytes;		/* done again: was told of before */
 };
 
