@@ -48,6 +48,22 @@ static void too_many_are_told_too_widely(void **state)
 	damage_fini(&d);
 }
 
+/* A part is gone over twice. */
+static void too_many_are_told_too_widely_also_backwards(void **state)
+{
+	struct damage d = { 0 };
+
+	add(&d, 0, 8192, 4096, "a", 2);
+	add(&d, 0, 65536, 4096, "a", 2);
+	add(&d, 0, 16384, 4096, "b", 2);
+	add(&d, 0, 32768, 4096, "b", 2);
+	assert_int_equal(d.nr, 2);
+	assert_int_equal(d.ranges[0].length_bytes, 4096);
+	assert_int_equal(d.ranges[1].offset_bytes, 16384);
+	assert_int_equal(d.ranges[1].length_bytes, 65536 + 4096 - 16384);
+	damage_fini(&d);
+}
+
 static void of_each_output_by_place(void **state)
 {
 	struct damage d = { 0 }, other = { 0 };
@@ -112,6 +128,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_touches_is_one_range),
 		cmocka_unit_test(too_many_are_told_too_widely),
+		cmocka_unit_test(too_many_are_told_too_widely_also_backwards),
 		cmocka_unit_test(of_each_output_by_place),
 		cmocka_unit_test(the_source_is_not_the_store),
 		cmocka_unit_test(kept_and_found_again),

@@ -29,12 +29,24 @@ static bool is_more_of(const struct damage_range *last, const struct damage_rang
 	       strcmp(last->file, range->file) == 0;
 }
 
+/* Either may be the one before the other. */
+static void widen(struct damage_range *last, const struct damage_range *range)
+{
+	uint64_t end = last->offset_bytes + last->length_bytes;
+
+	if (end < range->offset_bytes + range->length_bytes)
+		end = range->offset_bytes + range->length_bytes;
+	if (last->offset_bytes > range->offset_bytes)
+		last->offset_bytes = range->offset_bytes;
+	last->length_bytes = end - last->offset_bytes;
+}
+
 int damage_add(struct damage *d, const struct damage_range *range, size_t max_ranges)
 {
 	struct damage_range *last = d->nr ? &d->ranges[d->nr - 1] : NULL;
 
 	if (last && (d->nr >= max_ranges || is_more_of(last, range))) {
-		last->length_bytes = range->offset_bytes + range->length_bytes - last->offset_bytes;
+		widen(last, range);
 		return 0;
 	}
 	if (!array_reserve(&d->ranges, &d->max, d->nr + 1))

@@ -30,7 +30,7 @@ struct damage {
 void damage_fini(struct damage *d);
 
 /**
- * damage_add - one more, behind those of the same output that are there
+ * damage_add - one more, at any place
  * What touches the last one, for the same reason, becomes part of it. So does anything once there
  * are @max_ranges: too much is listed then, never too little.
  * Return: 0 or -ENOMEM.
