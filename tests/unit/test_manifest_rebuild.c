@@ -287,6 +287,40 @@ static void without_its_points_file_packs_tell(void **state)
 	}
 }
 
+/* One that lies about beside it does not count where a record says which does; else that is told. */
+static void the_points_file_that_is_named_counts(void **state)
+{
+	for (int named = 0; named < 2; named++) {
+		char first_path[64];
+		struct kept first, manifest;
+		uint64_t *ordinals, *now;
+		struct rig r;
+		size_t nr, nr_now;
+
+		build_keeping(&r, false, &first, first_path);
+		ordinals = cuts_of(&r, &nr);
+		rig_close(&r);
+		manifest = file_keep(&r, MANIFEST);
+		manifest.bytes[20] ^= 0xff;
+		r.env->ops->unlink(r.env, MANIFEST);
+		if (named)
+			file_set(&r, MANIFEST, manifest.bytes, manifest.nr);
+		file_set(&r, first_path, first.bytes, first.nr);
+		assert_int_equal(rebuild(&r, 0), 0);
+		assert_true(timeline_remade(r.tl)->from_segments);
+		assert_int_equal(timeline_remade(r.tl)->points_older, !named);
+		now = cuts_of(&r, &nr_now);
+		assert_true(named ? nr_now == nr : nr_now > nr);
+		expect_all(&r, ordinals, nr);
+		rig_check(&r);
+		free(manifest.bytes);
+		free(first.bytes);
+		free(ordinals);
+		free(now);
+		rig_fini(&r);
+	}
+}
+
 static void a_crash_on_the_way_does_no_harm(void **state)
 {
 	unsigned int nr_cut = 0;
@@ -524,6 +558,7 @@ static void branches_want_a_word(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_points_file_that_is_named_counts),
 		cmocka_unit_test(a_bit_is_turned_back),
 		cmocka_unit_test(a_damaged_record_is_made_of_the_segments),
 		cmocka_unit_test(without_any_it_is_made_of_the_segments),

@@ -303,6 +303,8 @@ static json_t *lost_json(const struct timeline_remade *m)
 		json_array_append_new(lost, json_string("promotions"));
 	if (m->grant_lost)
 		json_array_append_new(lost, json_string("grant"));
+	if (m->points_older)
+		json_array_append_new(lost, json_string("points_file"));
 	return lost;
 }
 
@@ -323,6 +325,9 @@ static void report_remade(const struct scrub *s)
 	if (m->points_made)
 		printf("%s: its points file was lost as well and is made again; points that had been dropped are back where their data are whole; all count as new\n",
 		       g);
+	if (m->points_older)
+		printf("%s: which of several points files counted is not known any more: the oldest does now, so points that had been dropped may be back, whole; the policy drops them again\n",
+		       g);
 	if (m->pins_lost)
 		printf("%s: holds may be lost: make them again with `blkship hold` before blkship-targetd is started, as its policy drops what only they kept\n",
 		       g);
@@ -330,8 +335,8 @@ static void report_remade(const struct scrub *s)
 		printf("%s: which policies were in force is not known any more, nor their immutable windows; blkship-targetd sets that of its configuration when it has the group open\n",
 		       g);
 	if (m->lines_lost)
-		printf("%s: whether a branch had become the main line is not known any more: none is now; if one was, promote it again before blkship-targetd is started\n",
-		       g);
+		printf("%s: whether a branch had become the main line, or another one since, is not known any more; `blkship branch list %s` says which is it now; promote the right one again before blkship-targetd is started\n",
+		       g, g);
 	if (m->grant_lost)
 		printf("%s: to whom it belonged last is not known any more: its source reads all volumes back when it comes\n",
 		       g);

@@ -332,10 +332,11 @@ static bool points_fit(const struct manifest_parts *p, const struct manifest *m,
 	return false;
 }
 
-int manifest_parts_points(struct manifest_parts *p, const struct manifest *m,
-			  struct manifest_points *out)
+int manifest_parts_points(struct manifest_parts *p, const struct manifest *m, uint64_t named,
+			  struct manifest_points *out, bool *older)
 {
 	*out = (struct manifest_points){ .number = 0 };
+	*older = false;
 	for (size_t i = 0; i < p->points.nr; i++) {
 		struct manifest_points points;
 		uint64_t cut_seq;
@@ -350,7 +351,10 @@ int manifest_parts_points(struct manifest_parts *p, const struct manifest *m,
 			p->last_ordinal = points.last_ordinal;
 		if (cut_seq > p->cut_seq)
 			p->cut_seq = cut_seq;
-		if (!out->number && points_fit(p, m, &points))
+		if (!points_fit(p, m, &points))
+			continue;
+		*older = out->number && points.number != named;
+		if (!*older)
 			*out = points;
 	}
 	return 0;

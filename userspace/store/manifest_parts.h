@@ -71,12 +71,14 @@ int manifest_parts_walk(struct manifest_parts *p, struct manifest *m);
 
 /**
  * manifest_parts_points - the points file that is to count, of those that there are
+ * @named: number of the one that a record names; 0: not known
  * @out: number 0: none can
- * The lowest that is whole and not older than what any pack was made by: what a later one dropped
- * comes back, and all data that it needs are there.
+ * @older: out: a later one is there, so what it dropped comes back
+ * Of those that are whole and not older than what any pack was made by that which is named, or the
+ * lowest: all data that it needs are there.
  */
 int manifest_parts_points(struct manifest_parts *p, const struct manifest *m,
-			  struct manifest_points *out);
+			  uint64_t named, struct manifest_points *out, bool *older);
 
 /** manifest_parts_witness - see up to which commit runs and points files say that all was durable */
 int manifest_parts_witness(struct manifest_parts *p);

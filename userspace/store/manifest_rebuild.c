@@ -44,6 +44,7 @@ struct rebuild {
 	struct manifest_grant grant;	/* the newest */
 	struct volume *volumes;
 	size_t nr_volumes, max_volumes;
+	uint64_t points_no;		/* of the newest points file that a record names; 0: none */
 };
 
 /* -- what there is -- */
@@ -91,9 +92,14 @@ static int fact_take(void *arg, uint16_t type, const void *payload)
 	struct rebuild *r = arg;
 	const struct manifest_volume *volume = payload;
 	const struct manifest_grant *grant = payload;
+	const struct manifest_points *points = payload;
 	size_t id;
 
 	switch (type) {
+	case MANIFEST_POINTS:
+		if (le64toh(points->number) > r->points_no)
+			r->points_no = le64toh(points->number);
+		break;
 	case MANIFEST_IDENTITY:
 		r->has_identity = true;
 		memcpy(&r->identity, payload, sizeof(r->identity));
@@ -339,7 +345,8 @@ static int points_make(struct rebuild *r, struct manifest_points *out)
 static int points_add_found(struct rebuild *r)
 {
 	struct manifest_points found, raw;
-	int ret = manifest_parts_points(&r->parts, &r->m, &found);
+	int ret = manifest_parts_points(&r->parts, &r->m, r->points_no, &found,
+					&r->out->points_older);
 
 	if (!ret && !found.number && r->m.nr_packs)
 		ret = points_make(r, &found);

@@ -168,8 +168,9 @@ struct timeline_remade {
 	bool from_segments;	/* that did not do: what follows may be lost */
 	bool pins_lost;		/* some of the operator's holds */
 	bool policies_lost;	/* what retention was in force, and when */
-	bool lines_lost;	/* whether a branch had become the main line: none has now */
+	bool lines_lost;	/* whether another branch had become the main line */
 	bool grant_lost;	/* to whom the newest incarnation was granted */
+	bool points_older;	/* which points file counted is not known: points may be back */
 	bool points_made;	/* the points file was lost as well, and made of the packs */
 };
 
