@@ -366,9 +366,45 @@ static void what_is_newer_than_a_lost_segment_shows(void **state)
 	rig_fini(&r);
 }
 
+/* The last commit of what the points file goes to, and all behind it: the file looks like a torn tail. */
+static void a_tail_that_the_points_file_knows_is_missed(void **state)
+{
+	struct check check = { .first_segment = 0 };
+	struct timeline *reader;
+	const uint8_t *content;
+	uint64_t last, end, bytes;
+	char path[64];
+	struct rig r;
+
+	rig_init(&r, 1, 2048, 32768);
+	commits(&r, 1, 20);
+	rig_index(&r);
+	last = r.tl->settled.last_segment;
+	end = r.tl->settled.last_ordinal;
+	index_unlink(&r, true, false);
+	for (uint64_t n = last + 1; n <= r.tl->writer.file_number; n++)
+		segment_unlink(&r, n);
+	rig_close(&r);
+	segment_path(path, sizeof(path), RIG_DIR, last);
+	content = sim_env_content(r.sim, path, &bytes);
+	for (bytes = bytes / 8 * 8; memcmp(content + bytes - 8, "BSC1", 4); bytes -= 8)
+		assert_true(bytes > 8);
+	assert_int_equal(sim_env_flip(r.sim, path, bytes - 8 + 16, 0), 0);
+	reader = rig_reader(&r);
+	assert_true(is_listed(reader, end));
+	assert_int_equal(check_run(reader, &check, why), 0);
+	assert_int_equal(check.nr_damage, 1);
+	assert_int_equal(check.damage[0].segment, last);
+	assert_int_equal(copy(reader, end), -EBADMSG);
+	free(check.damage);
+	timeline_close(reader);
+	rig_fini(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_tail_that_the_points_file_knows_is_missed),
 		cmocka_unit_test(the_newest_segment_is_missed),
 		cmocka_unit_test(the_only_segment_is_missed),
 		cmocka_unit_test(the_manifest_is_told_once_a_second),

@@ -28,8 +28,7 @@ static int segment_load(struct timeline *tl, uint64_t number, uint64_t first_ord
 
 	timeline_scan_init(tl, scan, number, first_ordinal);
 	/* Opening has read only what lies behind the points file. */
-	ret = number < tl->nr_segments ? segment_scan_finished(scan) :
-					 segment_scan(scan);
+	ret = timeline_scan(tl, scan);
 	if (!ret && !scan->header_valid)
 		ret = -EBADMSG;
 	if (ret)

@@ -446,6 +446,19 @@ void timeline_scan_init(const struct timeline *tl, struct segment_scan *scan, ui
 	scan->next = manifest_pack(&tl->manifest, number + 1);
 }
 
+int timeline_scan(const struct timeline *tl, struct segment_scan *scan)
+{
+	int ret;
+
+	if (scan->number < tl->nr_segments)
+		return segment_scan_finished(scan);
+	ret = segment_scan(scan);
+	if (!ret && scan->number == tl->settled.last_segment &&
+	    scan->last_ordinal < tl->settled.last_ordinal)
+		ret = -EBADMSG;
+	return ret;
+}
+
 void timeline_volumes_renew(struct timeline *tl)
 {
 	for (size_t i = 0; i < tl->points.nr_volumes; i++) {

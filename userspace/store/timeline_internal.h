@@ -155,6 +155,12 @@ int timeline_take_commit(struct timeline *tl, const struct commit_view *commit,
 void timeline_scan_init(const struct timeline *tl, struct segment_scan *scan, uint64_t number,
 			uint64_t first_ordinal);
 
+/*
+ * timeline.c: read it; -EBADMSG if that does not find all that is known to have been in it: of the
+ * last one that there is, what the points file has.
+ */
+int timeline_scan(const struct timeline *tl, struct segment_scan *scan);
+
 /* timeline.c: what the points say of volumes, told to who asks for volumes. */
 void timeline_volumes_renew(struct timeline *tl);
 

@@ -106,8 +106,7 @@ static int scan(struct collect *c, uint64_t number, uint64_t *ordinal, char *why
 	scan.commit = take_commit;
 	scan.arg = c;
 	/* What comes after it may have a run: nothing else would say that this ends early. */
-	ret = number < tl->nr_segments ? segment_scan_finished(&scan) :
-					 segment_scan(&scan);
+	ret = timeline_scan(tl, &scan);
 	segment_index_fini(&scan.index);
 	if (!ret && (!scan.header_valid ||
 		     (scan.damaged && scan.last_ordinal < c->view->last_ordinal)))
