@@ -448,10 +448,18 @@ void timeline_scan_init(const struct timeline *tl, struct segment_scan *scan, ui
 
 int timeline_scan(const struct timeline *tl, struct segment_scan *scan)
 {
+	bool lost = timeline_is_lost(tl, scan->number);
 	int ret;
 
-	if (scan->number < tl->nr_segments)
-		return segment_scan_finished(scan);
+	if (scan->number < tl->nr_segments || lost) {
+		ret = segment_scan_finished(scan);
+		/* What follows cannot say that this is all; what is lost was reckoned from there on. */
+		if (ret == -EBADMSG && !lost && scan->header_valid && !scan->damaged &&
+		    scan->index.nr_commits &&
+		    timeline_is_lost_behind(tl, scan->number, scan->last_ordinal))
+			ret = 0;
+		return ret;
+	}
 	ret = segment_scan(scan);
 	if (!ret && scan->number == tl->settled.last_segment &&
 	    scan->last_ordinal < tl->settled.last_ordinal)

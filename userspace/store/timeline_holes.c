@@ -214,12 +214,25 @@ static void hole_label(const struct timeline *tl, struct timeline_hole *hole, bo
 		hole->label_seq--;
 }
 
-static struct timeline_hole *hole_of(struct timeline *tl, uint64_t segment)
+static const struct timeline_hole *hole_of(const struct timeline *tl, uint64_t segment)
 {
 	for (size_t i = 0; i < tl->nr_holes; i++)
 		if (tl->holes[i].first_segment <= segment && segment <= tl->holes[i].last_segment)
 			return &tl->holes[i];
 	return NULL;
+}
+
+bool timeline_is_lost(const struct timeline *tl, uint64_t segment)
+{
+	return hole_of(tl, segment) != NULL;
+}
+
+bool timeline_is_lost_behind(const struct timeline *tl, uint64_t segment, uint64_t last_ordinal)
+{
+	const struct timeline_hole *hole = hole_of(tl, segment + 1);
+
+	return hole && hole->first_segment == segment + 1 &&
+	       hole->first_ordinal == last_ordinal + 1;
 }
 
 static int hole_add(struct timeline *tl, const struct timeline_hole *hole)
@@ -233,7 +246,8 @@ static int hole_add(struct timeline *tl, const struct timeline_hole *hole)
 int timeline_hole_get(struct timeline *tl, uint64_t segment, uint64_t before,
 		      struct timeline_hole *out)
 {
-	struct timeline_hole *known = hole_of(tl, segment), hole = { .first_segment = segment };
+	const struct timeline_hole *known = hole_of(tl, segment);
+	struct timeline_hole hole = { .first_segment = segment };
 	bool sure = true;
 	int ret;
 

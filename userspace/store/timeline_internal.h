@@ -157,7 +157,7 @@ void timeline_scan_init(const struct timeline *tl, struct segment_scan *scan, ui
 
 /*
  * timeline.c: read it; -EBADMSG if that does not find all that is known to have been in it: of the
- * last one that there is, what the points file has.
+ * last one that there is, what the points file has; of one in a hole, all.
  */
 int timeline_scan(const struct timeline *tl, struct segment_scan *scan);
 
@@ -202,6 +202,11 @@ void timeline_retained(struct timeline *tl);
 int timeline_points_rebuild(struct timeline *tl, uint64_t now_ns);
 
 /* -- timeline_holes.c -- */
+
+/* Whether it is in a hole that is known already. */
+bool timeline_is_lost(const struct timeline *tl, uint64_t segment);
+/* Whether such a hole begins behind this segment with what follows its last batch. */
+bool timeline_is_lost_behind(const struct timeline *tl, uint64_t segment, uint64_t last_ordinal);
 
 /*
  * What a lost segment may have had, of those that the points file answers for; or of one that was
