@@ -20,6 +20,7 @@ struct sim_inode {
 	unsigned int refs;
 	bool is_dir;
 	bool locked;
+	const char *made_as;	/* path at which it was made */
 	struct sim_inode *next;	/* of the spare ones */
 };
 

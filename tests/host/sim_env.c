@@ -46,6 +46,8 @@ struct sim_env {
 	uint64_t power_left;	/* with power_limited */
 	bool power_limited, off;
 	bool end_removed;
+	sim_env_watcher watch;
+	void *watch_arg;
 	struct fault faults[SIM_NR_FAULTS];
 };
 
@@ -62,14 +64,16 @@ uint64_t sim_env_random(struct sim_env *sim, uint64_t bound)
 /* -- faults -- */
 
 /* One more operation that changes the disk: 0, or -EIO without power. */
-static int op_begin(struct sim_env *sim, bool *edge)
+static int op_begin(struct sim_env *sim, enum sim_op op, const char *path, bool *edge)
 {
 	*edge = false;
 	if (sim->off)
 		return -EIO;
-	if (sim->power_limited && sim->power_left-- == 0) {
+	*edge = sim->power_limited && sim->power_left-- == 0;
+	if (sim->watch)
+		sim->watch(sim->watch_arg, op, path, *edge);
+	if (*edge) {
 		sim->off = true;
-		*edge = true;
 		return -EIO;
 	}
 	sim->ops++;
@@ -95,6 +99,12 @@ void sim_env_fail(struct sim_env *sim, enum sim_fault what, uint64_t nth, int er
 		  bool sticky)
 {
 	sim->faults[what] = (struct fault){ nth, error, sticky };
+}
+
+void sim_env_watch(struct sim_env *sim, sim_env_watcher watch, void *arg)
+{
+	sim->watch = watch;
+	sim->watch_arg = arg;
 }
 
 void sim_env_power_off_after(struct sim_env *sim, uint64_t ops)
@@ -155,7 +165,7 @@ static int do_write(struct sim_env *sim, struct env_file *file, const void *buf,
 	if (file->flags & ENV_DIRECT)
 		assert(bytes % BLOCK_BYTES == 0 && offset % BLOCK_BYTES == 0 &&
 		       (uintptr_t)buf % BLOCK_BYTES == 0);
-	error = op_begin(sim, &edge);
+	error = op_begin(sim, SIM_OP_WRITE, file->inode->made_as, &edge);
 	if (!error)
 		error = fault_strikes(sim, SIM_FAULT_WRITE);
 	else if (!edge)
@@ -181,7 +191,7 @@ static int do_sync(struct sim_env *sim, struct env_file *file, uint64_t asked)
 
 	if (file->dead)
 		return -EIO;
-	error = op_begin(sim, &edge);
+	error = op_begin(sim, SIM_OP_SYNC, file->inode->made_as, &edge);
 	if (error) {
 		if (edge)
 			sim_inode_sync_part(&sim->disk, file->inode);
@@ -239,10 +249,11 @@ static int entry_make(struct sim_env *sim, const char *path, bool dir, struct si
 		return -EEXIST;
 	if (!sim_disk_parent(&sim->disk, path))
 		return -ENOENT;
-	error = op_begin(sim, &edge);
+	error = op_begin(sim, SIM_OP_CREATE, path, &edge);
 	if (error)
 		return error;
 	*out = sim_inode_create(&sim->disk, dir);
+	(*out)->made_as = entry->path;
 	sim_disk_link(&sim->disk, entry, *out, NULL);
 	return 0;
 }
@@ -324,7 +335,7 @@ static int op_truncate(struct env *env, struct env_file *file, uint64_t bytes)
 	assert(file->flags & ENV_WRITE);
 	if (file->dead)
 		return -EIO;
-	error = op_begin(sim, &edge);
+	error = op_begin(sim, SIM_OP_TRUNCATE, file->inode->made_as, &edge);
 	if (error)
 		return error;
 	sim_inode_truncate(&sim->disk, file->inode, bytes, sim->ops);
@@ -349,7 +360,7 @@ static int op_rename(struct env *env, const char *from, const char *to)
 
 	if (!a->now || !sim_disk_parent(&sim->disk, to))
 		return -ENOENT;
-	error = op_begin(sim, &edge);
+	error = op_begin(sim, SIM_OP_RENAME, from, &edge);
 	if (error)
 		return error;
 	sim_disk_link(&sim->disk, b, a->now, a);
@@ -365,7 +376,7 @@ static int op_unlink(struct env *env, const char *path)
 
 	if (!entry->now)
 		return -ENOENT;
-	error = op_begin(sim, &edge);
+	error = op_begin(sim, SIM_OP_UNLINK, path, &edge);
 	if (error)
 		return error;
 	for (struct env_file *f = sim->open; f && sim->end_removed; f = f->next)
@@ -387,7 +398,7 @@ static int op_sync_dir(struct env *env, const char *path)
 {
 	struct sim_env *sim = sim_of(env);
 	bool edge;
-	int error = op_begin(sim, &edge);
+	int error = op_begin(sim, SIM_OP_SYNC_DIR, path, &edge);
 
 	if (!error)
 		error = fault_strikes(sim, SIM_FAULT_SYNC);
@@ -597,6 +608,8 @@ void sim_env_reset(struct sim_env *sim, uint64_t seed)
 		.spare = spare,
 		.queue = sim->queue,
 		.max_queue = sim->max_queue,
+		.watch = sim->watch,
+		.watch_arg = sim->watch_arg,
 		.realtime_ns = 1700000000000000000u,
 		.monotonic_ns = 1000000000,
 	};

@@ -75,6 +75,17 @@ uint64_t sim_env_ops(const struct sim_env *sim);
 void sim_env_power_off_after(struct sim_env *sim, uint64_t ops);
 bool sim_env_is_off(const struct sim_env *sim);
 
+enum sim_op {
+	SIM_OP_CREATE, SIM_OP_WRITE, SIM_OP_SYNC, SIM_OP_TRUNCATE, SIM_OP_RENAME, SIM_OP_UNLINK,
+	SIM_OP_SYNC_DIR, SIM_NR_OPS
+};
+
+/* @path: at which the file was made; @cut: the power goes with this operation */
+typedef void (*sim_env_watcher)(void *arg, enum sim_op op, const char *path, bool cut);
+
+/** sim_env_watch - hear of each operation that changes the disk, before it does; also after a reset */
+void sim_env_watch(struct sim_env *sim, sim_env_watcher watch, void *arg);
+
 /* -- faults -- */
 
 enum sim_fault { SIM_FAULT_READ, SIM_FAULT_WRITE, SIM_FAULT_SYNC, SIM_NR_FAULTS };

@@ -12,6 +12,9 @@
 
 #include "../host/seeds.h"
 
+/* So often an operation must come for the power to have gone with it. */
+#define EDGES_MIN 5000
+
 /* Of each job, in memory that all see. */
 struct totals {
 	struct seeds_result result;
@@ -60,16 +63,38 @@ static void counts_add(struct store_sim_counts *sum, const struct store_sim_coun
 
 static void counts_print(const struct store_sim_counts *c)
 {
-	printf("%llu points compared; %llu power cuts, %llu kills, %llu failures, %llu bits of the index turned; %llu jobs, %llu merges, %llu points files, %llu made again; %llu commits dropped; %llu packs, %llu entries of runs left out; %llu looks at views that stayed open, %llu at points by readers that came before, %llu of them dropped; %llu strays; %llu points good with files lost; %llu units encrypted\n",
+	printf("%llu points compared; %llu power cuts, %llu kills, %llu failures, %llu bits of the index turned; %llu jobs, %llu merges, %llu points files, %llu made again; %llu manifests made again, %llu not; %llu commits dropped; %llu packs, %llu entries of runs left out; %llu looks at views that stayed open, %llu at points by readers that came before, %llu of them dropped; %llu strays; %llu points good with files lost; %llu units encrypted\n",
 	       (unsigned long long)c->points, (unsigned long long)c->power_cuts,
 	       (unsigned long long)c->kills, (unsigned long long)c->faults,
 	       (unsigned long long)c->flips, (unsigned long long)c->jobs,
 	       (unsigned long long)c->merges, (unsigned long long)c->points_files,
-	       (unsigned long long)c->rebuilt,
+	       (unsigned long long)c->rebuilt, (unsigned long long)c->remade,
+	       (unsigned long long)c->not_remade,
 	       (unsigned long long)c->dropped, (unsigned long long)c->packs,
 	       (unsigned long long)c->left_out, (unsigned long long)c->views,
 	       (unsigned long long)(c->late + c->refused), (unsigned long long)c->refused,
 	       (unsigned long long)c->strays, (unsigned long long)c->unhurt, (unsigned long long)c->units);
+}
+
+/* Whether the power went with some of each; of many seeds. */
+static bool edges_all(const struct store_sim_counts *c)
+{
+	const char *before = "power cuts with: ";
+	bool all = true;
+
+	for (unsigned int op = 0; op < SIM_NR_OPS; op++)
+		for (unsigned int kind = 0; kind < STORE_SIM_KINDS; kind++) {
+			const struct store_sim_edge *e = &c->edges[op][kind];
+
+			if (e->nr) {
+				printf("%s%s %llu of %llu", before, store_sim_edge_name(op, kind),
+				       (unsigned long long)e->cuts, (unsigned long long)e->nr);
+				before = ", ";
+			}
+			all = all && (e->nr < EDGES_MIN || e->cuts);
+		}
+	printf("\n");
+	return all;
 }
 
 static int many(const struct seeds *seeds)
@@ -86,6 +111,8 @@ static int many(const struct seeds *seeds)
 		counts_add(&sum.counts, &m.totals[j].counts);
 	}
 	counts_print(&sum.counts);
+	if (!edges_all(&sum.counts))
+		seeds_count(&sum.result, seeds->first, "the power never went with one of these operations");
 	return seeds_end(&sum.result);
 }
 

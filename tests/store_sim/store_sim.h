@@ -14,8 +14,10 @@
  *  - a view of that one which stays open shows the same whatever is packed and removed;
  *  - a reader that came before others were dropped is shown what is right, or hears of it;
  *  - without faults every run and points file the manifest names is whole, and no other is there;
+ *  - of each kind of operation on each kind of file the power has gone with some;
  *  - no nonce was used twice with one key (a quarter of the seeds encrypt, and get their
  *    first key, or another one, between two lives).
+ * Sometimes the manifest is damaged, or goes, and is made again or that is refused.
  * What is dead then gives its space back, and the points that are left are what they were.
  * At the end a bit of a segment or pack turns: then a reader gets right content or an error.
  */
@@ -24,6 +26,10 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+
+#include "../host/sim_env.h"
+
+#define STORE_SIM_KINDS	7	/* of files */
 
 struct store_sim;
 
@@ -39,11 +45,19 @@ struct store_sim_counts {
 	uint64_t left_out;	/* entries of runs, by merging */
 	uint64_t packs;		/* in the place of segments and of other packs */
 	uint64_t rebuilt;	/* points files that were lost and held the only list */
+	uint64_t remade, not_remade; /* manifests that were spoilt */
 	uint64_t strays;	/* found and removed when opening */
 	uint64_t flips;
 	uint64_t unhurt;	/* points offered as good, and right, where whole files are lost */
 	uint64_t units;		/* encrypted ones that were on the disk at some time */
+	struct store_sim_edge {
+		uint64_t nr;	/* operations ... */
+		uint64_t cuts;	/* ... with which the power went */
+	} edges[SIM_NR_OPS][STORE_SIM_KINDS];
 };
+
+/** store_sim_edge_name - what an element of edges is about: "write of a segment"; static */
+const char *store_sim_edge_name(unsigned int op, unsigned int kind);
 
 struct store_sim *store_sim_create(void);
 void store_sim_destroy(struct store_sim *s);

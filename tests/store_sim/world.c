@@ -37,7 +37,7 @@ void violation(struct store_sim *s, const char *format, ...)
 }
 
 __attribute__((format(printf, 2, 3)))
-static void say(struct store_sim *s, const char *format, ...)
+void say(struct store_sim *s, const char *format, ...)
 {
 	va_list args;
 
@@ -236,6 +236,32 @@ static void do_flip(struct store_sim *s)
 	/* What a points file left out, or was packed, only it knows: without it nothing opens. */
 	if (below(s, 4) == 0 && !alone)
 		s->env->ops->unlink(s->env, path);
+}
+
+static const char *const kinds[STORE_SIM_KINDS] = {
+	".seg", ".run", ".points", ".pack", "/manifest", "/check", "",	/* "": all others */
+};
+
+static void edge_count(void *arg, enum sim_op op, const char *path, bool cut)
+{
+	struct store_sim *s = arg;
+	unsigned int kind = 0;
+
+	while (!strstr(path, kinds[kind]))
+		kind++;
+	s->counts.edges[op][kind].nr++;
+	s->counts.edges[op][kind].cuts += cut;
+}
+
+const char *store_sim_edge_name(unsigned int op, unsigned int kind)
+{
+	static const char *const ops[SIM_NR_OPS] = { "create", "write", "sync", "truncate",
+						     "rename", "unlink", "sync of directory" };
+	static char text[64];
+
+	snprintf(text, sizeof(text), "%s %s", ops[op], kind < STORE_SIM_KINDS - 1 ?
+		 kinds[kind] + 1 : "other");
+	return text;
 }
 
 /* Arm what will go wrong in this life; mostly the power. */
@@ -454,6 +480,9 @@ static void last_life(struct store_sim *s)
 {
 	uint64_t nr_runs, nr_waiting;
 
+	late_end(s);
+	view_end(s);
+	manifest_remake(s);
 	if (!life_begin(s))
 		return;
 	late_look(s);
@@ -535,6 +564,7 @@ struct store_sim *store_sim_create(void)
 	struct store_sim *s = sim_alloc(sizeof(*s));
 
 	s->sim = sim_env_create(1);
+	sim_env_watch(s->sim, edge_count, s);
 	s->env = sim_env_env(s->sim);
 	history_init(&s->h, SECTORS);
 	s->nonces = nonces_create();

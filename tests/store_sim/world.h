@@ -57,6 +57,15 @@ uint64_t below(struct store_sim *s, uint64_t bound);
 /* As timeline_open(), with the keys of this life. */
 int reader_open(struct store_sim *s, struct timeline **reader, char *why);
 
+/* What happens, if that was asked for. */
+__attribute__((format(printf, 2, 3)))
+void say(struct store_sim *s, const char *format, ...);
+
+/* remade.c: nobody has the timeline open */
+
+/* Sometimes: have a manifest that is damaged or gone made again, or keep what there was. */
+void manifest_remake(struct store_sim *s);
+
 /* check.c: what must hold */
 
 /* No nonce on the disk was used twice. */
