@@ -10,7 +10,6 @@
 #define DROPPED UINT64_MAX	/* a sync failed on it: clean to the cache, not on disk */
 #define NO_CUT UINT64_MAX
 #define SPARE_MAX_BYTES (1u << 20)
-#define KEEP_ENTRIES 256
 
 void *sim_realloc(void *old, size_t bytes)
 {
@@ -509,8 +508,8 @@ static void disk_drop(struct sim_disk *disk)
 void sim_disk_reset(struct sim_disk *disk, uint64_t seed)
 {
 	disk_drop(disk);
-	if (disk->nr_entries > KEEP_ENTRIES)
-		entries_free(disk);
+	/* Their order says who is asked first what became of it. */
+	entries_free(disk);
 	disk->random = seed;
 	disk->limit_bytes = 0;
 }
